@@ -1,0 +1,348 @@
+"""From a log to a data folder: spool, count, scatter, write; see `preprocess`."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from data_pipelines import records, vocabulary
+from data_pipelines.lines import bad_row
+from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from data_pipelines.records import SPLITS
+from irazor_tf.registry import parse_spec
+from irazor_tf.schema import TRANSFORMS, Field, Schema
+
+_SPLIT_RULES = ("random", "sequential", "time")
+_SPLIT_STREAM, _SHADOW_STREAM = 1, 1_000_000
+_PATH_OPTIONS = ("input", "valid_input", "test_input", "schema")
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessOptions:
+    """What `preprocess` is to do; the data are a pure function of the input files and of this.
+
+    Args:
+      reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
+      input: files or glob patterns; none for a generated log.
+      valid_input: files of the validation split; where given, `input` is split between the others.
+      test_input: files of the test split; where given, `input` is split between the others.
+      schema: YAML file that describes the columns, for the readers that take one.
+      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary.
+      max_vocab: at most so many features per field, the most frequent ones; None for all.
+      split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by `time_boundaries`).
+      fractions: of training, validation and test rows; those of the splits that have files of their own are left out and the rest
+        renormalised.
+      time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2, test rows time > t2.
+      seed: of split, shuffle and shadows.
+      positive_above: a label above this is positive; None: the reader's own rule, or labels that are 0 and 1 already.
+      drop_labels: rows with these labels are left out, before `positive_above` is applied.
+      numeric_transform: `log_square` or `floor` for every numeric field; None: the reader's own.
+      shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split, so noise with F's frequencies.
+      block_rows: rows per record.
+      num_files: record files per split.
+    """
+
+    reader: str
+    input: tuple[str, ...] = ()
+    valid_input: tuple[str, ...] = ()
+    test_input: tuple[str, ...] = ()
+    schema: str | None = None
+    min_count: int = 1
+    max_vocab: int | None = None
+    split: str = "random"
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    time_boundaries: tuple[float, float] | None = None
+    seed: int = 2021
+    positive_above: float | None = None
+    drop_labels: tuple[float, ...] = ()
+    numeric_transform: str | None = None
+    shadow_fields: bool = False
+    block_rows: int = 1024
+    num_files: int = 8
+
+    def __post_init__(self) -> None:
+        for key in ("input", "valid_input", "test_input", "fractions", "time_boundaries", "drop_labels"):
+            value = getattr(self, key)
+            if value is not None:
+                object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
+        for key in ("min_count", "max_vocab", "block_rows", "num_files"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"`{key}` should be at least 1. Received: {value}")
+        if self.split not in _SPLIT_RULES:
+            raise ValueError(f"`split` should be one of {', '.join(_SPLIT_RULES)}. Received: {self.split!r}")
+        if len(self.fractions) != 3 or min(self.fractions) < 0 or self.fractions[0] <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"`fractions` should be three numbers >= 0 that sum to 1, the first above 0. Received: {self.fractions}")
+        bounds = self.time_boundaries
+        if (self.split == "time") != (bounds is not None) or (bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1])):
+            raise ValueError(f"`time_boundaries` should be two ascending times with split=time, and only then. Received: {bounds}")
+        if self.numeric_transform is not None and self.numeric_transform not in TRANSFORMS[1:]:
+            raise ValueError(f"`numeric_transform` should be one of {', '.join(TRANSFORMS[1:])}. Received: {self.numeric_transform!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PreprocessOptions:
+        """Raises ValueError for a key that is no option."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in value:
+            if key not in known:
+                raise ValueError(f"A preprocessing option should be one of {', '.join(known)}. Received: {key!r}")
+        return cls(**value)
+
+    def make_reader(self) -> Reader:
+        spec = parse_spec(self.reader)
+        return READERS.build(spec if self.schema is None else spec.replace(schema=self.schema))
+
+
+@dataclasses.dataclass
+class _Spool:
+    """The rows of one group of files as read: an Arrow stream of dictionary-encoded tokens, `label` and `time`."""
+
+    path: str
+    rows: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Batches, each with the position of its first row."""
+        position = 0
+        with pa.memory_map(self.path) as source, pa.ipc.open_stream(source) as stream:
+            for batch in stream:
+                yield position, batch
+                position += batch.num_rows
+
+
+def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = True) -> Schema:
+    """Writes schema, vocabularies, counts, records and manifest into `output_dir`, which appears only when everything is there.
+
+    The log is parsed once, into a spool of dictionary-encoded tokens on disk; tokens of the training rows are counted; every row, now
+    ids, is scattered to a random bucket of its split; each bucket is shuffled and written as blocks. Memory holds a chunk, a bucket and
+    the vocabularies.
+
+    Args:
+      options: what to do.
+      output_dir: folder to make; it must not exist, or be empty. Work goes on in `output_dir + ".partial"`, which is cleared first.
+      progress: whether to show progress bars.
+
+    Raises:
+      ValueError: a bad row, a bad option or an empty training split.
+    """
+    output_dir = output_dir.rstrip("/" + os.sep)
+    if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
+        raise ValueError(f"`output_dir` should not exist yet, or be empty. Received: {output_dir}")
+    partial = output_dir + ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    scratch = os.path.join(partial, "scratch")
+    os.makedirs(scratch)
+    reader = options.make_reader()
+    sources = _sources(options, reader, partial)
+    reader.inspect([path for paths in sources.values() for path in paths])
+    fields = reader.fields()
+    if options.numeric_transform is not None:
+        override = options.numeric_transform
+        fields = tuple(dataclasses.replace(f, transform=override) if f.kind == "numeric" else f for f in fields)
+    spools = {
+        source: _spool(reader, fields, paths, options, os.path.join(scratch, f"{source}.arrow"), progress)
+        for source, paths in sources.items()
+    }
+    counts, rows = _count(spools, fields, options, progress)
+    if not rows[0]:
+        raise ValueError(f"The training split should hold at least one row. Received: {dict(zip(SPLITS, rows, strict=True))} rows")
+    vocabularies = {}
+    for field in fields:
+        vocabularies[field.name] = vocabulary.build(counts.pop(field.name), options.min_count, options.max_vocab, field.name)
+    shufflers = [
+        records.Shuffler(scratch, split, number, len(fields) + 1, options.seed) for split, number in zip(SPLITS, rows, strict=True)
+    ]
+    _scatter(spools, fields, vocabularies, shufflers, options, progress)
+    splits = {}
+    for split, number, shuffler in zip(SPLITS, rows, shufflers, strict=True):
+        splits[split] = _write(partial, split, number, shuffler, len(fields), options, progress)
+    shutil.rmtree(scratch)
+    return _finish(options, reader, fields, vocabularies, splits, output_dir)
+
+
+def _sources(options: PreprocessOptions, reader: Reader, partial: str) -> dict[str, tuple[str, ...]]:
+    """Files per source: `input` (split by the rule), `valid` and `test`."""
+    inputs = _expand(options.input, "input") if options.input else ()
+    if not inputs:
+        os.makedirs(os.path.join(partial, "log"))
+        inputs = tuple(reader.prepare(os.path.join(partial, "log")))
+    sources = {"input": inputs}
+    for split in ("valid", "test"):
+        paths = _expand(getattr(options, f"{split}_input"), f"{split}_input")
+        if paths:
+            sources[split] = paths
+    return sources
+
+
+def _expand(patterns: Sequence[str], name: str) -> tuple[str, ...]:
+    paths: list[str] = []
+    for pattern in patterns:
+        found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        if not found:
+            raise ValueError(f"`{name}` should name existing files, or patterns that match some. Received: {pattern!r}")
+        paths += found
+    return tuple(paths)
+
+
+def _spool(
+    reader: Reader, fields: Sequence[RawField], paths: Sequence[str], options: PreprocessOptions, path: str, progress: bool
+) -> _Spool:
+    spool = _Spool(path)
+    kinds = [(field.name, vocabulary.TOKENS) for field in fields] + [("label", pa.int8()), ("time", pa.float64())]
+    schema = pa.schema(kinds)
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, schema) as stream, _bar("read", progress) as bar:
+        for chunk in reader.chunks(paths):
+            label, kept = _labels(chunk, reader, options)
+            if options.split == "time" and chunk.time is None:
+                raise ValueError(f"`split` should be random or sequential for a log without time. Received: 'time' ({chunk.path})")
+            time = np.zeros(chunk.num_rows) if chunk.time is None else chunk.time
+            columns = [vocabulary.tokenize(chunk.columns[field.name], field) for field in fields]
+            batch = pa.record_batch([*columns, pa.array(label), pa.array(time)], schema=schema)
+            batch = batch if kept is None else batch.filter(pa.array(kept))
+            stream.write_batch(batch)
+            spool.rows += batch.num_rows
+            bar.update(batch.num_rows)
+    return spool
+
+
+def _labels(chunk: Chunk, reader: Reader, options: PreprocessOptions) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels as 0 and 1, and which rows stay (None: all)."""
+    label = chunk.label
+    kept = ~np.isin(label, options.drop_labels) if options.drop_labels else None
+    above = reader.positive_above if options.positive_above is None else options.positive_above
+    with np.errstate(invalid="ignore"):
+        result = label if above is None else np.where(np.isfinite(label), label > above, np.nan)
+    bad = (result != 0) & (result != 1)
+    if kept is not None:
+        bad &= kept
+    if bad.any():
+        row = int(np.argmax(bad))
+        should = "A label should be 0 or 1; where it is a rating, `positive_above` says which are positive."
+        raise bad_row(should, repr(float(label[row])), chunk.path, chunk.first_line + row)
+    return np.where(bad, 0, result).astype(np.int8), kept
+
+
+def _split(options: PreprocessOptions, spools: dict[str, _Spool], source: str, position: int, batch: pa.RecordBatch) -> np.ndarray:
+    """Split number of each row of a batch, [B] int8: 0 training, 1 validation, 2 test."""
+    rows = batch.num_rows
+    if source != "input":
+        return np.full(rows, SPLITS.index(source), np.int8)
+    if options.split == "time":
+        assert options.time_boundaries is not None
+        split = np.searchsorted(options.time_boundaries, batch.column("time").to_numpy(), side="left").astype(np.int8)
+        for k, name in enumerate(SPLITS[1:], 1):
+            if name in spools and (split == k).any():
+                raise ValueError(f"With files for {name} given, no row of `input` should fall there by time. Received: {(split == k).sum()} rows")
+        return split
+    fractions = np.array([0.0 if name in spools else part for name, part in zip(SPLITS, options.fractions, strict=True)])
+    ends = np.cumsum(fractions) / fractions.sum()
+    counters = np.arange(position, position + rows)
+    if options.split == "sequential":
+        return np.searchsorted(np.round(ends[:2] * spools["input"].rows), counters, side="right").astype(np.int8)
+    uniform = (records.mix(options.seed, _SPLIT_STREAM, counters) >> np.uint64(11)) * 2.0**-53
+    return np.searchsorted(ends[:2], uniform, side="right").astype(np.int8)
+
+
+def _count(
+    spools: dict[str, _Spool], fields: Sequence[RawField], options: PreprocessOptions, progress: bool
+) -> tuple[dict[str, vocabulary.TokenCounts], list[int]]:
+    counts = {field.name: vocabulary.TokenCounts() for field in fields}
+    rows = np.zeros(3, np.int64)
+    with _bar("count", progress, sum(spool.rows for spool in spools.values())) as bar:
+        for source, spool in spools.items():
+            for position, batch in spool:
+                split = _split(options, spools, source, position, batch)
+                rows += np.bincount(split, minlength=3)
+                train = split == 0
+                if train.any():
+                    for field in fields:
+                        counts[field.name].add_column(batch.column(field.name), train)
+                bar.update(batch.num_rows)
+    return counts, rows.tolist()
+
+
+def _scatter(
+    spools: dict[str, _Spool],
+    fields: Sequence[RawField],
+    vocabularies: dict[str, vocabulary.Vocabulary],
+    shufflers: Sequence[records.Shuffler],
+    options: PreprocessOptions,
+    progress: bool,
+) -> None:
+    with _bar("encode", progress, sum(spool.rows for spool in spools.values())) as bar:
+        for source, spool in spools.items():
+            for position, batch in spool:
+                split = _split(options, spools, source, position, batch)
+                matrix = np.empty((batch.num_rows, len(fields) + 1), np.int32)
+                for k, field in enumerate(fields):
+                    column = batch.column(field.name)
+                    matrix[:, k] = vocabularies[field.name].encode(column.dictionary)[column.indices.to_numpy()]
+                matrix[:, -1] = batch.column("label").to_numpy()
+                for k, shuffler in enumerate(shufflers):
+                    shuffler.add(matrix[split == k])
+                bar.update(batch.num_rows)
+            os.remove(spool.path)
+
+
+def _write(
+    directory: str, split: str, rows: int, shuffler: records.Shuffler, width: int, options: PreprocessOptions, progress: bool
+) -> dict[str, Any]:
+    with records.BlockWriter(directory, split, rows, options.block_rows, options.num_files) as writer, _bar(f"write {split}", progress, rows) as bar:
+        for bucket, matrix in shuffler.buckets():
+            ids, label = matrix[:, :width], matrix[:, -1]
+            if options.shadow_fields:
+                stream = _SHADOW_STREAM * (1 + SPLITS.index(split)) + bucket * width
+                shadows = [ids[records.permutation(options.seed, stream + k, len(ids)), k] for k in range(width)]
+                ids = np.concatenate([ids, np.stack(shadows, axis=1)], axis=1)
+            writer.add(ids, label)
+            bar.update(len(ids))
+        return writer.finish()
+
+
+def _finish(
+    options: PreprocessOptions,
+    reader: Reader,
+    raw_fields: Sequence[RawField],
+    vocabularies: dict[str, vocabulary.Vocabulary],
+    splits: dict[str, Any],
+    output_dir: str,
+) -> Schema:
+    """Everything but the records, and the rename."""
+    partial = output_dir + ".partial"
+    fields: list[Field] = [field.to_field(vocabularies[field.name].size) for field in raw_fields]
+    counts = {name: vocabulary_.counts for name, vocabulary_ in vocabularies.items()}
+    if options.shadow_fields:
+        for field in list(fields):
+            shadow = dataclasses.replace(field, name=f"{field.name}_shadow", role="shadow", parents=(field.name,))
+            fields.append(shadow)
+            counts[shadow.name] = counts[field.name]
+            vocabularies[shadow.name] = vocabularies[field.name]
+    vocabulary.save(partial, vocabularies, counts)
+    schema = Schema(tuple(fields), reader.label)
+    kept = {key: value for key, value in options.to_json().items() if key not in _PATH_OPTIONS}
+    digest = hashlib.sha256(json.dumps([kept, schema.to_json(), splits], sort_keys=True).encode())
+    for field in fields:
+        with open(os.path.join(partial, "vocab", f"{field.name}.txt"), "rb") as file:
+            digest.update(hashlib.sha256(file.read()).digest())
+    schema = dataclasses.replace(schema, fingerprint=digest.hexdigest(), directory=output_dir)
+    schema.save(partial)
+    manifest = {"options": options.to_json(), "fingerprint": schema.fingerprint, "block_rows": options.block_rows, "splits": splits}
+    records.save_manifest(partial, manifest)
+    os.rename(partial, output_dir)
+    return schema
+
+
+def _bar(stage: str, progress: bool, total: int | None = None) -> tqdm:
+    return tqdm(desc=stage, total=total, unit="row", unit_scale=True, disable=not progress)

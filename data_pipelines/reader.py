@@ -1,0 +1,111 @@
+"""What a log format is: the fields it declares and the chunks of rows it yields."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from irazor_tf.registry import Registry
+from irazor_tf.schema import Field
+
+READERS = Registry("reader", "data_pipelines.readers")
+
+
+@dataclasses.dataclass(frozen=True)
+class RawField:
+    """What a reader declares of a column, before vocabularies exist.
+
+    Args:
+      name: as in `irazor_tf.schema.Field`.
+      kind: `categorical` or `numeric`.
+      dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
+      role: `user`, `item` or `context`.
+      transform: `log_square` or `floor` for a numeric field, else `none`.
+    """
+
+    name: str
+    kind: str = "categorical"
+    dtype: str = "string"
+    role: str = "context"
+    transform: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("categorical", "numeric"):
+            raise ValueError(f"`kind` of field {self.name!r} should be categorical or numeric. Received: {self.kind!r}")
+        if self.role == "shadow":
+            raise ValueError(f"`role` of field {self.name!r} should be user, item or context. Received: 'shadow'")
+        if (self.kind == "numeric") != (self.dtype == "float64"):
+            raise ValueError(f"A numeric field, and no other, should have `dtype` float64. Received: {self}")
+        self.to_field()
+
+    def to_field(self, vocabulary_size: int = 1) -> Field:
+        """The field of the schema that comes of this one."""
+        return Field(self.name, self.kind, vocabulary_size, self.dtype, self.transform, role=self.role)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Some consecutive rows of one file.
+
+    Args:
+      path: the file.
+      first_line: line of the first row, counted from 1; row i is line `first_line + i`.
+      columns: field name -> one array of B values, plain or dictionary-encoded. Categorical: strings, null = missing; a field of
+        dtype int64 has strings in canonical form, `str(int)`. Numeric: float64, null or nan = missing.
+      label: [B] float64, the label or rating as it is in the log.
+      time: [B] float64, or None for a log without time.
+    """
+
+    path: str
+    first_line: int
+    columns: dict[str, pa.Array]
+    label: np.ndarray
+    time: np.ndarray | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.label)
+
+
+class Reader(abc.ABC):
+    """A log format. A subclass registers itself, names its options in `Params` and yields chunks.
+
+    Attributes:
+      label: name of the label column.
+      positive_above: a label above this is positive, unless the options say otherwise; None where labels are 0 and 1 already.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Options of the format; none by default."""
+
+    label: str = "label"
+    positive_above: float | None = None
+    registry_name: ClassVar[str] = ""
+
+    def __init__(self, params: Reader.Params | None = None):
+        self.params = params if params is not None else type(self).Params()
+
+    def inspect(self, paths: Sequence[str]) -> None:
+        """Called once, with all files and before `fields`, for a format whose fields are known only from a file."""
+
+    @abc.abstractmethod
+    def fields(self) -> tuple[RawField, ...]:
+        """The fields, in column order."""
+
+    @abc.abstractmethod
+    def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
+        """The rows of the files, in order.
+
+        Raises:
+          ValueError: a bad row; the message names file and line.
+        """
+
+    def prepare(self, directory: str) -> tuple[str, ...]:
+        """Makes the log in `directory` where no input is given, and returns its files; only generated logs can."""
+        raise ValueError(f"The reader {self.registry_name!r} should be given its input files. Received: none")

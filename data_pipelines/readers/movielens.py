@@ -1,0 +1,88 @@
+"""MovieLens-1M: `ratings.dat` (plain or gzip), joined with `users.dat` and `movies.dat` in the same folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from data_pipelines.delimited import Column, Delimited
+from data_pipelines.lines import bad_row, read_chunks
+from data_pipelines.reader import READERS, Chunk, RawField, Reader
+
+_USER = ("gender", "age", "occupation", "zip")
+_MOVIE = ("genres", "year")
+_FORM = Delimited((Column("user", dtype="int64"), Column("movie", dtype="int64"), Column("rating", "label"), Column("timestamp", "time")))
+
+
+@READERS.register("movielens")
+class MovieLens(Reader):
+    """Ratings with what is known of the user and the film; `genres` is one feature per combination, `year` that of the release.
+
+    The timestamp is no field, but `split=time` may use it. Ratings above 3 are positive unless the options say otherwise.
+    """
+
+    label: str = "rating"
+    positive_above: float | None = 3.0
+
+    def fields(self) -> tuple[RawField, ...]:
+        return (
+            RawField("user", dtype="int64", role="user"),
+            RawField("movie", dtype="int64", role="item"),
+            RawField("gender", role="user"),
+            RawField("age", dtype="int64", role="user"),
+            RawField("occupation", dtype="int64", role="user"),
+            RawField("zip", role="user"),
+            RawField("genres", role="item"),
+            RawField("year", dtype="int64", role="item"),
+        )
+
+    def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
+        for path in paths:
+            folder = os.path.dirname(path)
+            users = _side_table(os.path.join(folder, "users.dat"), "utf-8", _user)
+            movies = _side_table(os.path.join(folder, "movies.dat"), "latin-1", _movie)
+            for chunk in _FORM.chunks(path, edit=lambda text: text.replace(b"::", b"\t")):
+                columns = dict(chunk.columns)
+                columns |= _join(chunk, "user", users, _USER) | _join(chunk, "movie", movies, _MOVIE)
+                yield Chunk(chunk.path, chunk.first_line, columns, chunk.label, chunk.time)
+
+
+def _join(chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]) -> dict[str, pa.Array]:
+    column = chunk.columns[key]
+    keys = column.dictionary.to_pylist()
+    for k, value in enumerate(keys):
+        if value not in table:
+            row = int(np.argmax(column.indices.to_numpy() == k))
+            raise bad_row(f"A rating should be of a {key} in `{key}s.dat`.", repr(value), chunk.path, chunk.first_line + row)
+    rows = [table[value] for value in keys]
+    return {
+        name: pa.DictionaryArray.from_arrays(column.indices, pa.array([row[k] for row in rows], pa.string())) for k, name in enumerate(names)
+    }
+
+
+def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]) -> dict[str, tuple[str | None, ...]]:
+    """Id -> attributes, of a small `::`-separated file."""
+    table = {}
+    for first, text in read_chunks(path):
+        for line, raw in enumerate(text[:-1].split(b"\n"), first):
+            try:
+                cells = raw.removesuffix(b"\r").decode(encoding).split("::")
+                table[str(int(cells[0]))] = parse(cells)
+            except ValueError as error:
+                raise bad_row("A line should be `::`-separated as the MovieLens README says.", f"{raw[:200]!r}: {error}", path, line) from None
+    return table
+
+
+def _user(cells: Sequence[str]) -> tuple[str | None, ...]:
+    _, gender, age, occupation, zip_code = cells
+    return gender, str(int(age)), str(int(occupation)), zip_code
+
+
+def _movie(cells: Sequence[str]) -> tuple[str | None, ...]:
+    _, title, genres = cells
+    year = re.search(r"\((\d{4})\)\s*$", title)
+    return genres, str(int(year[1])) if year else None

@@ -1,0 +1,240 @@
+"""Block records: rows are scattered to bucket files, shuffled bucket by bucket, and written as blocks; and the manifest of it all.
+
+A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 [rows, N], row-major, as one bytes value), `label`
+(little-endian float32 [rows], as one bytes value) and `block` (its number in the split). Block b lies in file b % num_files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+MANIFEST_VERSION = 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(seed: int, stream: int, counters: np.ndarray) -> np.ndarray:
+    """Random numbers that are a pure function of (seed, stream, counter), [len(counters)] uint64.
+
+    SplitMix64 (Steele, Lea, Flood 2014), so that any part of the data can be drawn without the parts before it.
+    """
+
+    def finish(z: np.ndarray) -> np.ndarray:
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+    def key(value: np.ndarray, number: int) -> np.ndarray:
+        return finish(value ^ np.uint64(number % 2**64))
+
+    start = key(key(np.array([_GOLDEN], np.uint64), seed), stream)
+    return finish(start + np.asarray(counters).astype(np.uint64) * np.uint64(_GOLDEN))
+
+
+def permutation(seed: int, stream: int, rows: int) -> np.ndarray:
+    """A random order of `rows` rows, a pure function of (seed, stream, rows); [rows] int64."""
+    return np.argsort(mix(seed, stream, np.arange(rows)), kind="stable")
+
+
+class Shuffler:
+    """The external shuffle of one split: a row goes to a random bucket file, and a bucket is put in random order in memory.
+
+    Args:
+      directory: where the bucket files go.
+      split: its name.
+      rows: how many rows will come.
+      width: int32 columns of a row.
+      seed: of the shuffle; the order is a pure function of it and of the number of rows.
+      bucket_rows: rows that a bucket holds on average, so the rows in memory.
+    """
+
+    def __init__(self, directory: str, split: str, rows: int, width: int, seed: int, bucket_rows: int = 1 << 18):
+        buckets = max(1, -(-rows // bucket_rows))
+        self._paths = [os.path.join(directory, f"{split}-{bucket:05d}.bucket") for bucket in range(buckets)]
+        self._width, self._seed, self._stream, self._seen = width, seed, 1000 * (1 + SPLITS.index(split)), 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Scatters rows, [B, width] int32."""
+        counters = np.arange(self._seen, self._seen + len(rows))
+        self._seen += len(rows)
+        if len(self._paths) == 1:
+            parts = [(0, rows)] if len(rows) else []
+        else:
+            bucket = (mix(self._seed, self._stream, counters) % np.uint64(len(self._paths))).astype(np.int64)
+            order = np.argsort(bucket, kind="stable")
+            ends = np.cumsum(np.bincount(bucket, minlength=len(self._paths)))
+            parts = list(enumerate(np.split(rows[order], ends[:-1])))
+        for number, part in parts:
+            with open(self._paths[number], "ab") as file:
+                file.write(np.ascontiguousarray(part, "<i4").data)
+
+    def buckets(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Every bucket's number and its rows in random order; its file is deleted."""
+        for number, path in enumerate(self._paths):
+            if os.path.exists(path):
+                rows = np.fromfile(path, "<i4").reshape(-1, self._width)
+                os.remove(path)
+                yield number, rows[permutation(self._seed, self._stream + 1 + number, len(rows))]
+
+
+class BlockWriter:
+    """Writes the blocks of one split and keeps its entry of the manifest.
+
+    Args:
+      directory: where the record files go.
+      split: its name, the beginning of the file names.
+      rows: how many rows will come.
+      block_rows: rows of every block but the last.
+      num_files: files to spread the blocks over; a split of fewer blocks has one file per block.
+    """
+
+    def __init__(self, directory: str, split: str, rows: int, block_rows: int, num_files: int):
+        self._num_files = min(num_files, -(-rows // block_rows))
+        self._block_rows, self._rows = block_rows, rows
+        self._paths = [os.path.join(directory, f"{split}-{k:05d}-of-{self._num_files:05d}.tfrecord") for k in range(self._num_files)]
+        self._files: list[dict[str, Any]] = [{"name": os.path.basename(p), "bytes": 0, "rows": 0, "blocks": [], "crc32": []} for p in self._paths]
+        self._rest: list[tuple[np.ndarray, np.ndarray]] = []
+        self._block = self._positives = self._waiting = 0
+        self._writers: list[Any] = []
+
+    def __enter__(self) -> BlockWriter:
+        import tensorflow as tf
+
+        self._writers = [tf.io.TFRecordWriter(path) for path in self._paths]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for writer in self._writers:
+            writer.close()
+
+    def add(self, ids: np.ndarray, label: np.ndarray) -> None:
+        """Adds rows, [B, N] int32 and [B]; full blocks are written at once."""
+        self._rest.append((ids, label))
+        self._waiting += len(label)
+        if self._waiting >= self._block_rows:
+            self._write(self._waiting // self._block_rows * self._block_rows)
+
+    def finish(self) -> dict[str, Any]:
+        """Writes the last block, closes the files and returns the split's entry of the manifest."""
+        self._write(self._waiting)
+        written = sum(file["rows"] for file in self._files)
+        assert written == self._rows, f"{written} rows written, {self._rows} promised"
+        for writer, path, file in zip(self._writers, self._paths, self._files, strict=True):
+            writer.close()
+            file["bytes"] = os.path.getsize(path)
+        return {"rows": written, "positives": self._positives, "blocks": self._block, "files": self._files}
+
+    def _write(self, rows: int) -> None:
+        if not rows:
+            return
+        ids = np.concatenate([part for part, _ in self._rest])
+        label = np.concatenate([part for _, part in self._rest])
+        self._rest = [(ids[rows:], label[rows:])]
+        self._waiting -= rows
+        self._positives += int(label[:rows].sum())
+        for start in range(0, rows, self._block_rows):
+            end = min(start + self._block_rows, rows)
+            record = _serialize(ids[start:end], label[start:end], self._block)
+            self._writers[self._block % self._num_files].write(record)
+            file = self._files[self._block % self._num_files]
+            file["rows"] += end - start
+            file["blocks"].append(end - start)
+            file["crc32"].append(zlib.crc32(record))
+            self._block += 1
+
+
+def _serialize(ids: np.ndarray, label: np.ndarray, block: int) -> bytes:
+    import tensorflow as tf
+
+    def raw(array: np.ndarray, dtype: str) -> Any:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(array, dtype).tobytes()]))
+
+    number = tf.train.Feature(int64_list=tf.train.Int64List(value=[block]))
+    features = {"ids": raw(ids, "<i4"), "label": raw(label, "<f4"), "block": number}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
+    """Writes `manifest.json`, the last file of a finished folder."""
+    path = os.path.join(directory, "manifest.json")
+    with open(path + ".partial", "w", encoding="utf-8") as file:
+        json.dump({"version": MANIFEST_VERSION, **manifest}, file, indent=None, separators=(",", ":"))
+    os.replace(path + ".partial", path)
+
+
+def load_manifest(directory: str) -> dict[str, Any]:
+    """Reads `manifest.json`.
+
+    Raises:
+      ValueError: there is none, so the folder is not a finished data set; or it is not a manifest of this version.
+    """
+    path = os.path.join(directory, "manifest.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"A data folder should hold `manifest.json`, written last by preprocessing. Received: {directory}, without") from None
+    except ValueError as error:
+        raise ValueError(f"`manifest.json` should be JSON. Received: {path} ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
+        version = manifest.get("version") if isinstance(manifest, dict) else None
+        raise ValueError(f"A manifest should have `version` {MANIFEST_VERSION}. Received: {version!r} ({path})")
+    return manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    size: int
+    payload: bytes
+
+
+def verify(directory: str, full: bool = False) -> dict[str, Any]:
+    """Compares the record files with the manifest: files, byte sizes, blocks, rows and, where `full`, the checksum of every record.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      ValueError: something differs; the message names the file and the block.
+    """
+    manifest = load_manifest(directory)
+    for split, entry in manifest["splits"].items():
+        for key, total in (("rows", sum(f["rows"] for f in entry["files"])), ("blocks", sum(len(f["blocks"]) for f in entry["files"]))):
+            if entry[key] != total:
+                raise ValueError(f"`{key}` of split {split!r} should be the sum over its files, {total}. Received: {entry[key]}")
+        for k, file in enumerate(entry["files"]):
+            blocks = range(k, entry["blocks"], len(entry["files"]))
+            _verify_file(os.path.join(directory, file["name"]), file, blocks, full)
+    return manifest
+
+
+def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: bool) -> None:
+    if not os.path.exists(path):
+        raise ValueError(f"A record file named in the manifest should exist. Received: no {path}")
+    size = os.path.getsize(path)
+    if sum(entry["blocks"]) != entry["rows"] or len(blocks) != len(entry["blocks"]) or len(blocks) != len(entry["crc32"]):
+        raise ValueError(f"The manifest should list rows and checksum of blocks {list(blocks)} for {path}. Received: {entry}")
+    if size != entry["bytes"]:
+        raise ValueError(f"{path} should have {entry['bytes']} bytes. Received: {size}")
+    with open(path, "rb") as file:
+        for block, crc32 in zip(blocks, entry["crc32"], strict=True):
+            header = file.read(12)
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
+            if file.tell() + length + 4 > size:
+                raise ValueError(f"{path} should hold {len(blocks)} whole records. Received: a record that runs past its end, block {block}")
+            if not full:
+                file.seek(length + 4, os.SEEK_CUR)
+                continue
+            if zlib.crc32(file.read(length)) != crc32:
+                raise ValueError(f"Block {block} of {path} should have checksum {crc32}. Received: another one; the file is damaged")
+            file.seek(4, os.SEEK_CUR)
+        if file.tell() != size:
+            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {size - file.tell()} bytes after block {blocks[-1]}")

@@ -1,0 +1,167 @@
+"""Vocabularies: counting tokens a piece at a time, merging the counts, choosing what stays, and turning tokens into ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_pipelines.reader import RawField
+from irazor_tf.schema import MISSING, numeric_codes
+
+TOKENS = pa.dictionary(pa.int32(), pa.string())
+_MERGE_AT = 1 << 20
+
+
+def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
+    """The tokens of a column, dictionary-encoded: each once, `MISSING` for a missing value, integer codes for numbers.
+
+    Args:
+      array: a column of a chunk.
+      field: what the reader declares of it; its transform makes the codes.
+    """
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    values, indices = array.dictionary, array.indices
+    if field.kind == "numeric":
+        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        tokens = pa.array(numeric_codes(numbers, field.transform)).cast(pa.string())
+        tokens = pc.if_else(pa.array(np.isnan(numbers)), MISSING, tokens)
+    else:
+        tokens = values.cast(pa.string()).fill_null(MISSING)
+        tokens = pc.if_else(pc.equal(tokens, ""), MISSING, tokens)
+    if indices.null_count:
+        indices = indices.fill_null(len(tokens))
+        tokens = pa.concat_arrays([tokens, pa.array([MISSING])])
+    distinct = tokens.dictionary_encode()
+    if len(distinct.dictionary) != len(tokens):
+        indices = distinct.indices.take(indices)
+        tokens = distinct.dictionary
+    return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), tokens)
+
+
+class TokenCounts:
+    """Counts of tokens, from any number of pieces in any order; memory grows with the distinct tokens only.
+
+    Pieces wait until they outweigh what is merged already, so that every token is merged a logarithmic number of times.
+    """
+
+    def __init__(self) -> None:
+        self._merged = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, tokens: pa.Array, counts: np.ndarray) -> None:
+        """Adds a piece: distinct tokens and how often each occurs; those that occur 0 times are left out."""
+        some = counts > 0
+        if not some.all():
+            tokens, counts = tokens.filter(pa.array(some)), counts[some]
+        if len(tokens):
+            self._waiting.append(pa.table({"token": tokens, "count": pa.array(counts, pa.int64())}))
+            self._rows += len(tokens)
+        if self._rows > max(_MERGE_AT, self._merged.num_rows):
+            self.merged()
+
+    def add_column(self, column: pa.DictionaryArray, rows: np.ndarray | None = None) -> None:
+        """Adds the tokens of a column, of those rows alone that the [B] boolean array `rows` marks."""
+        indices = column.indices.to_numpy()
+        indices = indices if rows is None else indices[rows]
+        self.add(column.dictionary, np.bincount(indices, minlength=len(column.dictionary)))
+
+    def merged(self) -> pa.Table:
+        """One row per token: `token`, `count`."""
+        if self._waiting:
+            every = pa.concat_tables([self._merged, *self._waiting])
+            table = every.group_by("token", use_threads=False).aggregate([("count", "sum")])
+            self._merged = table.rename_columns({"count_sum": "count"}).select(["token", "count"]).combine_chunks()
+            self._waiting, self._rows = [], 0
+        return self._merged
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The features of a field: id k >= 1 is `tokens[k - 1]`, id 0 is out-of-vocabulary.
+
+    Args:
+      tokens: most frequent first, ties in the order of their UTF-8 bytes.
+      counts: [V] int64, training frequency of every id; `counts[0]` is that of all tokens left out.
+    """
+
+    tokens: pa.Array
+    counts: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.counts)
+
+    @functools.cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: k for k, token in enumerate(self.tokens.to_pylist(), 1)}
+
+    def encode(self, tokens: pa.Array) -> np.ndarray:
+        """Ids of distinct tokens, [len(tokens)] int32."""
+        # index_in hashes the whole vocabulary at every call; a dictionary, kept, is better where few tokens meet many.
+        if len(self.tokens) > 4 * len(tokens):
+            ids = self._ids
+            return np.fromiter((ids.get(token, 0) for token in tokens.to_pylist()), np.int32, len(tokens))
+        found = pc.index_in(tokens, value_set=self.tokens)
+        return found.fill_null(-1).to_numpy().astype(np.int32) + 1
+
+    def save(self, path: str) -> None:
+        """One token per line, line k being id k."""
+        with open(path, "wb") as file:
+            file.write("".join(token + "\n" for token in self.tokens.to_pylist()).encode())
+
+    @classmethod
+    def load(cls, path: str) -> Vocabulary:
+        """The tokens of a saved vocabulary; frequencies, which lie in `counts.npz`, are 0."""
+        with open(path, encoding="utf-8", newline="\n") as file:
+            tokens = file.read().split("\n")[:-1]
+        return cls(pa.array(tokens, pa.string()), np.zeros(len(tokens) + 1, np.int64))
+
+
+def build(counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None, name: str = "") -> Vocabulary:
+    """Chooses the tokens that stay.
+
+    Args:
+      counts: counts over the training split.
+      min_count: a rarer token is out-of-vocabulary.
+      max_vocab: at most that many tokens stay, the most frequent ones. `MISSING` is exempt from both.
+      name: the field, for messages.
+
+    Raises:
+      ValueError: a token that cannot stand on a line of its own.
+    """
+    table = counts.merged()
+    total = pc.sum(table["count"]).as_py() or 0
+    table = table.sort_by([("count", "descending"), ("token", "ascending")])
+    missing = pc.equal(table["token"], MISSING)
+    kept = table.filter(pc.and_(pc.greater_equal(table["count"], min_count), pc.invert(missing)))
+    if max_vocab is not None:
+        kept = kept.slice(0, max_vocab)
+    if pc.any(missing).as_py():
+        kept = pa.concat_tables([kept, table.filter(missing)]).sort_by([("count", "descending"), ("token", "ascending")])
+    kept = kept.combine_chunks()
+    tokens = _one(kept["token"])
+    bad = pc.match_substring_regex(tokens, "[\\n\\r\\x00]")
+    if pc.any(bad).as_py():
+        token = tokens[pc.index(bad, True).as_py()].as_py()
+        raise ValueError(f"A token of field {name!r} should not hold a newline, carriage return or NUL. Received: {token!r}")
+    frequencies = kept["count"].to_numpy()
+    return Vocabulary(tokens, np.concatenate([[total - frequencies.sum()], frequencies]).astype(np.int64))
+
+
+def save(directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, np.ndarray]) -> None:
+    """Writes `vocab/<field>.txt` for every vocabulary, and `counts.npz`."""
+    os.makedirs(os.path.join(directory, "vocab"), exist_ok=True)
+    for name, vocabulary in vocabularies.items():
+        vocabulary.save(os.path.join(directory, "vocab", f"{name}.txt"))
+    np.savez(os.path.join(directory, "counts.npz"), **counts)  # type: ignore[arg-type]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())

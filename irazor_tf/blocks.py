@@ -1,0 +1,84 @@
+"""Layers that base models are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.embedding import Labels
+from irazor_tf.ops import batch_uniform, seed_of
+
+
+class Dropout(keras.layers.Layer):
+    """Dropout whose mask is a pure function of (seed, step, row): resumed or spread over replicas, a run drops the same units.
+
+    Args:
+      rate: share of units set to zero; the others are divided by 1 - rate.
+      seed: which noise.
+    """
+
+    clock: tf.Variable | None = None  # the model's step counter; set by the model
+
+    def __init__(self, rate: float, seed: int, name: str):
+        super().__init__(name=name)
+        self._rate = rate
+        self._noise_seed = seed
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or not self._rate:
+            return x
+        assert self.clock is not None
+        keep = batch_uniform(tf.shape(x), self._noise_seed, self.clock) >= self._rate
+        return tf.where(keep, x / (1.0 - self._rate), 0.0)
+
+
+class Tower(keras.layers.Layer):
+    """Dense ReLU layers and one output unit: [B, sum d_i] -> [B].
+
+    Args:
+      hidden: units per layer.
+      columns: labels of the input columns; the first kernel is cut along them.
+      layer_norm: layer normalisation of the pre-activations.
+      dropout: rate after every hidden layer.
+      seed: seed of initial values and noise.
+    """
+
+    def __init__(self, hidden: Sequence[int], columns: Labels, *, layer_norm: bool, dropout: float, seed: int, name: str = "tower"):
+        super().__init__(name=name)
+        self._columns = columns
+        self.dense = [_dense(units, seed_of(seed, name, i), f"dense_{i}") for i, units in enumerate(hidden)]
+        self.norms = [keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(len(hidden))] if layer_norm else []
+        self.drops = [Dropout(dropout, seed_of(seed, name, "dropout", i), f"dropout_{i}") for i in range(len(hidden))]
+        self.out = _dense(1, seed_of(seed, name, "out"), "out")
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        for i, dense in enumerate(self.dense):
+            x = dense(x)
+            if self.norms:
+                x = self.norms[i](x)
+            x = self.drops[i](tf.nn.relu(x), training=training)
+        return tf.squeeze(self.out(x), axis=1)
+
+    def labelled_axes(self) -> list[tuple[tf.Variable, tuple[Labels | None, ...]]]:
+        first = self.dense[0] if self.dense else self.out
+        return [(first.kernel, (self._columns, None))]
+
+
+class Intercept(keras.layers.Layer):
+    """The global bias, a scalar in the optimizer group "bias"."""
+
+    group = "bias"
+
+    def build(self, input_shape: Any) -> None:
+        self.bias = self.add_weight("bias", (), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, logits: tf.Tensor) -> tf.Tensor:
+        return logits + self.bias
+
+
+def _dense(units: int, seed: int, name: str) -> keras.layers.Dense:
+    return keras.layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed=seed), name=name)

@@ -1,0 +1,177 @@
+"""Embedding tables of all fields, fused by width, and the labels of what they put out.
+
+Fields of one width share one variable, field after field, so that a model with hundreds of fields stays a handful of operations
+and its gradient one sparse update per width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.input_config import InputConfig
+from irazor_tf.ops import seed_of
+from irazor_tf.schema import Schema
+
+Labels = tuple[Any, ...]
+
+
+class Embedded(NamedTuple):
+    """What a base model sees of a batch.
+
+    Args:
+      flat: [B, sum d_i], the columns of all kept fields, ordered as `FieldEmbedding.column_labels`; None where not used.
+      linear: [B, N], one first-order term per kept field; None where not used.
+    """
+
+    flat: tf.Tensor | None
+    linear: tf.Tensor | None
+
+
+class Piece(NamedTuple):
+    """A part of a variable that keeps its meaning when a model is narrowed.
+
+    Args:
+      key: equal in a supernet and in the model cut from it.
+      variable: where it lies.
+      rows: (start, stop) along axis 0, or None for all.
+      axes: for every axis the labels along it, or None for an axis that never changes.
+    """
+
+    key: str
+    variable: tf.Variable
+    rows: tuple[int, int] | None
+    axes: tuple[Labels | None, ...]
+
+
+class _Group(NamedTuple):
+    dim: int
+    fields: tuple[str, ...]
+    columns: np.ndarray  # columns of the id matrix, [n]
+    offsets: np.ndarray  # first row of every field, [n]
+    rows: int
+
+
+class FieldEmbedding(keras.layers.Layer):
+    """Looks the ids of all kept fields up.
+
+    Args:
+      schema: vocabulary sizes and the order of the id columns.
+      config: width, columns and masks of every field; fields with `dim` 0 have no rows here.
+      stddev: standard deviation of the normal initial values, 0 for zeros.
+      seed: seed of the initial values.
+      group: optimizer group of the tables.
+    """
+
+    def __init__(self, schema: Schema, config: InputConfig, *, stddev: float, seed: int, group: str = "network", name: str = "embedding"):
+        super().__init__(name=name)
+        config.check(schema)
+        self.config = config
+        self.group = group
+        self.fields = config.kept
+        self._schema = schema
+        self._stddev = stddev
+        self._seed = seed
+        self._groups = tuple(_groups(schema, config))
+        in_group_order = [name for group_ in self._groups for name in group_.fields]
+        # The order in which `flat` has its columns, and where each stands in the padded [N, D].
+        self.column_labels: Labels = tuple((name, label) for name in in_group_order for label in config.fields[name].labels)
+        self._field_order = np.array([in_group_order.index(name) for name in self.fields])
+        position = {name: i for i, name in enumerate(self.fields)}
+        self.max_dim = config.max_dim
+        self._flat_index = np.array(
+            [position[name] * self.max_dim + j for name in in_group_order for j in range(config.fields[name].dim)], np.int32
+        )
+        self.id_columns = np.array([schema.index(name) for name in self.fields], np.int32)
+
+    def build(self, input_shape: Any) -> None:
+        self.tables, self.masks = [], []
+        for group in self._groups:
+            initializer: Any = "zeros"
+            if self._stddev:
+                initializer = keras.initializers.RandomNormal(stddev=self._stddev, seed=seed_of(self._seed, self.name, group.dim))
+            self.tables.append(self.add_weight(f"table_{group.dim}", (group.rows, group.dim), initializer=initializer))
+            kept = _group_mask(group, self.config, self._schema)
+            if kept is None:
+                self.masks.append(None)
+            else:
+                constant = keras.initializers.Constant(kept)
+                self.masks.append(self.add_weight(f"mask_{group.dim}", kept.shape, tf.float32, initializer=constant, trainable=False))
+        super().build(input_shape)
+
+    def call(self, ids: tf.Tensor) -> list[tf.Tensor]:
+        """Rows per width: a list of [B, n_g, d_g].
+
+        Args:
+          ids: [B, number of fields in the schema] int; columns of removed fields are not read.
+        """
+        found = []
+        for group, table, mask in zip(self._groups, self.tables, self.masks, strict=True):
+            index = tf.cast(tf.gather(ids, group.columns, axis=1), tf.int64) + group.offsets
+            rows = tf.gather(table, index)
+            found.append(rows if mask is None else rows * tf.gather(mask, index))
+        return found
+
+    def flatten(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+        """[B, sum d_i] in the order of `column_labels`."""
+        parts = [tf.reshape(part, (-1, len(group.fields) * group.dim)) for part, group in zip(rows, self._groups, strict=True)]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    def stack(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+        """[B, N, D], kept fields in the schema's order, narrow ones padded with zeros at the end."""
+        parts = [tf.pad(part, ((0, 0), (0, 0), (0, self.max_dim - group.dim))) for part, group in zip(rows, self._groups, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        return tf.gather(tf.concat(parts, axis=1), self._field_order, axis=1)
+
+    def flatten_stacked(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, N, D] -> [B, sum d_i] in the order of `column_labels`."""
+        flat = tf.reshape(x, (-1, len(self.fields) * self.max_dim))
+        return flat if len(self._groups) == 1 else tf.gather(flat, self._flat_index, axis=1)
+
+    def column_mask(self, config: InputConfig) -> np.ndarray:
+        """[N, D]: 1 where a column of this layer's config is kept in `config`, 0 elsewhere and in the padding."""
+        mask = np.zeros((len(self.fields), self.max_dim), np.float32)
+        for i, name in enumerate(self.fields):
+            kept = set(config.fields[name].labels)
+            for j, label in enumerate(self.config.fields[name].labels):
+                mask[i, j] = label in kept
+        return mask
+
+    def pieces(self) -> Iterator[Piece]:
+        """One piece per field: its rows, with the columns labelled."""
+        for group, table in zip(self._groups, self.tables, strict=True):
+            for name, offset in zip(group.fields, group.offsets, strict=True):
+                rows = (int(offset), int(offset) + self._schema.field(name).vocabulary_size)
+                yield Piece(f"{self.name}/{name}", table, rows, (None, self.config.fields[name].labels))
+
+    def field_table(self, name: str) -> np.ndarray:
+        """The rows of one field, [V, dim]."""
+        for piece in self.pieces():
+            if piece.key == f"{self.name}/{name}":
+                assert piece.rows is not None
+                return piece.variable[piece.rows[0] : piece.rows[1]].numpy()
+        raise ValueError(f"A field of the embedding should be one of {', '.join(self.fields)}. Received: {name!r}")
+
+
+def _groups(schema: Schema, config: InputConfig) -> Iterator[_Group]:
+    for dim in sorted({config.fields[name].dim for name in config.kept}, reverse=True):
+        fields = tuple(name for name in config.kept if config.fields[name].dim == dim)
+        sizes = np.array([schema.field(name).vocabulary_size for name in fields], np.int64)
+        offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        yield _Group(dim, fields, np.array([schema.index(name) for name in fields], np.int32), offsets, int(sizes.sum()))
+
+
+def _group_mask(group: _Group, config: InputConfig, schema: Schema) -> np.ndarray | None:
+    if all(config.fields[name].mask is None for name in group.fields):
+        return None
+    parts = []
+    for name in group.fields:
+        mask = config.fields[name].mask
+        array = np.ones((schema.field(name).vocabulary_size, group.dim), bool) if mask is None else mask.to_array()
+        parts.append(np.broadcast_to(array[:, None] if array.ndim == 1 else array, (len(array), group.dim)))
+    return np.concatenate(parts).astype(np.float32)

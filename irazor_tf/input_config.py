@@ -1,0 +1,298 @@
+"""What passes from search to retraining: which fields stay, how wide each embedding is, which columns or entries survive.
+
+No TensorFlow import. Configs are frozen records with a versioned JSON form; masks lie in an npz file beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from irazor_tf.registry import Spec, parse_spec
+from irazor_tf.schema import Schema
+
+_VERSION = 1
+INITS = ("fresh", "ticket", "rewind", "continue", "keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class BitMask:
+    """A boolean array, packed: [V] features kept or [V, dim] entries kept."""
+
+    shape: tuple[int, ...]
+    bits: bytes
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> BitMask:
+        array = np.asarray(array, bool)
+        return cls(tuple(int(size) for size in array.shape), np.packbits(array.ravel()).tobytes())
+
+    def to_array(self) -> np.ndarray:
+        size = int(np.prod(self.shape))
+        return np.unpackbits(np.frombuffer(self.bits, np.uint8), count=size).reshape(self.shape).astype(bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldConfig:
+    """One field's embedding.
+
+    Args:
+      dim: embedding dimensions; 0 removes the field, its first-order terms included.
+      columns: labels of the supernet columns kept, ascending, `dim` of them; None means 0 .. dim - 1.
+      mask: features ([V]) or entries ([V, dim]) kept; None means all.
+    """
+
+    dim: int
+    columns: tuple[int, ...] | None = None
+    mask: BitMask | None = None
+
+    def __post_init__(self) -> None:
+        if self.dim < 0:
+            raise ValueError(f"`dim` should be at least 0. Received: {self.dim}")
+        if self.columns is not None:
+            if list(self.columns) != sorted(set(self.columns)) or len(self.columns) != self.dim:
+                raise ValueError(f"`columns` should be `dim` = {self.dim} ascending numbers. Received: {self.columns}")
+            if self.columns == tuple(range(self.dim)):  # one form for one meaning
+                object.__setattr__(self, "columns", None)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels of the columns, [dim]."""
+        return tuple(range(self.dim)) if self.columns is None else self.columns
+
+    def num_entries(self, vocabulary_size: int) -> int:
+        """Embedding values that this field stores."""
+        if self.mask is None:
+            return vocabulary_size * self.dim
+        kept = int(self.mask.to_array().sum())
+        return kept * self.dim if len(self.mask.shape) == 1 else kept
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """Every field's embedding, in the order of the schema.
+
+    Args:
+      fields: field name -> `FieldConfig`; removed fields are there with dim 0.
+      pairs: pairs of fields that interact; None means all.
+    """
+
+    fields: Mapping[str, FieldConfig]
+    pairs: tuple[tuple[str, str], ...] | None = None
+
+    @classmethod
+    def uniform(cls, schema: Schema, dim: int) -> InputConfig:
+        """Every field `dim` wide."""
+        return cls({name: FieldConfig(dim) for name in schema.names})
+
+    @classmethod
+    def from_dims(cls, dims: Mapping[str, int]) -> InputConfig:
+        return cls({name: FieldConfig(int(dim)) for name, dim in dims.items()})
+
+    def check(self, schema: Schema) -> None:
+        """Raises ValueError unless the config's fields are the schema's, in its order, and one is kept."""
+        if tuple(self.fields) != schema.names:
+            odd = sorted(set(self.fields) ^ set(schema.names))
+            raise ValueError(f"A config should name the schema's fields in their order. Received: {len(self.fields)} fields, differing in {odd}")
+        if not self.num_fields:
+            raise ValueError("A config should keep at least one field. Received: all fields with `dim` 0 (too strong a penalty or budget?)")
+        for name, field in self.fields.items():
+            rows = schema.field(name).vocabulary_size
+            if field.mask is not None and field.mask.shape not in ((rows,), (rows, field.dim)):
+                raise ValueError(f"The mask of field {name!r} should be [{rows}] or [{rows}, {field.dim}]. Received: {field.mask.shape}")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the fields with at least one dimension."""
+        return tuple(name for name, field in self.fields.items() if field.dim)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return {name: field.dim for name, field in self.fields.items()}
+
+    @property
+    def num_fields(self) -> int:
+        return len(self.kept)
+
+    @property
+    def total_dims(self) -> int:
+        return sum(field.dim for field in self.fields.values())
+
+    @property
+    def max_dim(self) -> int:
+        return max(field.dim for field in self.fields.values())
+
+    def num_params(self, schema: Schema) -> int:
+        """Embedding values: sum over fields of |f_i| d_i, masked entries not counted (i-Razor section 4.2.2, footnote 6)."""
+        return sum(field.num_entries(schema.field(name).vocabulary_size) for name, field in self.fields.items())
+
+    def within(self, other: InputConfig) -> bool:
+        """Whether every column, entry and pair kept here is kept in `other`."""
+        if tuple(self.fields) != tuple(other.fields):
+            return False
+        for name, field in self.fields.items():
+            wide = other.fields[name]
+            if not set(field.labels) <= set(wide.labels):
+                return False
+            if wide.mask is not None and field.dim:
+                if field.mask is None:
+                    return False
+                columns = [wide.labels.index(label) for label in field.labels]
+                if np.any(_entries(field) & ~_entries(wide)[:, columns]):
+                    return False
+        if other.pairs is None:
+            return True
+        return self.pairs is not None and set(self.pairs) <= set(other.pairs)
+
+    def fields_only(self, space: InputConfig) -> InputConfig:
+        """This config's choice of fields, each at its width in `space` (the papers' "X w/ FDE")."""
+        return InputConfig({name: space.fields[name] if field.dim else FieldConfig(0) for name, field in self.fields.items()}, self.pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            fields[name] = {"dim": field.dim}
+            if field.columns is not None:
+                fields[name]["columns"] = list(field.columns)
+            if field.mask is not None:
+                fields[name]["mask"] = list(field.mask.shape)
+        pairs = None if self.pairs is None else [list(pair) for pair in self.pairs]
+        return {"version": _VERSION, "fields": fields, "pairs": pairs}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], masks: Mapping[str, np.ndarray] | None = None) -> InputConfig:
+        if value.get("version") != _VERSION:
+            raise ValueError(f"A config should have `version` {_VERSION}. Received: {value.get('version')!r}")
+        fields = {}
+        for name, field in value["fields"].items():
+            columns = tuple(field["columns"]) if "columns" in field else None
+            mask = None
+            if "mask" in field:
+                if masks is None or name not in masks:
+                    raise ValueError(f"The mask of field {name!r} should lie in the npz beside the config. Received: none")
+                mask = BitMask(tuple(field["mask"]), np.asarray(masks[name], np.uint8).tobytes())
+            fields[name] = FieldConfig(field["dim"], columns, mask)
+        pairs = None if value["pairs"] is None else tuple((a, b) for a, b in value["pairs"])
+        return cls(fields, pairs)
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Packed mask bits by field name, [bytes] uint8."""
+        return {name: np.frombuffer(field.mask.bits, np.uint8) for name, field in self.fields.items() if field.mask is not None}
+
+    def save(self, path: str) -> None:
+        """Writes `path` (JSON) and, where there are masks, `path` + ".npz"."""
+        write_json(path, self.to_json(), {f"{name}": bits for name, bits in self.masks().items()})
+
+    @classmethod
+    def load(cls, path: str) -> InputConfig:
+        value, masks = read_json(path)
+        return cls.from_json(value, masks)
+
+
+@dataclasses.dataclass(frozen=True)
+class RouterRef:
+    """How rows find their cluster: a registered router, JSON settings and a path to its weights, never live state.
+
+    Args:
+      name: which router (the method's name in the registry that made it).
+      settings: JSON values.
+      weights: path of an npz, relative to the result's folder.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves.
+
+    Args:
+      clusters: one config, or one per cluster of rows.
+      method: the spec that made it, so that it can be made again.
+      init: how the final model starts: fresh | ticket | rewind | continue | keep (keep: no retraining).
+      router: which cluster a row belongs to; None with one cluster.
+      seconds: wall time of the search.
+    """
+
+    clusters: tuple[InputConfig, ...]
+    method: Spec
+    init: str = "fresh"
+    router: RouterRef | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise ValueError(f"`init` should be one of {', '.join(INITS)}. Received: {self.init!r}")
+        if (len(self.clusters) > 1) != (self.router is not None) or not self.clusters:
+            raise ValueError(f"More than one cluster, and only that, needs a `router`. Received: {len(self.clusters)} clusters, {self.router}")
+
+    @property
+    def config(self) -> InputConfig:
+        """The one config of a result without clusters."""
+        if len(self.clusters) != 1:
+            raise ValueError(f"`config` needs a result with one cluster. Received: {len(self.clusters)}")
+        return self.clusters[0]
+
+    def save(self, path: str) -> None:
+        value: dict[str, Any] = {
+            "version": _VERSION,
+            "method": str(self.method),
+            "init": self.init,
+            "seconds": self.seconds,
+            "router": None if self.router is None else dataclasses.asdict(self.router),
+            "clusters": [config.to_json() for config in self.clusters],
+        }
+        masks = {f"{i}/{name}": bits for i, config in enumerate(self.clusters) for name, bits in config.masks().items()}
+        write_json(path, value, masks)
+
+    @classmethod
+    def load(cls, path: str) -> SearchResult:
+        value, masks = read_json(path)
+        if value.get("version") != _VERSION:
+            raise ValueError(f"A search result should have `version` {_VERSION}. Received: {value.get('version')!r} in {path}")
+        clusters = []
+        for i, cluster in enumerate(value["clusters"]):
+            own = {key.split("/", 1)[1]: bits for key, bits in masks.items() if key.startswith(f"{i}/")}
+            clusters.append(InputConfig.from_json(cluster, own))
+        router = None if value["router"] is None else RouterRef(**value["router"])
+        return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"])
+
+
+def _entries(field: FieldConfig) -> np.ndarray:
+    """The mask as [V, dim]."""
+    assert field.mask is not None
+    array = field.mask.to_array()
+    return array if array.ndim == 2 else np.repeat(array[:, None], field.dim, axis=1)
+
+
+def write_json(path: str, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes JSON (and `arrays` to `path` + ".npz") beside and renames, so that a reader finds the old file or the whole new one."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    if arrays:
+        with open(path + ".npz.partial", "wb") as binary:
+            np.savez(binary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        os.replace(path + ".npz.partial", path + ".npz")
+    with open(path + ".partial", "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+    os.replace(path + ".partial", path)
+
+
+def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
+    """Reads what `write_json` wrote: the value and the arrays (none: empty)."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            value = json.load(file)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} should be JSON. Received: {error}") from None
+    arrays: dict[str, np.ndarray] = {}
+    if os.path.exists(path + ".npz"):
+        with np.load(path + ".npz", allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    return value, arrays

@@ -1,0 +1,118 @@
+"""Search methods: a function from an input config to a narrower one, made of gates, a step and a derivation."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from irazor_tf.base_model import BaseModel
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import InputConfig, RouterRef, SearchResult
+from irazor_tf.recommender import Recommender
+from irazor_tf.registry import Registry, Spec
+from irazor_tf.routing import Router
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Joint, Step
+from irazor_tf.trainer import Trainer
+
+METHODS = Registry("method", "irazor_tf.methods")
+
+
+class SearchMethod(abc.ABC):
+    """Base of all methods.
+
+    A method trains a supernet once (`train`) and derives configs from it as often as asked (`derive`): with its own setting, or
+    as wide as a budget allows. What it cannot do it declares in the class attributes, which jobs and tests read.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Settings, checked in __post_init__."""
+
+    presets: Mapping[str, Mapping[str, Any]] = {}  # name -> parameters
+    derive_only: frozenset[str] = frozenset()  # parameters that `train` does not depend on
+    needs: frozenset[str] = frozenset({"embedding"})  # sites that the base model has to have
+    ranks_fields = True  # whether `field_scores` says anything about fields
+    takes_budget = True  # whether `derive` obeys a budget
+    needs_budget = False  # whether `derive` has no answer without one
+    init = "fresh"  # how the final model starts
+
+    def __init__(self, params: Any = None):
+        self.params = params if params is not None else self.Params()
+
+    def check(self, base: BaseModel) -> None:
+        """Raises ValueError where the base model lacks a site that the method needs."""
+        lacking = sorted(self.needs - base.sites)
+        if lacking:
+            have = ", ".join(sorted(base.sites)) or "none"
+            names = f"method {getattr(self, 'registry_name', type(self).__name__)!r} on model {getattr(base, 'registry_name', type(base).__name__)!r}"
+            raise ValueError(f"A method needs a model with its sites. Received: {names}, which needs {', '.join(lacking)}; the model has: {have}")
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        """Site -> gate."""
+        return {}
+
+    def step(self) -> Step:
+        return Joint()
+
+    def optimizers(self) -> dict[str, str]:
+        """Optimizer specs by group, instead of those in the flags."""
+        return {}
+
+    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
+        """The recipe of the search: trains and returns the supernet; resumable, as every `fit` is."""
+        with trainer.scope():
+            gates = self.gates(trainer.schema, space)
+        supernet = trainer.build(space, gates)
+        trainer.fit(supernet, "supernet", step=self.step(), optimizers=self.optimizers())
+        return supernet
+
+    @abc.abstractmethod
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        """A config within `space`.
+
+        Args:
+          supernet: as `train` left it.
+          space: the config that the search started from.
+          budget: most embedding values allowed, the widest config that fits being taken; None: the method's own setting.
+
+        Raises:
+          ValueError: nothing fits in the budget.
+        """
+
+    def sweep(self) -> list[tuple[str, SearchMethod]]:
+        """The same method at other settings that one search serves: label -> method with another `derive`."""
+        return []
+
+    def search(self, trainer: Trainer, space: InputConfig, budget: int | None = None) -> tuple[SearchResult, Recommender]:
+        """Trains (or picks up) the supernet and derives; override where the result is more than one config."""
+        supernet = self.train(trainer, space)
+        return SearchResult((self.derive(supernet, space, budget),), self.spec(), self.init), supernet
+
+    def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
+        """The router that `ref` in a result of this method stands for; weights are read from `directory`."""
+        raise ValueError(f"A router needs a method that makes clusters. Received: {self.spec()}")
+
+    def spec(self) -> Spec:
+        """The spec that makes this method again."""
+        given = dataclasses.asdict(self.params)
+        defaults = {field.name: field.default for field in dataclasses.fields(self.Params)}
+        changed = tuple((key, value) for key, value in given.items() if value != defaults[key])
+        return Spec(getattr(self, "registry_name", type(self).__name__), changed)
+
+    def field_scores(self, supernet: Recommender) -> dict[str, float]:
+        """How much each field deserves to stay, larger is better."""
+        return {}
+
+    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
+        """Arrays for the report, for example {"alpha": [N, K]}."""
+        return {}
+
+
+def budget_error(budget: int, smallest: int) -> ValueError:
+    """What a method says when nothing fits."""
+    return ValueError(f"The budget should be at least the smallest config's {smallest:,} embedding parameters. Received: {budget:,}")

@@ -1,0 +1,273 @@
+"""i-Razor: softmax weights over disjoint regions of every field's embedding, pruned by cumulative weight (arXiv 2204.00281v2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf import regions
+from irazor_tf.data import Source
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import FieldConfig, InputConfig
+from irazor_tf.method import METHODS, SearchMethod, budget_error
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Alternating, Joint, Step
+from irazor_tf.trainer import Trainer
+
+
+class RegionGate(Gate):
+    """Batch norm without scale and centre, then each column times its region's softmax weight (equations 2 to 4).
+
+    x'_ij = (x_ij - mean_ij(B)) / sqrt(var_ij(B) + eps);  out_ij = x'_ij alpha_i,region(j);  alpha_i = softmax(w_i / tau).
+
+    Args:
+      candidates: candidate dimensions of every field.
+      size_weights: the fields' weights in the penalty, [N]; |f_i| / sum |f_j| in the paper.
+      temperature: tau.
+      penalty_weight: lambda.
+      normalize: whether batch norm is there at all.
+      batch_statistics: whether batch norm uses the batch while training; the authors' code leaves it at mean 0, variance 1.
+      epsilon: of the batch norm.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Sequence[int]],
+        size_weights: np.ndarray,
+        *,
+        temperature: float,
+        penalty_weight: float,
+        normalize: bool = True,
+        batch_statistics: bool = True,
+        epsilon: float = 1e-3,
+    ):
+        super().__init__(name="regions")
+        self._temperature = temperature
+        self._penalty_weight = penalty_weight
+        self._size_weights = np.asarray(size_weights, np.float32)
+        self._batch_statistics = batch_statistics
+        self.num_fields = len(candidates)
+        self.max_dim = max(dims[-1] for dims in candidates)
+        self.num_regions = max(len(dims) for dims in candidates)
+        self._sizes = np.zeros((self.num_fields, self.num_regions), np.float32)
+        self._exists = np.zeros((self.num_fields, self.num_regions), bool)
+        self._regions = np.zeros((self.num_fields, self.max_dim), np.int32)
+        for i, dims in enumerate(candidates):
+            self._sizes[i, : len(dims)] = regions.region_sizes(dims)
+            self._exists[i, : len(dims)] = True
+            self._regions[i, : dims[-1]] = regions.column_regions(dims)
+        self.norm = None
+        if normalize:
+            self.norm = keras.layers.BatchNormalization(
+                axis=-1, center=False, scale=False, epsilon=epsilon, momentum=0.9, synchronized=True, name="norm"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        self.logits = self.add_architecture("logits", (self.num_fields, self.num_regions), "zeros")
+        super().build(input_shape)
+
+    def alpha(self) -> tf.Tensor:
+        """[N, K]; 0 for regions a field does not have."""
+        return tf.nn.softmax(tf.where(self._exists, self.logits / self._temperature, -np.inf), axis=1)
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if self.norm is not None:
+            flat = tf.reshape(x, (-1, self.num_fields * self.max_dim))
+            normed = self.norm(flat, training=training and self._batch_statistics)
+            x = tf.reshape(normed, (-1, self.num_fields, self.max_dim))
+        return x * tf.gather(self.alpha(), self._regions, axis=1, batch_dims=1)
+
+    def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """lambda sum_i weight_i sum_m c_m alpha_im (equations 5 and 6)."""
+        expected_dims = tf.reduce_sum(self._sizes * self.alpha(), axis=1)
+        return {"architecture": self._penalty_weight * tf.reduce_sum(self._size_weights * expected_dims)}
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        alpha = self.alpha()
+        entropy = -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(alpha, alpha), axis=1))
+        return {"alpha_entropy": entropy, "alpha_first_region": tf.reduce_mean(alpha[:, 0]), "size_penalty": self.penalty(None, None, None)["architecture"]}
+
+
+@METHODS.register("irazor")
+class IRazor(SearchMethod):
+    """i-Razor.
+
+    One-level by default, as published. `held_out` learns alpha on training rows that the weights do not see, which keeps it from
+    taking memorising for usefulness; `warmup` trains the weights before alpha moves.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Settings.
+
+        Args:
+          candidates: D, one for all fields, or one per field by name ("" for the others); None: 0, 1, 2, 4, ... up to the space.
+          temperature: tau.
+          penalty: lambda.
+          cpt: cumulative probability threshold.
+          sweep: other values of cpt worth a point on the curve.
+          epochs: passes over the training rows in the search.
+          stop_at_best: keep alpha of the epoch with the lowest log loss on rows that alpha did not learn from (held-out rows with
+            `held_out`, where alpha does; else the validation split).
+          warmup: epochs in which alpha is frozen, before `epochs`.
+          held_out: share of the training rows that alpha alone learns from; None: one level.
+          alpha_optimizer: optimizer of the region logits; None: the flags' one.
+          normalize, batch_statistics, epsilon: see `RegionGate`.
+          cardinality: whether the penalty weighs fields by their number of features; if not, each weighs 0.01.
+          official_rule: round alpha to 4 decimals and ask for a sum strictly above cpt.
+        """
+
+        candidates: tuple[int, ...] | Mapping[str, tuple[int, ...]] | None = None
+        temperature: float = 0.05
+        penalty: float = 1e-4
+        cpt: float = 0.4
+        sweep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+        epochs: int = 1
+        stop_at_best: bool = False
+        warmup: int = 0
+        held_out: float | None = None
+        alpha_optimizer: str | None = None
+        normalize: bool = True
+        batch_statistics: bool = True
+        epsilon: float = 1e-3
+        cardinality: bool = True
+        official_rule: bool = False
+
+        def __post_init__(self) -> None:
+            if self.temperature <= 0:
+                raise ValueError(f"`temperature` of irazor should be above 0. Received: {self.temperature}")
+            if self.penalty < 0:
+                raise ValueError(f"`penalty` of irazor should be at least 0. Received: {self.penalty}")
+            for cpt in (self.cpt, *self.sweep):
+                if not 0 <= cpt <= 1:
+                    raise ValueError(f"`cpt` of irazor should lie in [0, 1]. Received: {cpt}")
+            if self.epochs < 1 or self.warmup < 0:
+                raise ValueError(f"`epochs` and `warmup` of irazor should be at least 1 and 0. Received: {self.epochs}, {self.warmup}")
+            if self.held_out is not None and not 0 < self.held_out < 1:
+                raise ValueError(f"`held_out` of irazor should lie in (0, 1). Received: {self.held_out}")
+            given = self.candidates.values() if isinstance(self.candidates, Mapping) else [self.candidates]
+            for candidates in given:
+                if candidates is not None:
+                    regions.check_candidates(candidates)
+
+    presets = {
+        "paper": {},
+        # No batch statistics, a constant weight per field in the penalty, one Adam for everything, a strict comparison.
+        "official_code": {
+            "batch_statistics": False,
+            "cardinality": False,
+            "official_rule": True,
+            "alpha_optimizer": "adam(learning_rate=0.01, epsilon=1e-8)",
+        },
+    }
+    derive_only = frozenset({"cpt", "sweep", "official_rule"})
+
+    def candidates(self, space: InputConfig) -> list[tuple[int, ...]]:
+        """D of every field kept in `space`, clipped to its width."""
+        given = self.params.candidates
+        found = []
+        for name in space.kept:
+            dim = space.fields[name].dim
+            own = given.get(name, given.get("")) if isinstance(given, Mapping) else given
+            found.append(regions.clip_candidates(_doubling(dim) if own is None else own, dim))
+        return found
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        sizes = np.array([schema.field(name).vocabulary_size for name in space.kept])
+        weights = regions.size_weights(sizes) if self.params.cardinality else np.full(len(sizes), 0.01)
+        gate = RegionGate(
+            self.candidates(space),
+            weights,
+            temperature=self.params.temperature,
+            penalty_weight=self.params.penalty,
+            normalize=self.params.normalize,
+            batch_statistics=self.params.batch_statistics,
+            epsilon=self.params.epsilon,
+        )
+        return {"embedding": gate}
+
+    def step(self) -> Step:
+        return Joint() if self.params.held_out is None else Alternating(held_out=self.params.held_out)
+
+    def optimizers(self) -> dict[str, str]:
+        return {} if self.params.alpha_optimizer is None else {"architecture": self.params.alpha_optimizer}
+
+    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
+        params = self.params
+        with trainer.scope():
+            gates = self.gates(trainer.schema, space)
+        supernet = trainer.build(space, gates)
+        judge: Source | None = None if params.held_out is None else trainer.train.held_out(params.held_out)[1]
+        if params.warmup:
+            trainer.fit(supernet, "warmup", step=self.step(), epochs=params.warmup, patience=0, judge=judge, frozen=("architecture",))
+        trainer.fit(
+            supernet,
+            "supernet",
+            step=self.step(),
+            epochs=params.epochs,
+            patience=params.epochs if params.stop_at_best else 0,
+            metric="log_loss" if params.stop_at_best else None,
+            judge=judge,
+            optimizers=self.optimizers(),
+        )
+        return supernet
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        alpha = self.architecture(supernet)["alpha"]
+        if budget is None:
+            return self._config(alpha, space, self.params.cpt)
+        # A higher threshold only adds regions, so the widest config that fits is found by halving.
+        steps = regions.thresholds(alpha)
+        configs = [self._config(alpha, space, steps[0])]
+        if configs[0].num_params(supernet.schema) > budget:
+            raise budget_error(budget, configs[0].num_params(supernet.schema))
+        low, high = 0, len(steps)
+        while high - low > 1:
+            middle = (low + high) // 2
+            config = self._config(alpha, space, float(steps[middle]))
+            if config.num_params(supernet.schema) <= budget:
+                low = middle
+                configs.append(config)
+            else:
+                high = middle
+        return configs[-1]
+
+    def _config(self, alpha: np.ndarray, space: InputConfig, cpt: float) -> InputConfig:
+        """Algorithm 1 on every field."""
+        rule = regions.prune_official if self.params.official_rule else regions.prune
+        fields = {name: FieldConfig(0) for name in space.fields}
+        for weights, name, candidates in zip(alpha, space.kept, self.candidates(space), strict=True):
+            kept = rule(weights[: len(candidates)], cpt)
+            inside = np.isin(regions.column_regions(candidates), kept)
+            columns = tuple(label for label, keep in zip(space.fields[name].labels, inside, strict=True) if keep)
+            fields[name] = FieldConfig(len(columns), columns)
+        return InputConfig(fields)
+
+    def sweep(self) -> list[tuple[str, SearchMethod]]:
+        return [(f"cpt={cpt:g}", type(self)(dataclasses.replace(self.params, cpt=cpt))) for cpt in self.params.sweep]
+
+    def field_scores(self, supernet: Recommender) -> dict[str, float]:
+        """1 - the weight of the regions without columns."""
+        gate = supernet.gates["embedding"]
+        empty = np.zeros(gate.num_fields)
+        alpha = self.architecture(supernet)["alpha"]
+        for i, candidates in enumerate(self.candidates(supernet.config)):
+            empty[i] = alpha[i, 0] if candidates[0] == 0 else 0.0
+        return {name: float(1 - weight) for name, weight in zip(supernet.config.kept, empty, strict=True)}
+
+    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
+        return {"alpha": supernet.gates["embedding"].alpha().numpy().astype(np.float64)}
+
+
+def _doubling(dim: int) -> tuple[int, ...]:
+    """0, 1, 2, 4, ... and `dim`."""
+    found = [0, 1]
+    while found[-1] * 2 < dim:
+        found.append(found[-1] * 2)
+    return tuple(found)

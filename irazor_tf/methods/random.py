@@ -1,0 +1,71 @@
+"""Random widths within a budget. A control."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from irazor_tf.input_config import FieldConfig, InputConfig
+from irazor_tf.method import METHODS, SearchMethod, budget_error
+from irazor_tf.recommender import Recommender
+from irazor_tf.trainer import Trainer
+
+_DRAWS = 64
+
+
+@METHODS.register("random")
+class RandomWidths(SearchMethod):
+    """Fields in random order take a random width, no wider than what is left of the budget.
+
+    Of 64 such draws the one that uses most of the budget is taken, so that the control is not held back by an unlucky draw.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Settings.
+
+        Args:
+          share: parameters kept, as a share of the space's, where no budget is given.
+          seed: seed of the draws.
+        """
+
+        share: float = 0.5
+        seed: int = 0
+
+        def __post_init__(self) -> None:
+            if not 0 < self.share <= 1:
+                raise ValueError(f"`share` of random should lie in (0, 1]. Received: {self.share}")
+
+    needs = frozenset()
+    ranks_fields = False
+    derive_only = frozenset({"share", "seed"})
+
+    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
+        return trainer.build(space)
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        schema = supernet.schema
+        if budget is None:
+            budget = int(self.params.share * space.num_params(schema))
+        generator = np.random.Generator(np.random.PCG64(self.params.seed))
+        best: InputConfig | None = None
+        for _ in range(_DRAWS):
+            config = self._draw(generator, supernet, space, budget)
+            if config.num_fields and (best is None or config.num_params(schema) > best.num_params(schema)):
+                best = config
+        if best is None:
+            raise budget_error(budget, min(schema.field(name).vocabulary_size for name in space.kept))
+        return best
+
+    @staticmethod
+    def _draw(generator: np.random.Generator, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:
+        fields = {name: FieldConfig(0) for name in space.fields}
+        for i in generator.permutation(space.num_fields):
+            name = space.kept[i]
+            size = supernet.schema.field(name).vocabulary_size
+            dim = min(int(generator.integers(0, space.fields[name].dim + 1)), budget // size)
+            budget -= dim * size
+            labels = space.fields[name].labels[:dim]
+            fields[name] = FieldConfig(len(labels), labels)
+        return InputConfig(fields)

@@ -1,0 +1,330 @@
+"""Supernet and served model in one: embeddings, gates, base model and task under one `keras.Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.base_model import BaseModel
+from irazor_tf.blocks import Intercept
+from irazor_tf.embedding import Embedded, FieldEmbedding, Piece
+from irazor_tf.gate import Gate, NarrowedGate
+from irazor_tf.input_config import InputConfig
+from irazor_tf.ops import seed_of
+from irazor_tf.optimizers import GROUPS
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Joint, Step
+from irazor_tf.task import Task
+
+
+class Recommender(keras.Model):
+    """A base model on the embeddings of an input config, with gates while searching.
+
+    Args:
+      schema: the data's fields.
+      config: which fields are there and how wide.
+      base: the base model (its settings; a layer for this config is made from it).
+      task: loss, prediction and metrics.
+      gates: site -> gate; none in a retrained model.
+      embedding_l2: half of this times the mean squared norm of a row's embeddings is added to the loss.
+      linear_l2: the same for first-order terms.
+      stddev: standard deviation of the embeddings' initial values.
+      seed: seed of initial values and noise.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        config: InputConfig,
+        base: BaseModel,
+        task: Task,
+        *,
+        gates: Mapping[str, Gate] | None = None,
+        embedding_l2: float = 0.0,
+        linear_l2: float = 0.0,
+        stddev: float = 0.01,
+        seed: int = 0,
+    ):
+        super().__init__(name="recommender")
+        self.schema = schema
+        self.config = config
+        self.task = task
+        self._settings: dict[str, Any] = {"embedding_l2": embedding_l2, "linear_l2": linear_l2, "stddev": stddev, "seed": seed}
+        # Steps taken; only training advances it. Schedules and noise are functions of it.
+        self.clock = tf.Variable(0, trainable=False, dtype=tf.int64, name="clock", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        uses = base.uses
+        self.embedding = FieldEmbedding(schema, config, stddev=stddev, seed=seed) if "flat" in uses else None
+        self.linear = FieldEmbedding(schema, _one_wide(config), stddev=0.0, seed=seed, group="bias", name="linear") if "linear" in uses else None
+        columns = self.embedding.column_labels if self.embedding is not None else ()
+        self.base = base.bind(columns, config.kept, seed_of(seed, "base"))
+        self.gates = dict(gates or {})
+        for site in self.gates:
+            if site not in self.base.sites:
+                known = ", ".join(sorted(self.base.sites)) or "none"
+                raise ValueError(f"A gate of this model should sit at one of: {known}. Received: {site!r} on {type(base).__name__}")
+        self.intercept = Intercept(name="intercept")
+        self.step: Step = Joint()
+        self.frozen: frozenset[str] = frozenset()
+        self.optimizers: dict[str, keras.optimizers.legacy.Optimizer] = {}
+        self._hard_mask: tuple[tf.Variable, tf.Variable] | None = None
+        self._loss_mean = keras.metrics.Mean(name="loss")
+        self(tf.zeros((1, len(schema.fields)), tf.int32))
+        for layer in self._flatten_layers(include_self=False):
+            if hasattr(layer, "clock"):
+                layer.clock = self.clock
+        self.variable_groups = self._variable_groups()
+
+    # Forward ------------------------------------------------------------------------------------------------------------------------
+
+    def call(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Logits, [B], of ids [B, number of fields in the schema]."""
+        return self._forward(ids, training)[0]
+
+    def predict_proba(self, ids: tf.Tensor) -> tf.Tensor:
+        """What is served, [B]."""
+        return self.task.predict(self(ids, training=False))
+
+    def embed(self, ids: tf.Tensor, training: bool = False) -> tuple[Embedded, list[tf.Tensor], tf.Tensor | None]:
+        """What the base model sees, the rows looked up, and the gate's input [B, N, D] (None without gate or hard mask)."""
+        flat = linear = x = None
+        rows: list[tf.Tensor] = []
+        if self.embedding is not None:
+            rows = self.embedding(ids)
+            gate = self.gates.get("embedding")
+            if gate is None and self._hard_mask is None:
+                flat = self.embedding.flatten(rows)
+            else:
+                x = self.embedding.stack(rows)
+                gated = x if self._hard_mask is None else x * self._hard_mask[0]
+                if gate is not None:
+                    gated = gate(gated, self.kept_ids(ids), training=training)
+                    if self._hard_mask is not None:
+                        gated = gated * self._hard_mask[0]
+                flat = self.embedding.flatten_stacked(gated)
+        if self.linear is not None:
+            linear = tf.squeeze(self.linear.stack(self.linear(ids)), axis=2)
+            if self._hard_mask is not None:
+                linear = linear * self._hard_mask[1]
+        return Embedded(flat, linear), rows, x
+
+    def kept_ids(self, ids: tf.Tensor) -> tf.Tensor:
+        """[B, N]: the id columns of the embedding's fields."""
+        assert self.embedding is not None
+        return tf.gather(ids, self.embedding.id_columns, axis=1)
+
+    def _forward(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, Embedded, list[tf.Tensor], tf.Tensor | None]:
+        inputs, rows, x = self.embed(ids, training)
+        return self.intercept(self.base(inputs, training=training)), inputs, rows, x
+
+    # Training -----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that have variables."""
+        return tuple(group for group in GROUPS if self.variable_groups[group])
+
+    def _variable_groups(self) -> dict[str, list[tf.Variable]]:
+        groups: dict[str, list[tf.Variable]] = {group: [] for group in GROUPS}
+        seen: dict[Any, str] = {}
+        for layer in self.layers_in_order():
+            group = getattr(layer, "group", "network")
+            for variable in layer.trainable_variables:
+                if variable.ref() in seen:
+                    raise ValueError(f"A variable should be in one group. Received: {variable.name} in {seen[variable.ref()]} and {group}")
+                seen[variable.ref()] = group
+                groups[group].append(variable)
+        lost = [variable.name for variable in self.trainable_variables if variable.ref() not in seen]
+        if lost:
+            raise ValueError(f"A trainable variable should be in one of the groups {', '.join(GROUPS)}. Received: none for {', '.join(lost)}")
+        return groups
+
+    def layers_in_order(self) -> list[keras.layers.Layer]:
+        """The model's parts: embedding, first-order terms, base, gates, intercept."""
+        parts = [self.embedding, self.linear, self.base, *self.gates.values(), self.intercept]
+        return [part for part in parts if part is not None]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self._loss_mean]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        loss = self.step(self, data)
+        self.clock.assign_add(1)
+        self._loss_mean.update_state(loss)
+        return {"loss": self._loss_mean.result()}
+
+    def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.predict_proba(data["ids"]), data["label"]
+
+    def descend(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tf.Tensor:
+        """One update of some groups from one batch, in a replica; frozen groups stay. Returns the loss without penalties."""
+        moving = [group for group in groups if group not in self.frozen and self.variable_groups[group]]
+        loss, gradients = self.gradients(batch, moving)
+        for group in moving:
+            if group == "architecture":
+                self._update_architecture(gradients[group])
+            else:
+                pairs = [pair for pair in zip(gradients[group], self.variable_groups[group], strict=True) if pair[0] is not None]
+                self.optimizers[group].apply_gradients(pairs)
+        return loss
+
+    def gradients(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tuple[tf.Tensor, dict[str, list[Any]]]:
+        """Mean loss of the batch and this replica's share of the gradient, by group.
+
+        The task's loss and the L2 terms enter every group's gradient; a penalty enters that of its own group alone.
+        """
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync if context is not None else 1
+        variables = [variable for group in groups for variable in self.variable_groups[group]]
+        with tf.GradientTape(persistent=True) as tape:
+            logits, inputs, rows, x = self._forward(batch["ids"], True)
+            loss = tf.reduce_mean(self.task.loss(batch["label"], logits))
+            total = (loss + self._l2(inputs, rows)) / replicas
+            penalties = {group: value / replicas for group, value in self._penalties(batch["ids"], x).items()}
+        found = iter(tape.gradient(total, variables))
+        result: dict[str, list[Any]] = {}
+        for group in groups:
+            result[group] = [next(found) for _ in self.variable_groups[group]]
+            if group in penalties:
+                extra = tape.gradient(penalties[group], self.variable_groups[group])
+                result[group] = [_add(a, b) for a, b in zip(result[group], extra, strict=True)]
+        del tape
+        return loss, result
+
+    def _l2(self, inputs: Embedded, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+        total = tf.constant(0.0)
+        if self._settings["embedding_l2"] and rows:
+            norms = tf.add_n([tf.reduce_mean(tf.reduce_sum(tf.square(part), axis=(1, 2))) for part in rows])
+            total += 0.5 * self._settings["embedding_l2"] * norms
+        if self._settings["linear_l2"] and inputs.linear is not None:
+            total += 0.5 * self._settings["linear_l2"] * tf.reduce_mean(tf.reduce_sum(tf.square(inputs.linear), axis=1))
+        return total
+
+    def _penalties(self, ids: tf.Tensor, x: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        total: dict[str, tf.Tensor] = {}
+        for gate in self.gates.values():
+            for group, value in gate.penalty(self.embedding, x, self.kept_ids(ids)).items():
+                if group not in GROUPS:
+                    raise ValueError(f"A penalty should belong to one of the groups {', '.join(GROUPS)}. Received: {group!r}")
+                total[group] = total[group] + value if group in total else value
+        return total
+
+    def _update_architecture(self, gradients: Sequence[Any]) -> None:
+        optimizer = self.optimizers["architecture"]
+        context = tf.distribute.get_replica_context()
+        start = 0
+        for gate in self.gates.values():
+            variables = gate.trainable_variables
+            own = [_dense(g, v) for g, v in zip(gradients[start : start + len(variables)], variables, strict=True)]
+            start += len(variables)
+            if not variables:
+                continue
+            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+            def apply(found: Sequence[tf.Tensor], variables: Sequence[tf.Variable] = variables) -> None:
+                optimizer.apply_gradients(list(zip(found, variables, strict=True)), experimental_aggregate_gradients=False)
+
+            gate.update(summed, apply)
+
+    # Narrowing ----------------------------------------------------------------------------------------------------------------------
+
+    def hard_mask(self, config: InputConfig | None) -> None:
+        """Multiplies what `config` does not keep by zero, before and after the gate, first-order terms included; None lifts it."""
+        if config is None:
+            if self._hard_mask is not None:
+                self._hard_mask = None
+                self.predict_function = None
+            return
+        if not config.within(self.config):
+            raise ValueError("A hard mask should lie within the model's config. Received: one with columns the model does not have")
+        fields = np.array([config.fields[name].dim > 0 for name in self.config.kept], np.float32)
+        columns = self.embedding.column_mask(config) if self.embedding is not None else np.ones((len(fields), 1), np.float32)
+        if self._hard_mask is None:
+            self._hard_mask = (tf.Variable(columns, trainable=False), tf.Variable(fields, trainable=False))
+            self.predict_function = None  # traced without the mask
+        else:
+            self._hard_mask[0].assign(columns)
+            self._hard_mask[1].assign(fields)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every weight that a narrower model shares, labelled; a gate's weights stay with the gate."""
+        for layer in (self.embedding, self.linear):
+            if layer is not None:
+                yield from layer.pieces()
+        labelled = {variable.ref(): axes for variable, axes in self.base.labelled_axes()}
+        for i, variable in enumerate(self.base.weights):
+            yield Piece(f"base/{i}", variable, None, labelled.get(variable.ref(), (None,) * len(variable.shape)))
+        yield Piece("intercept", self.intercept.bias, None, ())
+
+    def restrict(self, config: InputConfig, *, keep_gates: bool = True) -> Recommender:
+        """The narrow model with the same numbers: every labelled axis cut to the labels that `config` keeps.
+
+        Args:
+          config: within this model's config.
+          keep_gates: whether the gates go on acting on what is left; False leaves them behind (fold first, where they matter).
+
+        Raises:
+          ValueError: `config` keeps something that this model does not have.
+        """
+        if not config.within(self.config):
+            raise ValueError("`restrict` takes a config within the model's. Received: one that keeps columns the model does not have")
+        gates = {}
+        if keep_gates:
+            gates = {site: NarrowedGate(gate, self.config, config) for site, gate in self.gates.items()}
+        narrow = Recommender(self.schema, config, self.base, self.task, gates=gates, **self._settings)
+        narrow.load_pieces({piece.key: (_read(piece), piece.axes) for piece in self.pieces()})
+        return narrow
+
+    def load_pieces(self, wide: Mapping[str, tuple[np.ndarray, tuple[Any, ...]]]) -> None:
+        """Assigns the parts of `wide` (key -> values, labels along every axis) that this model has."""
+        values: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
+        for piece in self.pieces():
+            array, axes = wide[piece.key]
+            for axis, (labels, found) in enumerate(zip(piece.axes, axes, strict=True)):
+                if labels is not None:
+                    position = {label: i for i, label in enumerate(found)}
+                    array = np.take(array, [position[label] for label in labels], axis=axis)
+            variable, target = values.setdefault(piece.variable.ref(), (piece.variable, np.array(piece.variable.numpy())))
+            if piece.rows is None:
+                target[...] = array
+            else:
+                target[piece.rows[0] : piece.rows[1]] = array
+        for variable, target in values.values():
+            variable.assign(target)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the fields that the model reads, in the schema's order."""
+        return self.config.kept
+
+    def num_params(self) -> int:
+        """Embedding values, masked entries not counted; 0 for a model without embeddings."""
+        return self.config.num_params(self.schema) if self.embedding is not None else 0
+
+    def num_total_params(self) -> int:
+        """All values needed to score: embedding entries, first-order terms, base model, gates, intercept."""
+        others = [layer for layer in self.layers_in_order() if layer is not self.embedding]
+        return self.num_params() + sum(int(np.prod(weight.shape)) for layer in others for weight in layer.weights)
+
+
+def _read(piece: Piece) -> np.ndarray:
+    values = piece.variable.numpy()
+    return values if piece.rows is None else values[piece.rows[0] : piece.rows[1]]
+
+
+def _one_wide(config: InputConfig) -> InputConfig:
+    return InputConfig.from_dims({name: min(field.dim, 1) for name, field in config.fields.items()})
+
+
+def _add(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return tf.convert_to_tensor(a) + tf.convert_to_tensor(b)
+
+
+def _dense(gradient: Any, variable: tf.Variable) -> tf.Tensor:
+    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)

@@ -1,0 +1,170 @@
+"""Registries of methods, models, tasks and readers, and the spec strings that name their entries.
+
+An open set (models, methods, readers) is a folder: every module in it is imported on first use and registers what it defines, so
+that adding an entry is adding one file. A spec string is Python call syntax with literal arguments only, for example
+``irazor(cpt=0.4) + fde(dim=16)``; it is parsed with `ast` and never executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One named entry with its arguments: ``name(arguments...)``.
+
+    `operands` holds positional arguments that are specs themselves (``fields(irazor())``).
+    """
+
+    name: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    operands: tuple[Spec, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [str(operand) for operand in self.operands]
+        parts += [f"{key}={value!r}" for key, value in self.arguments]
+        return f"{self.name}({', '.join(parts)})"
+
+    def replace(self, **arguments: Any) -> Spec:
+        """The same spec with some arguments set or replaced."""
+        merged = dict(self.arguments) | arguments
+        return dataclasses.replace(self, arguments=tuple(merged.items()))
+
+
+def parse_specs(text: str) -> tuple[Spec, ...]:
+    """Parses ``a(x=1) + b`` into its specs, left to right.
+
+    Raises:
+      ValueError: the text is not names and calls with literal arguments joined by ``+``.
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"A spec should read like `name(key=value)`, joined by `+`. Received: {text!r} ({error.msg})") from None
+    specs: list[Spec] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        specs.append(_spec(node.right, text))
+        node = node.left
+    specs.append(_spec(node, text))
+    return tuple(reversed(specs))
+
+
+def parse_spec(text: str) -> Spec:
+    """Parses a single spec such as ``mlp(hidden=(400, 400))``."""
+    specs = parse_specs(text)
+    if len(specs) != 1:
+        raise ValueError(f"Exactly one spec should be given here. Received: {text!r}")
+    return specs[0]
+
+
+def _spec(node: ast.AST, text: str) -> Spec:
+    if isinstance(node, ast.Name):
+        return Spec(node.id)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise ValueError(f"A spec should be a name or a call with literal arguments. Received: {text!r}")
+    operands = tuple(_spec(argument, text) for argument in node.args)
+    arguments = []
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise ValueError(f"A spec takes no `**` arguments. Received: {text!r}")
+        try:
+            value = ast.literal_eval(keyword.value)
+        except ValueError:
+            raise ValueError(f"`{keyword.arg}` should be a literal (number, string, list, tuple, dict). Received: {text!r}") from None
+        arguments.append((keyword.arg, _tuples(value)))
+    return Spec(node.func.id, tuple(arguments), operands)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists become tuples, so that parameters stay hashable and frozen."""
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value
+
+
+class Registry:
+    """Named entries of one kind, found by scanning a package.
+
+    Args:
+      kind: what an entry is called in messages ("method", "model", "reader").
+      package: dotted name of the package whose modules are imported on first use.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, Any] = {}
+        self._scanned = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class decorator: enters the class under `name`."""
+
+        def enter(entry: T) -> T:
+            if self._entries.get(name, entry) is not entry:
+                raise ValueError(f"The {self.kind} name {name!r} should be free. Received: a second entry {entry!r}")
+            self._entries[name] = entry
+            entry.registry_name = name  # type: ignore[attr-defined]
+            return entry
+
+        return enter
+
+    def remove(self, name: str) -> None:
+        """Takes an entry out again (tests that add a toy method)."""
+        self._entries.pop(name, None)
+
+    def names(self) -> list[str]:
+        self._scan()
+        return sorted(self._entries)
+
+    def get(self, name: str) -> Any:
+        """The entry called `name`.
+
+        Raises:
+          ValueError: there is none; the message lists those that exist.
+        """
+        self._scan()
+        if name not in self._entries:
+            raise ValueError(f"The {self.kind} should be one of {', '.join(self.names())}. Received: {name!r}")
+        return self._entries[name]
+
+    def build(self, spec: Spec | str) -> Any:
+        """Makes the entry a spec names: ``entry(entry.Params(**arguments))``.
+
+        ``preset='name'`` among the arguments takes that entry of the class's `presets` first and lets the other arguments override it.
+        """
+        spec = parse_spec(spec) if isinstance(spec, str) else spec
+        entry = self.get(spec.name)
+        arguments = dict(spec.arguments)
+        preset = arguments.pop("preset", None)
+        if preset is not None:
+            presets = getattr(entry, "presets", {})
+            if preset not in presets:
+                known = ", ".join(sorted(presets)) or "none"
+                raise ValueError(f"`preset` of {self.kind} {spec.name!r} should be one of: {known}. Received: {preset!r}")
+            arguments = dict(presets[preset]) | arguments
+        known = [field.name for field in dataclasses.fields(entry.Params) if field.init]
+        for key in arguments:
+            if key not in known:
+                raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {', '.join(known) or 'none'}. Received: {key!r}")
+        params = entry.Params(**arguments)
+        if spec.operands:
+            if not getattr(entry, "takes_operands", False):
+                raise ValueError(f"The {self.kind} {spec.name!r} takes named arguments only. Received: {spec}")
+            return entry(params, *(self.build(operand) for operand in spec.operands))
+        return entry(params)
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")

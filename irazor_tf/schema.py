@@ -1,0 +1,171 @@
+"""What the data is: fields, vocabularies, frequencies. No TensorFlow import.
+
+A *field* is a column of the log, a *feature* one value of it. Preprocessing turns every raw value into an id: id 0 is
+out-of-vocabulary, id k >= 1 is line k (counted from 1) of the field's vocabulary file. A missing value is the feature `MISSING`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import re
+
+import numpy as np
+
+MISSING = "__missing__"
+MISSING_INT = np.iinfo(np.int64).min  # how a missing value of an int64 field is given to a served model
+KINDS = ("categorical", "numeric", "cross")
+DTYPES = ("string", "int64", "float64")
+TRANSFORMS = ("none", "log_square", "floor")
+ROLES = ("user", "item", "context", "shadow")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One input field.
+
+    Args:
+      name: letters, digits and underscores, starting with a letter; also the name of the served input and of the vocabulary file.
+      kind: `categorical`, `numeric` (a number turned into an integer code by `transform`) or `cross`.
+      vocabulary_size: number of ids, out-of-vocabulary included.
+      dtype: type of the raw value that a served model takes: `string` (missing: ""), `int64` (missing: `MISSING_INT`) or `float64`
+        (missing: nan).
+      transform: `none`, `log_square` or `floor`; see `numeric_codes`.
+      parents: the fields a cross is made of, or the field a shadow copies.
+      role: `user`, `item`, `context`, or `shadow` (a row-shuffled copy of another field: known noise).
+    """
+
+    name: str
+    kind: str = "categorical"
+    vocabulary_size: int = 1
+    dtype: str = "string"
+    transform: str = "none"
+    parents: tuple[str, ...] = ()
+    role: str = "context"
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"A field `name` should be letters, digits and underscores, a letter first. Received: {self.name!r}")
+        for key, allowed in (("kind", KINDS), ("dtype", DTYPES), ("transform", TRANSFORMS), ("role", ROLES)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"`{key}` of field {self.name!r} should be one of {', '.join(allowed)}. Received: {getattr(self, key)!r}")
+        if (self.kind == "numeric") != (self.transform != "none"):
+            raise ValueError(f"A numeric field, and no other, should have a `transform`. Received: {self}")
+        if self.vocabulary_size < 1:
+            raise ValueError(f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: {self.vocabulary_size}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The fields of a data set, in the order of the id columns, and where their vocabularies and counts lie.
+
+    Args:
+      fields: the fields, in column order.
+      label: name of the label column.
+      fingerprint: digest of options, vocabularies and records; equal fingerprints mean equal data.
+      directory: folder that holds `counts.npz` and `vocab/`; None for a schema made in memory.
+    """
+
+    fields: tuple[Field, ...]
+    label: str = "label"
+    fingerprint: str = ""
+    directory: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled or not names:
+            raise ValueError(f"A schema should have at least one field, and no name twice. Received: {len(names)} fields, twice: {doubled}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def vocabulary_sizes(self) -> np.ndarray:
+        """Ids per field, [N] int64."""
+        return np.array([field.vocabulary_size for field in self.fields], np.int64)
+
+    @property
+    def num_features(self) -> int:
+        return int(self.vocabulary_sizes.sum())
+
+    def field(self, name: str) -> Field:
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise ValueError(f"A field should be one of {', '.join(self.names)}. Received: {name!r}")
+
+    def index(self, name: str) -> int:
+        """Column of field `name`."""
+        return self.names.index(self.field(name).name)
+
+    @functools.cached_property
+    def counts(self) -> dict[str, np.ndarray]:
+        """How often each id occurs in the training split: field name -> [V] int64."""
+        if self.directory is None:
+            raise ValueError("`counts` needs a schema loaded from a folder. Received: a schema made in memory")
+        with np.load(os.path.join(self.directory, "counts.npz"), allow_pickle=False) as stored:
+            return {name: stored[name] for name in self.names}
+
+    def vocabulary_file(self, name: str) -> str:
+        if self.directory is None:
+            raise ValueError("A vocabulary file needs a schema loaded from a folder. Received: a schema made in memory")
+        return os.path.join(self.directory, "vocab", f"{name}.txt")
+
+    def to_json(self) -> dict:
+        fields = [dataclasses.asdict(field) | {"parents": list(field.parents)} for field in self.fields]
+        return {"version": _VERSION, "label": self.label, "fingerprint": self.fingerprint, "fields": fields}
+
+    @classmethod
+    def from_json(cls, value: dict, directory: str | None = None) -> Schema:
+        if value.get("version") != _VERSION:
+            raise ValueError(f"A schema file should have `version` {_VERSION}. Received: {value.get('version')!r}")
+        fields = tuple(Field(**(field | {"parents": tuple(field["parents"])})) for field in value["fields"])
+        return cls(fields=fields, label=value["label"], fingerprint=value["fingerprint"], directory=directory)
+
+    def save(self, directory: str) -> None:
+        path = os.path.join(directory, "schema.json")
+        with open(path + ".partial", "w", encoding="utf-8") as file:
+            json.dump(self.to_json(), file, indent=1)
+        os.replace(path + ".partial", path)
+
+    @classmethod
+    def load(cls, directory: str) -> Schema:
+        with open(os.path.join(directory, "schema.json"), encoding="utf-8") as file:
+            return cls.from_json(json.load(file), directory)
+
+
+@functools.cache
+def log_square_boundaries() -> np.ndarray:
+    """The numbers exp(sqrt(k)), k = 1, 2, ..., at which floor(log(x)^2) grows by one, up to 2^63; float64.
+
+    Comparing with these, instead of taking a logarithm, gives the same code in numpy and in the served graph.
+    """
+    top = int(math.log(2.0**63) ** 2)
+    return np.exp(np.sqrt(np.arange(1, top + 1, dtype=np.float64)))
+
+
+def numeric_codes(values: np.ndarray, transform: str) -> np.ndarray:
+    """Integer code of each number (nan, that is missing, becomes 0 and is for the caller to mark).
+
+    Args:
+      values: [B] float64.
+      transform: `log_square` or `floor`.
+
+    Returns:
+      [B] int64.
+    """
+    clipped = np.clip(np.nan_to_num(np.asarray(values, np.float64), nan=0.0), -(2.0**62), 2.0**62)
+    floors = np.floor(clipped).astype(np.int64)
+    if transform == "floor":
+        return floors
+    if transform == "log_square":
+        above = np.searchsorted(log_square_boundaries(), clipped, side="right")
+        return np.where(clipped > 2.0, above, floors - 2)
+    raise ValueError(f"`transform` should be log_square or floor. Received: {transform!r}")

@@ -1,0 +1,26 @@
+"""Click-through rate: cross-entropy, AUC and log loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from irazor_tf import metrics
+from irazor_tf.task import TASKS, Task
+
+
+@TASKS.register("ctr")
+class ClickThroughRate(Task):
+    """p = sigmoid(logit); L = -y log p - (1 - y) log(1 - p) (i-Razor, equation 7 without the penalty)."""
+
+    directions = {"auc": 1, "log_loss": -1}
+    output = "probability"
+
+    def loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+
+    def predict(self, logits: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(logits)
+
+    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        return {"auc": metrics.auc(labels, predictions), "log_loss": metrics.log_loss(labels, predictions)}

@@ -1,0 +1,361 @@
+"""Training with few verbs: build, fit, evaluate, restore. All that a search recipe may use.
+
+`fit` is Keras `Model.fit`, one call per epoch, between which the state goes to disk: weights, optimizers, metric, history and the
+step, which is also the position in the data. A run that was killed continues from there and ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.base_model import BaseModel
+from irazor_tf.data import Source
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.ops import seed_of
+from irazor_tf.optimizers import make_optimizer
+from irazor_tf.recommender import Recommender
+from irazor_tf.routing import RoutedRecommender
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Joint, Step
+from irazor_tf.task import Task
+
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Settings of training, search and retraining alike.
+
+    Args:
+      batch_size: rows per step, over all replicas.
+      epochs: passes over the training rows, at most.
+      patience: epochs without a better validation metric after which training stops; 0: never before `epochs`.
+      metric: validation metric that decides on stopping and on the best weights.
+      bias_optimizer, network_optimizer, architecture_optimizer: specs for the three groups (i-Razor Table 2: FTRL 0.01, Adagrad 0.02).
+      embedding_l2, linear_l2: see `Recommender`.
+      stddev: standard deviation of the embeddings' initial values.
+      eval_batch_size: rows per step of an evaluation.
+      steps_per_execution: steps per call of the compiled function.
+      checkpoint_steps: steps between two checkpoints inside an epoch; 0: at the end of epochs only.
+    """
+
+    batch_size: int = 1024
+    epochs: int = 10
+    patience: int = 2
+    metric: str = "auc"
+    bias_optimizer: str = "ftrl(learning_rate=0.01)"
+    network_optimizer: str = "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)"
+    architecture_optimizer: str = "adagrad(learning_rate=0.02)"
+    embedding_l2: float = 0.0
+    linear_l2: float = 0.0
+    stddev: float = 0.01
+    eval_batch_size: int = 8192
+    steps_per_execution: int = 8
+    checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"`{key}` should be at least 1. Received: {getattr(self, key)}")
+        for key in ("patience", "embedding_l2", "linear_l2", "stddev", "checkpoint_steps"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"`{key}` should be at least 0. Received: {getattr(self, key)}")
+
+    def optimizers(self) -> dict[str, str]:
+        """Group -> optimizer spec."""
+        return {"bias": self.bias_optimizer, "network": self.network_optimizer, "architecture": self.architecture_optimizer}
+
+
+class Trainer:
+    """Trains models of one base model on one data set.
+
+    Args:
+      schema: the data's fields.
+      data_dir: folder with records and manifest.
+      base: the base model's settings.
+      task: loss and metrics.
+      options: training settings.
+      work_dir: where states go; every fit has its own folder there.
+      strategy: distribution strategy; None: the default one.
+      seed: seed of initial values, noise and the order of rows.
+      progress: whether to draw progress bars.
+      tensorboard: whether to write curves for TensorBoard beside the states.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        data_dir: str,
+        base: BaseModel,
+        task: Task,
+        options: TrainOptions,
+        work_dir: str,
+        *,
+        strategy: tf.distribute.Strategy | None = None,
+        seed: int = 0,
+        progress: bool = False,
+        tensorboard: bool = False,
+    ):
+        self.schema = schema
+        self.base = base
+        self.task = task
+        self.options = options
+        self.work_dir = work_dir
+        self.seed = seed
+        self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
+        self._strategy = strategy
+        self._progress = progress
+        self._tensorboard = tensorboard
+        task.check_metric(options.metric)
+
+    def inside(self, name: str, options: TrainOptions | None = None) -> Trainer:
+        """The same trainer working in the subfolder `name`, optionally with other options."""
+        return Trainer(
+            self.schema,
+            self.train.directory,
+            self.base,
+            self.task,
+            options or self.options,
+            os.path.join(self.work_dir, name),
+            strategy=self._strategy,
+            seed=self.seed,
+            progress=self._progress,
+            tensorboard=self._tensorboard,
+        )
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Where variables have to be made."""
+        return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
+
+    def build(self, config: InputConfig, gates: Mapping[str, Gate] | None = None) -> Recommender:
+        """A model with fresh weights."""
+        options = self.options
+        with self.scope():
+            return Recommender(
+                self.schema,
+                config,
+                self.base,
+                self.task,
+                gates=gates,
+                embedding_l2=options.embedding_l2,
+                linear_l2=options.linear_l2,
+                stddev=options.stddev,
+                seed=self.seed,
+            )
+
+    def fit(
+        self,
+        model: Recommender,
+        name: str,
+        *,
+        step: Step | None = None,
+        epochs: int | None = None,
+        patience: int | None = None,
+        metric: str | None = None,
+        judge: Source | None = None,
+        train: Source | None = None,
+        optimizers: Mapping[str, str] | None = None,
+        frozen: Iterable[str] = (),
+    ) -> list[dict[str, float]]:
+        """Trains until `epochs` or until the validation metric stops growing; resumes or returns at once where that was done before.
+
+        With `patience` above 0 the model ends with the weights of its best epoch, otherwise with the last ones.
+
+        Args:
+          model: made by `build` or `restrict`.
+          name: folder of the state under `work_dir`.
+          step: how a step is made; default `Joint`.
+          epochs, patience, metric: instead of those in the options.
+          judge: rows on which the metric is taken; default the validation split.
+          train: rows to learn from; default the training split.
+          optimizers: group -> spec, instead of the options'.
+          frozen: groups that do not move.
+
+        Returns:
+          One record per epoch: epoch, loss, the metrics of `judge`, and the gates' traces.
+        """
+        options = self.options
+        step = step or Joint()
+        epochs = options.epochs if epochs is None else epochs
+        patience = options.patience if patience is None else patience
+        metric = self.task.check_metric(metric or options.metric)
+        judge = judge or self.valid
+        train = train or self.train
+        seed = seed_of(self.seed, "rows", name)
+        per_epoch = step.steps_per_epoch(train, options.batch_size)
+        specs = options.optimizers() | dict(optimizers or {})
+        with self.scope():
+            model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
+            model.compile(steps_per_execution=options.steps_per_execution)
+        model.step = step
+        model.frozen = frozenset(frozen)
+        model.train_function = None
+        state = _State(os.path.join(self.work_dir, name), model)
+        state.restore()
+        callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch)]
+        if self._tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
+        while not state.done:
+            epoch, started = divmod(state.step, per_epoch)
+            elements = step.elements(train, judge if train is not self.train else self.valid, options.batch_size, seed, state.step).take(per_epoch - started)
+            logs = model.fit(
+                elements,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                steps_per_epoch=per_epoch - started,
+                verbose="auto" if self._progress else 0,
+                callbacks=callbacks,
+            ).history
+            record = {"epoch": epoch + 1, "loss": float(logs["loss"][-1])} | self.evaluate(model, judge)
+            for gate in model.gates.values():
+                record |= {key: float(value) for key, value in gate.traces().items()}
+            state.end_epoch((epoch + 1) * per_epoch, record, metric, self.task.directions[metric], patience, epochs)
+            if self._progress:
+                print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
+        if patience:
+            state.restore_best()
+        return state.history
+
+    def is_done(self, name: str) -> bool:
+        """Whether the fit called `name` has ended before."""
+        path = os.path.join(self.work_dir, name, "state.json")
+        return os.path.exists(path) and read_json(path)[0]["done"]
+
+    def restore(self, model: Recommender, name: str, *, best: bool = True) -> None:
+        """Gives `model` the weights that the fit called `name` ended with.
+
+        Raises:
+          ValueError: that fit has not ended.
+        """
+        if not self.is_done(name):
+            raise ValueError(f"Weights can be restored from a fit that has ended. Received: {os.path.join(self.work_dir, name)}")
+        state = _State(os.path.join(self.work_dir, name), model)
+        state.restore(best=best)
+
+    def predictions(
+        self, model: Recommender | RoutedRecommender, source: Source, config: InputConfig | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predictions of every row, [rows] each, in the order of the files; `config` masks the rest (see `hard_mask`)."""
+        size = self.options.eval_batch_size
+        with self.scope(), _masked(model, config):
+            predicted, labels = model.predict(source.ordered(size), steps=-(-source.rows // size), verbose=0)
+        if len(labels) != source.rows:
+            raise ValueError(f"An evaluation should see every row. Received: {len(labels)} of {source.rows} rows of {source.split!r}")
+        return labels, predicted
+
+    def evaluate(self, model: Recommender | RoutedRecommender, source: Source, config: InputConfig | None = None) -> dict[str, float]:
+        """The task's metrics on every row of `source`; `config` masks what it does not keep (weight-sharing evaluation)."""
+        labels, predicted = self.predictions(model, source, config)
+        return self.task.metrics(labels, predicted)
+
+
+@contextlib.contextmanager
+def _masked(model: Recommender | RoutedRecommender, config: InputConfig | None) -> Iterator[None]:
+    if config is None:
+        yield
+        return
+    assert isinstance(model, Recommender)
+    model.hard_mask(config)
+    try:
+        yield
+    finally:
+        model.hard_mask(None)
+
+
+class _State:
+    """What a fit leaves on disk: `state.json` and the checkpoints it names."""
+
+    def __init__(self, directory: str, model: Recommender):
+        self.directory = directory
+        self._path = os.path.join(directory, "state.json")
+        self._model = model
+        self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
+        self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
+        self._resumed_loss: list[np.ndarray] | None = None
+        if os.path.exists(self._path):
+            self._value = read_json(self._path)[0]
+
+    step = property(lambda self: int(self._value["step"]))
+    done = property(lambda self: bool(self._value["done"]))
+    history = property(lambda self: list(self._value["history"]))
+
+    def restore(self, *, best: bool = False) -> None:
+        """Loads the last checkpoint (or the best one's weights)."""
+        if best:
+            self.restore_best()
+        elif self._value["last"] is not None:
+            self._checkpoint.restore(os.path.join(self.directory, self._value["last"])).expect_partial()
+            self._resumed_loss = [variable.numpy() for variable in self._model.metrics[0].variables]
+
+    def restore_best(self) -> None:
+        name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
+        tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
+
+    def end_epoch(self, step: int, record: dict[str, float], metric: str, direction: int, patience: int, epochs: int) -> None:
+        """Records an epoch; writes checkpoint and state; decides whether the fit has ended."""
+        name = f"step-{step}"
+        history = [*self._value["history"], record]
+        best = self._value["best"]
+        if best is None or direction * record[metric] > direction * best["value"]:
+            best = {"value": record[metric], "epoch": len(history), "checkpoint": name}
+        waited = len(history) - best["epoch"]
+        done = len(history) >= epochs or bool(patience and waited >= patience)
+        self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
+        self._resumed_loss = None
+
+    def callback(self, every: int, per_epoch: int) -> keras.callbacks.Callback:
+        return _Checkpoints(self, every, per_epoch)
+
+    def save_inside(self, step: int) -> None:
+        """A checkpoint inside an epoch."""
+        self._save(f"step-{step}", {"step": step})
+
+    def load_loss(self) -> None:
+        """Keras resets the mean loss when a fit starts; inside a resumed epoch it goes on from where it stood."""
+        if self._resumed_loss is not None:
+            for variable, value in zip(self._model.metrics[0].variables, self._resumed_loss, strict=True):
+                variable.assign(value)
+            self._resumed_loss = None
+
+    def _save(self, name: str, changes: dict[str, Any]) -> None:
+        os.makedirs(self.directory, exist_ok=True)
+        self._checkpoint.write(os.path.join(self.directory, name))
+        self._value |= changes | {"last": name}
+        write_json(self._path, self._value)
+        best = self._value["best"]
+        kept = {self._value["last"], best["checkpoint"] if best else None}
+        if self._value["done"] and best:
+            kept = {best["checkpoint"]}
+        for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
+            if os.path.basename(path).split(".")[0] not in kept:
+                os.remove(path)
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    def __init__(self, state: _State, every: int, per_epoch: int):
+        super().__init__()
+        self._state = state
+        self._every = every
+        self._per_epoch = per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._first = self._saved = self._state.step
+        self._state.load_loss()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        step = self._first + batch + 1
+        if self._every and step - self._saved >= self._every and step % self._per_epoch:
+            self._saved = step
+            self._state.save_inside(step)
+
+
