@@ -17,7 +17,9 @@ import pyarrow.csv as pa_csv
 
 from data_pipelines.lines import bad_row, read_chunks
 from data_pipelines.reader import Chunk
+from irazor_tf.schema import MISSING_INT
 
+_RESERVED = int(MISSING_INT)
 COLUMN_KINDS = ("categorical", "numeric", "label", "time", "ignore")
 
 
@@ -109,7 +111,7 @@ class Delimited:
                 delimiter=self.separator, quote_char=self.quote or False, double_quote=bool(self.quote), ignore_empty_lines=False
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={name: kind for name in kept}, include_columns=kept, strings_can_be_null=False, check_utf8=True
+                column_types=dict.fromkeys(kept, kind), include_columns=kept, strings_can_be_null=False, check_utf8=True
             ),
         )
 
@@ -144,14 +146,13 @@ class Delimited:
         elif number:
             whole = column.kind == "categorical"
             try:
-                values = values.cast(pa.int64() if whole else pa.float64())
-                good = whole or not pc.any(pc.is_inf(values)).as_py()
+                numbers = values.cast(pa.int64() if whole else pa.float64())
+                bad = pc.any(pc.equal(numbers, _RESERVED) if whole else pc.is_inf(numbers)).as_py()
             except pa.ArrowInvalid:
-                good = False
-            if not good:
-                values = _numbers(values, whole, fail)
-            if whole:
-                values = values.cast(pa.string())
+                bad = True
+            if bad:
+                numbers = _numbers(values, whole, fail)
+            values = numbers.cast(pa.string()) if whole else numbers
         return pa.DictionaryArray.from_arrays(array.indices, values)
 
     def _scan(self, path: str, first_line: int, text: bytes) -> None:
@@ -181,7 +182,7 @@ def _numbers(values: pa.Array, whole: bool, fail: Callable[[str, int], ValueErro
     for k, text in enumerate(values.to_pylist()):
         try:
             number = None if text is None else int(text) if whole else float(text)
-            if number is not None and ("_" in text or abs(number) == float("inf") or (whole and not -(2**63) <= number < 2**63)):
+            if number is not None and ("_" in text or abs(number) == float("inf") or (whole and not _RESERVED < number < 2**63)):
                 raise ValueError
         except ValueError:
             raise fail("a whole number of 64 bits" if whole else "a finite number", k) from None

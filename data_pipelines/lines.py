@@ -36,7 +36,7 @@ def read_chunks(path: str, chunk_bytes: int | None = None) -> Iterator[tuple[int
                 data = pending.result()
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 last = line - 1 + rest.count(b"\n")
-                raise bad_row("A gzip file should be complete and undamaged.", f"{error}; the last line read is {last}", path, last) from None
+                raise _damaged(error, path, last) from None
             if not data:
                 break
             pending = pool.submit(file.read, chunk_bytes or CHUNK_BYTES)
@@ -64,14 +64,18 @@ def first_line(path: str) -> str:
         try:
             return file.readline().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n").decode("utf-8", "replace")
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise bad_row("A gzip file should be complete and undamaged.", f"{error}; the last line read is 0", path, 0) from None
+            raise _damaged(error, path, 0) from None
+
+
+def _damaged(error: Exception, path: str, last: int) -> ValueError:
+    return ValueError(f"A gzip file should be complete and undamaged. Received: {error} ({path}, last line read {last})")
 
 
 class _Gzip(io.RawIOBase):
     """Reads ahead of the damage: what could be unpacked is handed out before the error is raised."""
 
     def __init__(self, path: str):
-        self._file = gzip.open(path, "rb")
+        self._file = gzip.GzipFile(path, "rb")
         self._error: Exception | None = None
 
     def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]

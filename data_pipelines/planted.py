@@ -30,9 +30,8 @@ SEED = 7
 VERSION = 1
 
 # Column order after the label. Strong fields carry most of the logit; a method that ranks fields should put them first.
-FIELDS = tuple(
-    "user item hour pair_a pair_b item_copy category weak_1 weak_2 price noise_number noise_low noise_high noise_id".split()
-)
+_FIRST = ("user", "item", "hour", "pair_a", "pair_b", "item_copy", "category", "weak_1", "weak_2")
+FIELDS = (*_FIRST, "price", "noise_number", "noise_low", "noise_high", "noise_id")
 COLUMNS = ("label", *FIELDS)
 NUMERIC = ("price", "noise_number")
 STRONG = ("user", "item", "hour", "pair_a", "pair_b", "price")
@@ -110,15 +109,15 @@ class World:
     @classmethod
     def draw(cls, seed: int) -> World:
         stream = _Stream(seed, _WORLD)
-        effects: dict[str, np.ndarray] = {name: stream.normal(SIZES[name], LATENT) for name in ("user", "item")}
-        effects |= {name: STRENGTHS[name] * stream.normal(SIZES[name]) for name in ("hour", "weak_1", "weak_2")}
+        user, item = (stream.normal(SIZES[name], LATENT) for name in ("user", "item"))
+        hour, weak_1, weak_2 = (STRENGTHS[name] * stream.normal(SIZES[name]) for name in ("hour", "weak_1", "weak_2"))
         # A circulant half-plus half-minus matrix with its rows and columns shuffled: balanced, and of rank 4, so that it is more than
         # a product of two scalars.
         half = np.where((np.arange(8)[:, None] - np.arange(8)[None, :]) % 8 < 4, 1.0, -1.0)
         pair = half[stream.permutation(8)][:, stream.permutation(8)]
         item_copy = stream.permutation(SIZES["item"])
         category = stream.permutation(SIZES["item"]) % SIZES["category"]
-        world = cls(pair=pair, item_copy=item_copy, category=category, **effects)
+        world = cls(user, item, hour, pair, weak_1, weak_2, item_copy, category)
         return dataclasses.replace(world, intercept=world._calibrate(seed))
 
     def _calibrate(self, seed: int) -> float:
@@ -197,8 +196,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve, ties counted half; nan where one class is missing."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
+    positives, negatives = int(labels.sum()), int(len(labels) - labels.sum())
     if not positives or not negatives:
         return float("nan")
     return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
@@ -214,19 +212,20 @@ def is_complete(path: str, rows: int = ROWS, seed: int = SEED) -> bool:
     try:
         with open(truth_path(path), encoding="utf-8") as file:
             truth = json.load(file)
-        size = os.path.getsize(path)
+        return _identity(path, rows, seed).items() <= truth.items()
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    expected = {"version": VERSION, "rows": rows, "seed": seed, "bytes": size}
-    return all(truth.get(key) == value for key, value in expected.items())
+
+
+def _identity(path: str, rows: int, seed: int) -> dict[str, Any]:
+    return {"version": VERSION, "log": os.path.basename(path), "rows": rows, "seed": seed, "bytes": os.path.getsize(path)}
 
 
 def check(rows: int, seed: int) -> None:
     """Raises a ValueError where `rows` is below 1 or `seed` below 0."""
-    if rows < 1:
-        raise ValueError(f"`rows` should be at least 1. Received: {rows}")
-    if seed < 0:
-        raise ValueError(f"`seed` should be at least 0. Received: {seed}")
+    for name, value, least in (("rows", rows, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"`{name}` should be at least {least}. Received: {value}")
 
 
 def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
@@ -270,11 +269,7 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
     labels, logits, world = np.concatenate(all_labels), np.concatenate(all_logits), World.draw(seed)
     ceiling = auc(labels, logits)
     truth = {
-        "version": VERSION,
-        "log": os.path.basename(path),
-        "rows": rows,
-        "seed": seed,
-        "bytes": os.path.getsize(path),
+        **_identity(path, rows, seed),
         "sha256": digest.hexdigest(),
         "positive_rate": float(labels.mean()),
         "ceiling_auc": None if np.isnan(ceiling) else ceiling,  # nan is no JSON
@@ -302,5 +297,4 @@ _PREFIXES |= {"weak_1": "v", "weak_2": "w", "noise_low": "l", "noise_high": "n",
 def _tokens(name: str, column: np.ndarray) -> list[str]:
     if name in NUMERIC:
         return ["" if value != value else f"{value:.2f}" for value in column.tolist()]
-    prefix = _PREFIXES[name]
-    return [f"{prefix}{value}" for value in column.tolist()]
+    return [f"{_PREFIXES[name]}{value}" for value in column.tolist()]

@@ -6,7 +6,6 @@ A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import struct
@@ -100,7 +99,9 @@ class BlockWriter:
         self._num_files = min(num_files, -(-rows // block_rows))
         self._block_rows, self._rows = block_rows, rows
         self._paths = [os.path.join(directory, f"{split}-{k:05d}-of-{self._num_files:05d}.tfrecord") for k in range(self._num_files)]
-        self._files: list[dict[str, Any]] = [{"name": os.path.basename(p), "bytes": 0, "rows": 0, "blocks": [], "crc32": []} for p in self._paths]
+        self._files: list[dict[str, Any]] = [
+            {"name": os.path.basename(path), "bytes": 0, "rows": 0, "blocks": [], "crc32": []} for path in self._paths
+        ]
         self._rest: list[tuple[np.ndarray, np.ndarray]] = []
         self._block = self._positives = self._waiting = 0
         self._writers: list[Any] = []
@@ -181,19 +182,13 @@ def load_manifest(directory: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
     except FileNotFoundError:
-        raise ValueError(f"A data folder should hold `manifest.json`, written last by preprocessing. Received: {directory}, without") from None
+        raise ValueError(f"A finished data folder should hold `manifest.json`. Received: {directory}, without") from None
     except ValueError as error:
         raise ValueError(f"`manifest.json` should be JSON. Received: {path} ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
         version = manifest.get("version") if isinstance(manifest, dict) else None
         raise ValueError(f"A manifest should have `version` {MANIFEST_VERSION}. Received: {version!r} ({path})")
     return manifest
-
-
-@dataclasses.dataclass(frozen=True)
-class _Record:
-    size: int
-    payload: bytes
 
 
 def verify(directory: str, full: bool = False) -> dict[str, Any]:
@@ -229,7 +224,7 @@ def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: 
             header = file.read(12)
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
             if file.tell() + length + 4 > size:
-                raise ValueError(f"{path} should hold {len(blocks)} whole records. Received: a record that runs past its end, block {block}")
+                raise ValueError(f"{path} should hold {len(blocks)} whole records. Received: block {block} runs past the end of the file")
             if not full:
                 file.seek(length + 4, os.SEEK_CUR)
                 continue
@@ -237,4 +232,5 @@ def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: 
                 raise ValueError(f"Block {block} of {path} should have checksum {crc32}. Received: another one; the file is damaged")
             file.seek(4, os.SEEK_CUR)
         if file.tell() != size:
-            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {size - file.tell()} bytes after block {blocks[-1]}")
+            left = size - file.tell()
+            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {left} bytes after block {blocks[-1]}")

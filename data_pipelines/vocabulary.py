@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 
 import numpy as np
@@ -14,7 +13,7 @@ from data_pipelines.reader import RawField
 from irazor_tf.schema import MISSING, numeric_codes
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
-_MERGE_AT = 1 << 20
+_MERGE_AT = 1 << 18
 
 
 def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
@@ -98,16 +97,8 @@ class Vocabulary:
     def size(self) -> int:
         return len(self.counts)
 
-    @functools.cached_property
-    def _ids(self) -> dict[str, int]:
-        return {token: k for k, token in enumerate(self.tokens.to_pylist(), 1)}
-
     def encode(self, tokens: pa.Array) -> np.ndarray:
         """Ids of distinct tokens, [len(tokens)] int32."""
-        # index_in hashes the whole vocabulary at every call; a dictionary, kept, is better where few tokens meet many.
-        if len(self.tokens) > 4 * len(tokens):
-            ids = self._ids
-            return np.fromiter((ids.get(token, 0) for token in tokens.to_pylist()), np.int32, len(tokens))
         found = pc.index_in(tokens, value_set=self.tokens)
         return found.fill_null(-1).to_numpy().astype(np.int32) + 1
 

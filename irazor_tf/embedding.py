@@ -47,6 +47,11 @@ class Piece(NamedTuple):
     rows: tuple[int, int] | None
     axes: tuple[Labels | None, ...]
 
+    def read(self) -> np.ndarray:
+        """The values."""
+        values = self.variable.numpy()
+        return values if self.rows is None else values[self.rows[0] : self.rows[1]]
+
 
 class _Group(NamedTuple):
     dim: int
@@ -153,8 +158,7 @@ class FieldEmbedding(keras.layers.Layer):
         """The rows of one field, [V, dim]."""
         for piece in self.pieces():
             if piece.key == f"{self.name}/{name}":
-                assert piece.rows is not None
-                return piece.variable[piece.rows[0] : piece.rows[1]].numpy()
+                return piece.read()
         raise ValueError(f"A field of the embedding should be one of {', '.join(self.fields)}. Received: {name!r}")
 
 

@@ -17,7 +17,7 @@ from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.schema import Schema
 
 _VERSION = 1
-INITS = ("fresh", "ticket", "rewind", "continue", "keep")
+INITS = ("fresh", "ticket", "continue", "keep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,9 @@ class FieldConfig:
     mask: BitMask | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dim", int(self.dim))  # numbers of numpy have no JSON form
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(int(column) for column in self.columns))
         if self.dim < 0:
             raise ValueError(f"`dim` should be at least 0. Received: {self.dim}")
         if self.columns is not None:
@@ -98,7 +101,8 @@ class InputConfig:
         """Raises ValueError unless the config's fields are the schema's, in its order, and one is kept."""
         if tuple(self.fields) != schema.names:
             odd = sorted(set(self.fields) ^ set(schema.names))
-            raise ValueError(f"A config should name the schema's fields in their order. Received: {len(self.fields)} fields, differing in {odd}")
+            found = f"{len(self.fields)} fields, differing in {odd}"
+            raise ValueError(f"A config should name the schema's fields in their order. Received: {found}")
         if not self.num_fields:
             raise ValueError("A config should keep at least one field. Received: all fields with `dim` 0 (too strong a penalty or budget?)")
         for name, field in self.fields.items():
@@ -186,12 +190,13 @@ class InputConfig:
 
     def save(self, path: str) -> None:
         """Writes `path` (JSON) and, where there are masks, `path` + ".npz"."""
-        write_json(path, self.to_json(), {f"{name}": bits for name, bits in self.masks().items()})
+        # With a prefix: a field may be called `file`, and so is an argument of `np.savez`.
+        write_json(path, self.to_json(), {f"mask/{name}": bits for name, bits in self.masks().items()})
 
     @classmethod
     def load(cls, path: str) -> InputConfig:
         value, masks = read_json(path)
-        return cls.from_json(value, masks)
+        return cls.from_json(value, {key.removeprefix("mask/"): bits for key, bits in masks.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +221,7 @@ class SearchResult:
     Args:
       clusters: one config, or one per cluster of rows.
       method: the spec that made it, so that it can be made again.
-      init: how the final model starts: fresh | ticket | rewind | continue | keep (keep: no retraining).
+      init: how the final model starts: fresh | ticket | continue | keep (keep: no retraining).
       router: which cluster a row belongs to; None with one cluster.
       seconds: wall time of the search.
     """
@@ -231,7 +236,8 @@ class SearchResult:
         if self.init not in INITS:
             raise ValueError(f"`init` should be one of {', '.join(INITS)}. Received: {self.init!r}")
         if (len(self.clusters) > 1) != (self.router is not None) or not self.clusters:
-            raise ValueError(f"More than one cluster, and only that, needs a `router`. Received: {len(self.clusters)} clusters, {self.router}")
+            found = f"{len(self.clusters)} clusters, {self.router}"
+            raise ValueError(f"More than one cluster, and only that, needs a `router`. Received: {found}")
 
     @property
     def config(self) -> InputConfig:

@@ -37,8 +37,7 @@ class SearchMethod(abc.ABC):
     derive_only: frozenset[str] = frozenset()  # parameters that `train` does not depend on
     needs: frozenset[str] = frozenset({"embedding"})  # sites that the base model has to have
     ranks_fields = True  # whether `field_scores` says anything about fields
-    takes_budget = True  # whether `derive` obeys a budget
-    needs_budget = False  # whether `derive` has no answer without one
+    control_at_budget = True  # as a control: derived at the found config's size; False: at its own setting
     init = "fresh"  # how the final model starts
 
     def __init__(self, params: Any = None):
@@ -85,12 +84,14 @@ class SearchMethod(abc.ABC):
         """
 
     def sweep(self) -> list[tuple[str, SearchMethod]]:
-        """The same method at other settings that one search serves: label -> method with another `derive`."""
+        """Points of its curve that the same supernet serves: label -> the method with another setting of `derive`."""
         return []
 
-    def search(self, trainer: Trainer, space: InputConfig, budget: int | None = None) -> tuple[SearchResult, Recommender]:
-        """Trains (or picks up) the supernet and derives; override where the result is more than one config."""
-        supernet = self.train(trainer, space)
+    def search(
+        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+    ) -> tuple[SearchResult, Recommender]:
+        """Trains the supernet, unless it is given, and derives; override where the result is more than one config."""
+        supernet = self.train(trainer, space) if supernet is None else supernet
         return SearchResult((self.derive(supernet, space, budget),), self.spec(), self.init), supernet
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:

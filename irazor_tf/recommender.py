@@ -53,6 +53,7 @@ class Recommender(keras.Model):
         self.schema = schema
         self.config = config
         self.task = task
+        self.seed = seed
         self._settings: dict[str, Any] = {"embedding_l2": embedding_l2, "linear_l2": linear_l2, "stddev": stddev, "seed": seed}
         # Steps taken; only training advances it. Schedules and noise are functions of it.
         self.clock = tf.Variable(0, trainable=False, dtype=tf.int64, name="clock", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -276,7 +277,7 @@ class Recommender(keras.Model):
         if keep_gates:
             gates = {site: NarrowedGate(gate, self.config, config) for site, gate in self.gates.items()}
         narrow = Recommender(self.schema, config, self.base, self.task, gates=gates, **self._settings)
-        narrow.load_pieces({piece.key: (_read(piece), piece.axes) for piece in self.pieces()})
+        narrow.load_pieces({piece.key: (piece.read(), piece.axes) for piece in self.pieces()})
         return narrow
 
     def load_pieces(self, wide: Mapping[str, tuple[np.ndarray, tuple[Any, ...]]]) -> None:
@@ -309,11 +310,6 @@ class Recommender(keras.Model):
         """All values needed to score: embedding entries, first-order terms, base model, gates, intercept."""
         others = [layer for layer in self.layers_in_order() if layer is not self.embedding]
         return self.num_params() + sum(int(np.prod(weight.shape)) for layer in others for weight in layer.weights)
-
-
-def _read(piece: Piece) -> np.ndarray:
-    values = piece.variable.numpy()
-    return values if piece.rows is None else values[piece.rows[0] : piece.rows[1]]
 
 
 def _one_wide(config: InputConfig) -> InputConfig:

@@ -71,13 +71,15 @@ def _spec(node: ast.AST, text: str) -> Spec:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         raise ValueError(f"A spec should be a name or a call with literal arguments. Received: {text!r}")
     operands = tuple(_spec(argument, text) for argument in node.args)
-    arguments = []
+    arguments: list[tuple[str, Any]] = []
     for keyword in node.keywords:
         if keyword.arg is None:
             raise ValueError(f"A spec takes no `**` arguments. Received: {text!r}")
+        if keyword.arg in dict(arguments):
+            raise ValueError(f"`{keyword.arg}` should be given once. Received: {text!r}")
         try:
             value = ast.literal_eval(keyword.value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise ValueError(f"`{keyword.arg}` should be a literal (number, string, list, tuple, dict). Received: {text!r}") from None
         arguments.append((keyword.arg, _tuples(value)))
     return Spec(node.func.id, tuple(arguments), operands)
@@ -147,13 +149,14 @@ class Registry:
         if preset is not None:
             presets = getattr(entry, "presets", {})
             if preset not in presets:
-                known = ", ".join(sorted(presets)) or "none"
-                raise ValueError(f"`preset` of {self.kind} {spec.name!r} should be one of: {known}. Received: {preset!r}")
+                named = ", ".join(sorted(presets)) or "none"
+                raise ValueError(f"`preset` of {self.kind} {spec.name!r} should be one of: {named}. Received: {preset!r}")
             arguments = dict(presets[preset]) | arguments
         known = [field.name for field in dataclasses.fields(entry.Params) if field.init]
         for key in arguments:
             if key not in known:
-                raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {', '.join(known) or 'none'}. Received: {key!r}")
+                named = ", ".join(known) or "none"
+                raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {named}. Received: {key!r}")
         params = entry.Params(**arguments)
         if spec.operands:
             if not getattr(entry, "takes_operands", False):
@@ -164,7 +167,11 @@ class Registry:
     def _scan(self) -> None:
         if self._scanned:
             return
-        self._scanned = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        self._scanned = True  # before the imports: a module may ask for names while it is being imported
+        try:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+        except BaseException:
+            self._scanned = False  # or the entries found so far would pass for all there are
+            raise

@@ -35,5 +35,5 @@ def shared_data() -> pathlib.Path:
     """Folder of the real logs: `IRAZOR_SHARED_DATA`, or `shared/data` beside the checkout. Skips where there is none."""
     folder = pathlib.Path(os.environ.get("IRAZOR_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"real data are not in {folder} (set IRAZOR_SHARED_DATA); they may not be redistributed, so they are not in the repository")
+        pytest.skip(f"no real data in {folder} (set IRAZOR_SHARED_DATA): their licences keep them out of the repository")
     return folder

@@ -59,9 +59,8 @@ def _join(chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], name
             row = int(np.argmax(column.indices.to_numpy() == k))
             raise bad_row(f"A rating should be of a {key} in `{key}s.dat`.", repr(value), chunk.path, chunk.first_line + row)
     rows = [table[value] for value in keys]
-    return {
-        name: pa.DictionaryArray.from_arrays(column.indices, pa.array([row[k] for row in rows], pa.string())) for k, name in enumerate(names)
-    }
+    attributes = (pa.array([row[k] for row in rows], pa.string()) for k in range(len(names)))
+    return {name: pa.DictionaryArray.from_arrays(column.indices, values) for name, values in zip(names, attributes, strict=True)}
 
 
 def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]) -> dict[str, tuple[str | None, ...]]:
@@ -73,7 +72,8 @@ def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple
                 cells = raw.removesuffix(b"\r").decode(encoding).split("::")
                 table[str(int(cells[0]))] = parse(cells)
             except ValueError as error:
-                raise bad_row("A line should be `::`-separated as the MovieLens README says.", f"{raw[:200]!r}: {error}", path, line) from None
+                should = f"A line should be {encoding} text with `::` between values, as the MovieLens README says."
+                raise bad_row(should, f"{raw[:200]!r}: {error}", path, line) from None
     return table
 
 

@@ -111,9 +111,11 @@ class TableSchema:
         if quote is not None and (not isinstance(quote, str) or len(quote) != 1 or not quote.isascii()):
             raise ValueError(f"`quote` of {origin} should be one ASCII character or null. Received: {quote!r}")
         try:
-            codecs.lookup(value["encoding"])
+            plain = "\n,".encode(codecs.lookup(value["encoding"]).name) == b"\n,"
         except (LookupError, TypeError):
-            raise ValueError(f"`encoding` of {origin} should be an encoding Python knows. Received: {value['encoding']!r}") from None
+            plain = False
+        if not plain:
+            raise ValueError(f"`encoding` of {origin} should be one that Python knows and that extends ASCII. Received: {value['encoding']!r}")
         _known(value["label"], ["positive", "negative"], f"A key of `label` of {origin}")
         form = Delimited(
             tuple(Column(c.name, c.kind, c.to_field().dtype if c.kind == "categorical" else "string") for c in columns),
@@ -155,9 +157,9 @@ class TableSchema:
                 header = raw.decode(self.form.encoding)
             except UnicodeDecodeError as error:
                 raise bad_row(f"A line should be {self.form.encoding} text.", str(error), path, line) from None
-            quoting = csv.QUOTE_MINIMAL if self.form.quote else csv.QUOTE_NONE
-            names = next(csv.reader([header], delimiter=self.form.separator, quotechar=self.form.quote or '"', quoting=quoting), [])
-            names = [name.strip() for name in names]
+            separator, quote = self.form.separator, self.form.quote
+            cells = next(csv.reader([header], delimiter=separator, quotechar=quote), []) if quote else header.split(separator)
+            names = [name.strip() for name in cells]
             wanted = {column.column or column.name: made for column, made in zip(self.columns, self.form.columns, strict=True)}
             for name in wanted:
                 if names.count(name) != 1:

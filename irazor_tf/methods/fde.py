@@ -20,17 +20,21 @@ class FDE(SearchMethod):
 
         Args:
           dim: the width; None: the width of the space, field by field.
+          sweep: widths worth a point on the curve.
         """
 
         dim: int | None = None
+        sweep: tuple[int, ...] = (1, 2, 4, 8, 16, 30)
 
         def __post_init__(self) -> None:
-            if self.dim is not None and self.dim < 1:
-                raise ValueError(f"`dim` of fde should be at least 1. Received: {self.dim}")
+            for dim in (self.dim, *self.sweep):
+                if dim is not None and dim < 1:
+                    raise ValueError(f"`dim` of fde should be at least 1. Received: {dim}")
 
     needs = frozenset()
     ranks_fields = False
-    derive_only = frozenset({"dim"})
+    control_at_budget = False
+    derive_only = frozenset({"dim", "sweep"})
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         return trainer.build(space)
@@ -42,6 +46,9 @@ class FDE(SearchMethod):
         if not fitting:
             raise budget_error(budget, narrow(space, 1).num_params(supernet.schema))
         return fitting[-1]
+
+    def sweep(self) -> list[tuple[str, SearchMethod]]:
+        return [(f"dim={dim}", type(self)(dataclasses.replace(self.params, dim=dim))) for dim in self.params.sweep]
 
 
 def narrow(space: InputConfig, dim: int) -> InputConfig:

@@ -8,6 +8,7 @@ import numpy as np
 
 from irazor_tf.input_config import FieldConfig, InputConfig
 from irazor_tf.method import METHODS, SearchMethod, budget_error
+from irazor_tf.ops import seed_of
 from irazor_tf.recommender import Recommender
 from irazor_tf.trainer import Trainer
 
@@ -27,7 +28,7 @@ class RandomWidths(SearchMethod):
 
         Args:
           share: parameters kept, as a share of the space's, where no budget is given.
-          seed: seed of the draws.
+          seed: of the draws, together with the training's seed.
         """
 
         share: float = 0.5
@@ -48,7 +49,7 @@ class RandomWidths(SearchMethod):
         schema = supernet.schema
         if budget is None:
             budget = int(self.params.share * space.num_params(schema))
-        generator = np.random.Generator(np.random.PCG64(self.params.seed))
+        generator = np.random.Generator(np.random.PCG64(seed_of(self.params.seed, supernet.seed)))
         best: InputConfig | None = None
         for _ in range(_DRAWS):
             config = self._draw(generator, supernet, space, budget)

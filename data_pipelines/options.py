@@ -1,0 +1,92 @@
+"""What preprocessing is to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from data_pipelines.reader import READERS, Reader
+from irazor_tf.registry import parse_spec
+from irazor_tf.schema import TRANSFORMS
+
+SPLIT_RULES = ("random", "sequential", "time")
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessOptions:
+    """What `preprocess` is to do; the data are a pure function of the input files and of this.
+
+    Args:
+      reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
+      input: files or glob patterns; none for a generated log.
+      valid_input: files of the validation split; where given, `input` is split between the others.
+      test_input: files of the test split; where given, `input` is split between the others.
+      schema: YAML file that describes the columns, for the readers that take one.
+      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary.
+      max_vocab: at most so many features per field, the most frequent ones; None for all.
+      split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by `time_boundaries`).
+      fractions: of training, validation and test rows; those of the splits that have files of their own are left out and the rest
+        renormalised.
+      time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2, test rows time > t2.
+      seed: of split, shuffle and shadows.
+      positive_above: a label above this is positive; None: the reader's own rule, or labels that are 0 and 1 already.
+      drop_labels: rows with these labels are left out, before `positive_above` is applied.
+      numeric_transform: `log_square` or `floor` for every numeric field; None: the reader's own.
+      shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split, so noise with F's frequencies.
+      block_rows: rows per record.
+      num_files: record files per split.
+    """
+
+    reader: str
+    input: tuple[str, ...] = ()
+    valid_input: tuple[str, ...] = ()
+    test_input: tuple[str, ...] = ()
+    schema: str | None = None
+    min_count: int = 1
+    max_vocab: int | None = None
+    split: str = "random"
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    time_boundaries: tuple[float, float] | None = None
+    seed: int = 2021
+    positive_above: float | None = None
+    drop_labels: tuple[float, ...] = ()
+    numeric_transform: str | None = None
+    shadow_fields: bool = False
+    block_rows: int = 1024
+    num_files: int = 8
+
+    def __post_init__(self) -> None:
+        for key in ("input", "valid_input", "test_input", "fractions", "time_boundaries", "drop_labels"):
+            value = getattr(self, key)
+            if value is not None:
+                object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
+        for key in ("min_count", "max_vocab", "block_rows", "num_files"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"`{key}` should be at least 1. Received: {value}")
+        if self.split not in SPLIT_RULES:
+            raise ValueError(f"`split` should be one of {', '.join(SPLIT_RULES)}. Received: {self.split!r}")
+        if len(self.fractions) != 3 or min(self.fractions) < 0 or self.fractions[0] <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"`fractions` should be three numbers >= 0 that sum to 1, the first above 0. Received: {self.fractions}")
+        bounds = self.time_boundaries
+        if (self.split == "time") != (bounds is not None) or (bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1])):
+            raise ValueError(f"`time_boundaries` should be two ascending times with split=time, and only then. Received: {bounds}")
+        if self.numeric_transform is not None and self.numeric_transform not in TRANSFORMS[1:]:
+            raise ValueError(f"`numeric_transform` should be one of {', '.join(TRANSFORMS[1:])}. Received: {self.numeric_transform!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PreprocessOptions:
+        """Raises ValueError for a key that is no option."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in value:
+            if key not in known:
+                raise ValueError(f"A preprocessing option should be one of {', '.join(known)}. Received: {key!r}")
+        return cls(**value)
+
+    def make_reader(self) -> Reader:
+        spec = parse_spec(self.reader)
+        return READERS.build(spec if self.schema is None else spec.replace(schema=self.schema))

@@ -1,0 +1,453 @@
+"""The stages, each a function from artifacts on disk to artifacts on disk: preprocess, search, retrain, evaluate, export, report.
+
+A stage first looks at what is there: finished work is picked up, interrupted work resumes, and work done under other settings is
+refused with the difference. What can be chosen after a search (threshold, budget, controls, curve) may change between calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from data_pipelines import preprocess as pipelines
+from data_pipelines import records
+from irazor_tf import export as export_lib
+from irazor_tf import report as report_lib
+from irazor_tf.base_model import MODELS
+from irazor_tf.candidates import Candidate, Role, digest, unique_names
+from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
+from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.recommender import Recommender
+from irazor_tf.registry import Spec, parse_specs
+from irazor_tf.routing import RoutedRecommender, partition
+from irazor_tf.schema import Schema
+from irazor_tf.task import TASKS
+from irazor_tf.trainer import Trainer, TrainOptions
+
+STRATEGIES = ("off", "one_device", "mirrored")
+# What a finished search or training does not depend on.
+_FREE = frozenset({"model_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"})
+TIMING = ("search_seconds", "train_seconds", "test_seconds")
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class JobConfig:
+    """All settings of a pipeline.
+
+    Args:
+      model_dir: where everything goes.
+      data: how the log becomes records; None: `data_dir` is there already.
+      data_dir: folder of the records; default `model_dir`/data.
+      model: spec of the base model.
+      retrain_model: spec of the base model of the final models, where it differs from the search's.
+      method: spec of the search, or several joined by "+", each searching inside the last one's result.
+      task: spec of the task.
+      width: embedding width of every field in the space.
+      train: training settings.
+      seed: of initial values, noise and order.
+      budget_params, budget_mib: at most so many embedding parameters (or MiB of float32) in the found config; None: the method's own.
+      controls: method specs compared with at the found config's number of parameters.
+      curve: whether other settings of the method, uniform widths and the controls at those sizes are trained too, for the curve.
+      distribution_strategy: off, one_device or mirrored.
+      progress: whether to show progress.
+      tensorboard: whether to write curves for TensorBoard.
+    """
+
+    model_dir: str
+    data: pipelines.PreprocessOptions | None = None
+    data_dir: str | None = None
+    model: str = "mlp"
+    retrain_model: str | None = None
+    method: str = "irazor"
+    task: str = "ctr"
+    width: int = 16
+    train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
+    seed: int = 1
+    budget_params: int | None = None
+    budget_mib: float | None = None
+    controls: tuple[str, ...] = ("fde", "magnitude", "random")
+    curve: bool = False
+    distribution_strategy: str = "off"
+    progress: bool = True
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"`width` should be at least 1. Received: {self.width}")
+        if self.distribution_strategy not in STRATEGIES:
+            raise ValueError(f"`distribution_strategy` should be one of {', '.join(STRATEGIES)}. Received: {self.distribution_strategy!r}")
+        if self.budget_params is not None and self.budget_mib is not None:
+            raise ValueError("At most one of `budget_params` and `budget_mib` should be given. Received: both")
+        if self.data is None and self.data_dir is None:
+            raise ValueError("Either a reader with its input or a `data_dir` with records should be given. Received: neither")
+
+    @property
+    def records_dir(self) -> str:
+        return self.data_dir or os.path.join(self.model_dir, "data")
+
+    @property
+    def budget(self) -> int | None:
+        """Most embedding parameters allowed."""
+        return self.budget_params if self.budget_mib is None else int(self.budget_mib * 2**20 / 4)
+
+    def settings(self) -> dict[str, Any]:
+        """What a finished stage depends on, as JSON; parameters used by derivation alone left out."""
+        fixed = {key: value for key, value in dataclasses.asdict(self).items() if key not in _FREE}
+        fixed["data"] = None if self.data is None else self.data.to_json()
+        fixed["method"] = " + ".join(str(_training_spec(spec)) for spec in parse_specs(self.method))
+        return fixed
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.model_dir, *parts)
+
+
+def preprocess(job: JobConfig) -> Schema:
+    """Log -> records; at once where they are there and whole."""
+    _claim(job)
+    if os.path.exists(os.path.join(job.records_dir, "manifest.json")):
+        records.verify(job.records_dir)
+        return Schema.load(job.records_dir)
+    if job.data is None:
+        raise ValueError(f"`data_dir` should hold records with a manifest. Received: {job.records_dir}")
+    return pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
+
+
+def search(job: JobConfig) -> SearchResult:
+    """Records -> `search/result.json`: the found config."""
+    schema = preprocess(job)
+    trainer = _trainer(job, schema)
+    method, space = _last_method(job, trainer)
+    result = _guarded(job, lambda: _search(trainer, method, space, job.budget)[0])
+    result.save(job.path("search", "result.json"))
+    if job.progress:
+        config = result.clusters[0]
+        print(f"found {config.num_fields} of {len(schema.fields)} fields, {config.total_dims} dims, {config.num_params(schema):,} parameters")
+    return result
+
+
+def retrain(job: JobConfig) -> list[Candidate]:
+    """The found config, the controls at its size and the curve's points -> `models/*`, each with its validation metrics."""
+    schema = preprocess(job)
+    result = search(job)
+    trainer = _trainer(job, schema)
+    method, space = _last_method(job, trainer)
+    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result))
+    listed = []
+    for candidate in candidates:
+        candidate.result.save(job.path("models", candidate.key, "result.json"))
+        listed.append({"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder})
+    write_json(job.path("candidates.json"), listed)
+    for number, candidate in enumerate(candidates):
+        if job.progress:
+            print(f"[{number + 1}/{len(candidates)}] {candidate.name}: {candidate.num_params(schema):,} parameters", flush=True)
+        _guarded(job, lambda candidate=candidate: _retrain(job, schema, candidate))  # type: ignore[misc]
+    return candidates
+
+
+def evaluate(job: JobConfig) -> list[dict[str, Any]]:
+    """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
+    schema = preprocess(job)
+    candidates = _load_candidates(job)
+    points = [_guarded(job, lambda candidate=candidate: _evaluate(job, schema, candidate)) for candidate in candidates]  # type: ignore[misc]
+    summary = []
+    for point, candidate in zip(points, candidates, strict=True):
+        if candidate.role is not Role.CURVE:
+            summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
+    write_json(job.path("summary.json"), summary)
+    write_json(job.path("curve.json"), points)
+    return summary
+
+
+def export(job: JobConfig) -> str:
+    """The found model -> `export/<version>/`; at once where that model is exported already."""
+    schema = preprocess(job)
+    candidate = _load_candidates(job)[0]
+    marker = job.path("export.json")
+    if os.path.exists(marker):
+        done = read_json(marker)[0]
+        if done["key"] == candidate.key and os.path.isdir(job.path("export", done["version"])):
+            return job.path("export", done["version"])
+    with tf.device("/CPU:0"):
+        model = _guarded(job, lambda: _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
+        path = export_lib.export(model, schema, job.path("export"))
+    write_json(marker, {"key": candidate.key, "version": os.path.basename(path)} | export_lib.size_report(path))
+    return path
+
+
+def export_size(job: JobConfig, schema: Schema, candidate: Candidate) -> float:
+    """MiB of the candidate's SavedModel, measured on one that is written and removed again."""
+    path = job.path("models", candidate.key, "export_size.json")
+    if not os.path.exists(path):
+        with tempfile.TemporaryDirectory() as folder:
+            model = _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate)
+            write_json(path, export_lib.size_report(export_lib.export(model, schema, folder)))
+    return read_json(path)[0]["mib"]
+
+
+def report(job: JobConfig) -> str:
+    """Everything above -> `report.html`."""
+    return report_lib.write(job.model_dir, Schema.load(job.records_dir))
+
+
+def pipeline(job: JobConfig) -> list[dict[str, Any]]:
+    """All stages in their order; returns what stands in `summary.json`."""
+    retrain(job)
+    summary = evaluate(job)
+    export(job)
+    report(job)
+    return summary
+
+
+# What the stages are made of ------------------------------------------------------------------------------------------------------
+
+
+def _claim(job: JobConfig) -> None:
+    """Checks every name and setting, writes `job.json`, or refuses settings other than those it holds."""
+    base = MODELS.build(job.model)
+    for spec in parse_specs(job.method):
+        METHODS.build(spec).check(base)
+    for spec in job.controls:
+        METHODS.build(spec)
+    MODELS.build(job.retrain_model or job.model)
+    TASKS.build(job.task).check_metric(job.train.metric)
+    path, settings = job.path("job.json"), job.settings()
+    write = {"settings": settings, "chosen": {"method": job.method, "budget": job.budget, "controls": list(job.controls), "curve": job.curve}}
+    if os.path.exists(path):
+        before = read_json(path)[0]["settings"]
+        changed = _difference(before, _plain(settings))
+        if changed:
+            raise ValueError(f"The settings should be those that {path} was begun with, or `model_dir` another. Received: {'; '.join(changed)}")
+    write_json(path, write)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(before: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(set(before) | set(now))
+        return [line for key in keys for line in _difference(before.get(key), now.get(key), f"{name}.{key}" if name else key)]
+    return [] if before == now else [f"`{name}` was {before!r} and is {now!r}"]
+
+
+def _training_spec(spec: Spec) -> Spec:
+    """The spec without what only derivation reads."""
+    method = METHODS.get(spec.name)
+    arguments = tuple(item for item in spec.arguments if item[0] not in method.derive_only)
+    return Spec(spec.name, arguments, tuple(_training_spec(operand) for operand in spec.operands))
+
+
+def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
+    """Runs `work`; where a record cannot be read, says which file and block."""
+    try:
+        return work()
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):
+        records.verify(job.records_dir, full=True)
+        raise
+
+
+def strategy_of(name: str) -> tf.distribute.Strategy | None:
+    """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU devices where there is none."""
+    if name == "one_device":
+        return tf.distribute.OneDeviceStrategy("/GPU:0" if tf.config.list_logical_devices("GPU") else "/CPU:0")
+    if name == "mirrored":
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
+    return None
+
+
+def _trainer(job: JobConfig, schema: Schema, *folder: str, model: str | None = None) -> Trainer:
+    return Trainer(
+        schema,
+        job.records_dir,
+        MODELS.build(model or job.model),
+        TASKS.build(job.task),
+        job.train,
+        job.path(*folder),
+        strategy=strategy_of(job.distribution_strategy),
+        seed=job.seed,
+        progress=job.progress,
+        tensorboard=job.tensorboard,
+    )
+
+
+def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig]:
+    """The last method of the chain and the space it searches, the ones before having searched."""
+    methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
+    space = InputConfig.uniform(trainer.schema, job.width)
+    for method in methods[:-1]:
+        space = _guarded(job, lambda method=method, space=space: _search(trainer, method, space)[0]).config  # type: ignore[misc]
+    return methods[-1], space
+
+
+def _search(
+    trainer: Trainer, method: SearchMethod, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+) -> tuple[SearchResult, Recommender]:
+    """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it."""
+    inside = trainer.inside(_search_folder(method, space))
+    timing = os.path.join(inside.work_dir, "seconds.json")
+    space.save(os.path.join(inside.work_dir, "space.json"))
+    start = time.perf_counter()
+    result, supernet = method.search(inside, space, budget, supernet)
+    if not os.path.exists(timing):
+        write_json(timing, time.perf_counter() - start)
+    result.clusters[0].check(trainer.schema)
+    if method.ranks_fields:
+        arrays = method.architecture(supernet)
+        write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
+    return dataclasses.replace(result, seconds=read_json(timing)[0]), supernet
+
+
+def _search_folder(method: SearchMethod, space: InputConfig) -> str:
+    """One folder per training: the same supernet serves every threshold and budget."""
+    spec = _training_spec(method.spec())
+    return os.path.join("search", f"{spec.name}-{digest([str(spec), space.to_json()])}")
+
+
+def _candidates(job: JobConfig, trainer: Trainer, method: SearchMethod, space: InputConfig, result: SearchResult) -> list[Candidate]:
+    """What is trained: the found config, the controls at its size, and the curve."""
+    schema = trainer.schema
+    folder = _search_folder(method, space)
+    found = Candidate(Role.FOUND, method.spec().name, result, folder)
+    chosen = [found]
+    sizes = {"": found.num_params(schema)}
+    if job.curve and len(result.clusters) == 1:
+        supernet = None
+        for label, other in method.sweep():
+            derived, supernet = _search(trainer, other, space, None, supernet)
+            chosen.append(Candidate(Role.CURVE, f"{found.name} {label}", derived, folder))
+            sizes[f" at {label}"] = derived.config.num_params(schema)
+    full = InputConfig.uniform(schema, job.width)
+    for control in (METHODS.build(spec) for spec in job.controls):
+        if control.needs - trainer.base.sites or control.spec() == method.spec():
+            continue
+        name, folder, supernet = control.spec().name, _search_folder(control, full), None
+        for label, size in sizes.items() if control.control_at_budget else [("", None)]:
+            derived, supernet = _search(trainer, control, full, size, supernet)
+            chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
+        for label, other in control.sweep() if job.curve else []:
+            derived, supernet = _search(trainer, other, full, None, supernet)
+            chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
+    return unique_names(chosen)
+
+
+def _initial(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trainer, config: InputConfig) -> Recommender:
+    """The model that the final training starts from."""
+    if candidate.result.init == "fresh":
+        return trainer.build(config)
+    searcher = _trainer(job, schema, candidate.search_folder)
+    space = InputConfig.load(os.path.join(searcher.work_dir, "space.json"))
+    supernet = METHODS.build(candidate.result.method).train(searcher, space)
+    if candidate.result.init == "ticket":
+        model = trainer.build(config)
+        wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces() if piece.key.startswith("embedding/")}
+        model.load_pieces(wide)
+        return model
+    for gate in supernet.gates.values():
+        gate.fold(supernet.embedding)
+    with trainer.scope():
+        return supernet.restrict(config, keep_gates=False)
+
+
+def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
+    """The candidate's model or models, trained here or restored from disk."""
+    trainer = _trainer(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
+    result = candidate.result
+    router = None
+    if result.router is not None:
+        method = METHODS.build(result.method)
+        with trainer.scope():
+            router = method.router(schema, result.router, job.path(candidate.search_folder))
+    models = []
+    for cluster, config in enumerate(result.clusters):
+        name = f"cluster-{cluster}" if router is not None else "model"
+        if result.init == "keep" or (train and not trainer.is_done(name)):
+            model = _initial(job, schema, candidate, trainer, config)
+            if result.init != "keep":
+                rows = {} if router is None else {"train": partition(trainer.train, router, cluster), "judge": partition(trainer.valid, router, cluster)}
+                trainer.fit(model, name, **rows)
+        else:
+            model = trainer.build(config)
+            trainer.restore(model, name)
+        models.append(model)
+    if router is None:
+        return models[0]
+    with trainer.scope():
+        return RoutedRecommender(models, router)
+
+
+def _restored(job: JobConfig, schema: Schema, candidate: Candidate) -> Recommender | RoutedRecommender:
+    return _models(job, schema, candidate, train=False)
+
+
+def _retrain(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
+    """Trains a candidate and writes its validation metrics."""
+    path = job.path("models", candidate.key, "metrics.json")
+    if os.path.exists(path):
+        return
+    start = time.perf_counter()
+    model = _models(job, schema, candidate, train=True)
+    seconds = time.perf_counter() - start
+    trainer = _trainer(job, schema, "models", candidate.key)
+    metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
+    sizes = {"params": model.num_params(), "total_params": model.num_total_params()}
+    write_json(path, metrics | sizes | {"train_seconds": seconds})
+
+
+def _evaluate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
+    """Metrics of a trained candidate on the test split, with what describes it."""
+    path = job.path("models", candidate.key, "test.json")
+    if not os.path.exists(path):
+        trainer = _trainer(job, schema, "models", candidate.key)
+        model = _restored(job, schema, candidate)
+        start = time.perf_counter()
+        metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
+        write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
+    trained = read_json(job.path("models", candidate.key, "metrics.json"))[0]
+    tested = read_json(path)[0]
+    model_spec = job.retrain_model or job.model
+    clusters = candidate.result.clusters
+    return {
+        "name": candidate.name,
+        "role": candidate.role.value,
+        "method": str(candidate.result.method),
+        "model": model_spec,
+        "seed": job.seed,
+        **tested,
+        **trained,
+        "fields": len({name for config in clusters for name in config.kept}),
+        "dims": sum(config.total_dims for config in clusters),
+        "search_seconds": candidate.result.seconds,
+        "folder": os.path.join("models", candidate.key),
+        "field_dims": [config.dims for config in clusters],
+    }
+
+
+def _summary(point: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in point.items() if key not in ("role", "folder", "field_dims")}
+
+
+def _load_candidates(job: JobConfig) -> list[Candidate]:
+    path = job.path("candidates.json")
+    if not os.path.exists(path):
+        raise ValueError(f"Models should be trained before this stage (retrain). Received: no {path}")
+    found = []
+    for value in read_json(path)[0]:
+        result = SearchResult.load(job.path("models", value["key"], "result.json"))
+        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"]))
+    return found
+
+

@@ -1,0 +1,44 @@
+"""`fields(X)`: method X's choice of fields, every one of them at the space's width (the papers' "X w/ FDE")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irazor_tf.input_config import InputConfig
+from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.recommender import Recommender
+from irazor_tf.registry import Spec
+from irazor_tf.trainer import Trainer
+
+
+@METHODS.register("fields")
+class Fields(SearchMethod):
+    """Field selection alone, by another method. A budget is given to that method, so the result may be wider than it."""
+
+    takes_operands = True
+
+    def __init__(self, params: SearchMethod.Params | None = None, inner: SearchMethod | None = None):
+        super().__init__(params)
+        if inner is None:
+            raise ValueError("`fields` takes a method: fields(irazor(cpt=0.3)). Received: none")
+        self.inner = inner
+        self.needs = inner.needs
+        self.ranks_fields = inner.ranks_fields
+
+    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
+        return self.inner.train(trainer, space)
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        return self.inner.derive(supernet, space, budget).fields_only(space)
+
+    def spec(self) -> Spec:
+        return Spec("fields", (), (self.inner.spec(),))
+
+    def field_scores(self, supernet: Recommender) -> dict[str, float]:
+        return self.inner.field_scores(supernet)
+
+    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
+        return self.inner.architecture(supernet)
+
+    def sweep(self) -> list[tuple[str, SearchMethod]]:
+        return [(label, Fields(self.params, other)) for label, other in self.inner.sweep()]

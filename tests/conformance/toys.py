@@ -1,0 +1,181 @@
+"""Three search methods that keep the spine honest before (and beside) the real ones, and one that fits no model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
+from irazor_tf.method import SearchMethod, budget_error
+from irazor_tf.ops import batch_uniform, seed_of
+from irazor_tf.recommender import Recommender
+from irazor_tf.routing import Router
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Alternating, Step
+from irazor_tf.trainer import Trainer
+
+
+class ColumnGate(Gate):
+    """out = x * alpha, alpha [N, D] from one on; the step normalises alpha's gradient by row and clips alpha to [0, 1].
+
+    Args:
+      shape: N and D.
+      noise: half-width of the noise that multiplies the output while training.
+    """
+
+    def __init__(self, shape: tuple[int, int], noise: float = 0.0):
+        super().__init__(name="columns")
+        self._alpha_shape = shape
+        self._noise = noise
+
+    def build(self, input_shape: Any) -> None:
+        self.alpha = self.add_architecture("alpha", self._alpha_shape, "ones")
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        gated = x * self.alpha
+        if training and self._noise:
+            assert self.clock is not None
+            gated *= 1.0 + self._noise * (2.0 * batch_uniform(tf.shape(x), seed_of(7, "columns"), self.clock) - 1.0)
+        return gated
+
+    def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"architecture": 1e-3 * tf.reduce_sum(self.alpha)}
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Callable[[Sequence[tf.Tensor]], None]) -> None:
+        (gradient,) = gradients
+        apply([gradient / (tf.norm(gradient, axis=1, keepdims=True) + 1e-6)])
+        self.alpha.assign(tf.clip_by_value(self.alpha, 0.0, 1.0))
+
+    def fold(self, embedding: keras.layers.Layer) -> None:
+        alpha = self.alpha.numpy()
+        for i, name in enumerate(embedding.fields):
+            (piece,) = (piece for piece in embedding.pieces() if piece.key.endswith(f"/{name}"))
+            table = piece.variable.numpy()
+            table[piece.rows[0] : piece.rows[1]] *= alpha[i, : table.shape[1]]
+            piece.variable.assign(table)
+
+
+def column_gate(space: InputConfig, noise: float = 0.0) -> ColumnGate:
+    return ColumnGate((space.num_fields, space.max_dim), noise)
+
+
+class MaskedBilevel(SearchMethod):
+    """Bi-level; keeps the entries of the tables, [V, dim] masks, whose product with alpha is largest."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        share: float = 0.5
+        every: int = 1
+        architecture_first: bool = False
+        held_out: float | None = 0.25
+
+    init = "keep"
+    ranks_fields = False
+    derive_only = frozenset({"share"})
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        return {"embedding": column_gate(space, noise=0.1)}
+
+    def step(self) -> Step:
+        return Alternating(self.params.architecture_first, self.params.every, self.params.held_out)
+
+    def optimizers(self) -> dict[str, str]:
+        return {"architecture": "sgd(learning_rate=0.05)"}
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        budget = int(self.params.share * space.num_params(supernet.schema)) if budget is None else budget
+        if budget < 1:
+            raise budget_error(budget, 1)
+        alpha = supernet.gates["embedding"].alpha.numpy()
+        sizes = {name: np.abs(supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim]) for i, name in enumerate(space.kept)}
+        threshold = np.sort(np.concatenate([size.ravel() for size in sizes.values()]))[-budget]
+        fields = {name: FieldConfig(0) for name in space.fields}
+        for name, size in sizes.items():
+            # The last column goes whole, so that columns and entries are both pruned.
+            kept = size[:, : max(1, size.shape[1] - 1)] >= threshold
+            if kept.any():
+                labels = space.fields[name].labels[: kept.shape[1]]
+                fields[name] = FieldConfig(len(labels), labels, BitMask.from_array(kept))
+        return InputConfig(fields)
+
+
+class FoldedColumns(SearchMethod):
+    """One-level; keeps each field's columns of largest alpha, drops the field with the least, and writes alpha into the tables."""
+
+    init = "continue"
+    ranks_fields = False
+    takes_budget = False
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        return {"embedding": column_gate(space)}
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        alpha = supernet.gates["embedding"].alpha.numpy()
+        weakest = space.kept[int(np.argmin(alpha.sum(axis=1)))]
+        fields = {name: FieldConfig(0) for name in space.fields}
+        for i, name in enumerate(space.kept):
+            if name == weakest:
+                continue
+            labels = space.fields[name].labels
+            count = max(1, len(labels) // 2 + i % 2)  # several widths
+            best = sorted(labels[j] for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count])
+            fields[name] = FieldConfig(count, tuple(best))
+        return InputConfig(fields)
+
+
+class ParityRouter(Router):
+    """Cluster = id of one field modulo the number of clusters."""
+
+    def __init__(self, column: int, field: str, clusters: int):
+        super().__init__(name="router")
+        self._column = column
+        self._field = field
+        self._clusters = clusters
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self._field,)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        return tf.cast(ids[:, self._column] % self._clusters, tf.int32)
+
+
+class RoutedHalves(SearchMethod):
+    """Two clusters of rows; one has the space without its last field, the other the first half of every field's columns."""
+
+    init = "fresh"
+    ranks_fields = False
+    takes_budget = False
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        return InputConfig({name: field if name != space.kept[-1] else FieldConfig(0) for name, field in space.fields.items()})
+
+    def search(self, trainer: Trainer, space: InputConfig, budget: int | None = None) -> tuple[SearchResult, Recommender]:
+        supernet = self.train(trainer, space)
+        halves = {name: FieldConfig((field.dim + 1) // 2, field.labels[: (field.dim + 1) // 2]) for name, field in space.fields.items()}
+        router = RouterRef("toy_routed", {"field": space.kept[0], "clusters": 2})
+        return SearchResult((self.derive(supernet, space), InputConfig(halves)), self.spec(), self.init, router), supernet
+
+    def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
+        return ParityRouter(schema.index(ref.settings["field"]), ref.settings["field"], ref.settings["clusters"])
+
+
+class NeedsPairs(SearchMethod):
+    """Needs a site that few models have."""
+
+    needs = frozenset({"pairs"})
+    ranks_fields = False
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        return space
+
+
+# Name in the registry -> class. One class stands for one entry; its variants are specs (see laws.METHOD_SPECS).
+TOYS: dict[str, type[SearchMethod]] = {"toy_masked": MaskedBilevel, "toy_folded": FoldedColumns, "toy_routed": RoutedHalves}

@@ -1,0 +1,294 @@
+"""The tree's own rules, read from the source with `ast`: imports go down only, and the spine knows no entry of an open set by name."""
+
+import ast
+import graphlib
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGES = ("irazor_tf", "data_pipelines", "launch")
+
+# From top to bottom; a layer imports from itself and from those below. A module of irazor_tf is called by the part after the
+# package's name, and a folder (`methods`) is one module here. "" is irazor_tf/__init__.py, which every import of the package runs.
+LAYERS = (
+    {"launch"},
+    {"jobs"},
+    {"candidates", "export", "report"},
+    {"data_pipelines"},
+    {"method", "methods", "models", "tasks", "trainer"},
+    {"recommender", "routing", "steps"},
+    {"base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task"},
+    {"", "input_config", "ops", "regions", "registry", "schema"},
+)
+STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
+DATA_PIPELINES_MAY_IMPORT = {"schema", "registry"}
+WITHOUT_TENSORFLOW = ("", "schema", "input_config", "registry", "regions")
+TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
+
+OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
+# Names of entries that are also ordinary words of the trade. Of these only the uses that cannot be the word are looked for: the
+# import of the entry's module, a comparison with the name, the name as a call in a string.
+WORDS = {
+    "fields": "the fields of a record",
+    "fm": "the factorisation machine term",
+    "ftrl": "an optimizer",
+    "grid": "the grid of a plot, a grid of values",
+    "lr": "the learning rate",
+    "magnitude": "the size of a number",
+    "mf": "matrix factorisation",
+    "mlp": "a stack of dense layers",
+    "pairs": "pairs of fields",
+    "random": "the module, and numpy's",
+    "table": "an embedding table, a table in a report",
+}
+# Files of the spine in which the defaults and help texts of flags name entries.
+FLAG_FILES = {"launch/flags.py": "a user who names no method, model or reader gets the defaults written there"}
+EXCUSED = {("launch/main.py", "irazor"): "the command line program has this name too"}
+
+
+def module_of(path: pathlib.PurePath) -> str:
+    """Dotted name of a source file, its path being relative to the root."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def unit_of(module: str) -> str | None:
+    """What LAYERS calls a module; None for one of another project."""
+    package, _, rest = module.partition(".")
+    if package == "irazor_tf":
+        unit = rest.split(".")[0]
+        return "" if unit.startswith("__") else unit  # `from irazor_tf import __version__` reads the root
+    return package if package in PACKAGES else None
+
+
+def imports_of(module: str, source: str, package: bool = False) -> list[tuple[int, str]]:
+    """(line, dotted module) of every import, wherever it stands; `from a import b` counts as a.b."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")
+            base = base[: len(base) - node.level + package] if node.level else []
+            target = ".".join([*base, *([node.module] if node.module else [])])
+            found += [(node.lineno, f"{target}.{alias.name}") for alias in node.names]
+    return found
+
+
+def layer_of(unit: str) -> int | None:
+    return next((number for number, layer in enumerate(LAYERS) if unit in layer), None)
+
+
+def import_violations(module: str, source: str, package: bool = False) -> list[str]:
+    """What the imports of one module do that they should not."""
+    unit = unit_of(module)
+    assert unit is not None
+    here = layer_of(unit)
+    if here is None:
+        return [f"{module}: in no layer; add it to LAYERS"]
+    wrong = []
+    for line, target in imports_of(module, source, package):
+        other, root = unit_of(target), target.split(".")[0]
+        if root == "absl" and target.split(".")[1:2] == ["flags"] and unit != "launch":
+            wrong.append(f"{module}:{line}: {target}, allowed in launch/ only")
+        if root in TENSORFLOW and unit in WITHOUT_TENSORFLOW:
+            wrong.append(f"{module}:{line}: {target}, in a module that is to load without TensorFlow")
+        if other is None or other == unit:
+            continue
+        there = layer_of(other)
+        if there is None:
+            wrong.append(f"{module}:{line}: {target} is in no layer")
+        elif there < here or (unit, other) in STRANGERS:
+            wrong.append(f"{module}:{line}: {target}, which is not below")
+        elif unit == "data_pipelines" and other not in DATA_PIPELINES_MAY_IMPORT:
+            wrong.append(f"{module}:{line}: {target}; data_pipelines may import {', '.join(sorted(DATA_PIPELINES_MAY_IMPORT))} only")
+    if unit != "launch":
+        nodes = ast.walk(ast.parse(source))
+        wrong += [f"{module}:{node.lineno}: FLAGS" for node in nodes if isinstance(node, ast.Name) and node.id == "FLAGS"]
+    return wrong
+
+
+def constant_strings(tree: ast.AST) -> list[ast.Constant]:
+    """Strings that the code uses: docstrings and other strings that stand as statements are left out."""
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in statements]
+
+
+def name_violations(path: str, source: str, names: set[str]) -> list[str]:
+    """Where a file of the spine knows an entry by name."""
+    tree = ast.parse(source)
+    excused: set[int] = set()
+    if path in FLAG_FILES:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("DEFINE_"):
+                excused |= {id(child) for child in ast.walk(node)}
+    compared = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare | ast.MatchValue):
+            compared |= {id(child) for child in ast.walk(node)}
+    used: list[tuple[int, str, bool]] = []  # line, identifier, whether it can only be the entry
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            where = getattr(node, "module", None) or ""
+            for alias in node.names:
+                words = f"{where}.{alias.name}".strip(".").split(".")
+                used += [(node.lineno, word, words[0] in ("irazor_tf", "data_pipelines")) for word in words]
+        for attribute in ("id", "attr", "arg", "name"):
+            value = getattr(node, attribute, None)
+            if isinstance(value, str) and hasattr(node, "lineno"):
+                used.append((node.lineno, value, False))
+    strings = [node for node in constant_strings(tree) if id(node) not in excused]
+    wrong = []
+    for name in names - {excused_name for excused_path, excused_name in EXCUSED if excused_path == path}:
+        whole, word = re.compile(rf"(?<![a-z0-9]){name}(?![a-z0-9])"), re.compile(rf"\b{name}\b", re.IGNORECASE)
+        call, ordinary = re.compile(rf"\b{name}\("), name in WORDS
+        for line, identifier, sure in used:
+            if identifier == name and sure or not ordinary and whole.search(identifier.lower().replace("irazor_tf", "")):
+                wrong.append(f"{path}:{line}: the identifier {identifier!r} names {name!r}")
+        for node in strings:
+            if call.search(node.value) or (id(node) in compared and node.value == name) or not ordinary and word.search(node.value):
+                wrong.append(f"{path}:{node.lineno}: the string {node.value!r} names {name!r}")
+    return wrong
+
+
+def entry_names() -> set[str]:
+    return {path.stem for folder in OPEN_SETS for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+
+
+def sources(package: str) -> list[pathlib.Path]:
+    return sorted(path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py"))
+
+
+SPINE = sorted(path.relative_to(ROOT).as_posix() for package in ("irazor_tf", "launch") for path in (ROOT / package).glob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_down_only(package):
+    wrong = []
+    for path in sources(package):
+        wrong += import_violations(module_of(path), (ROOT / path).read_text(encoding="utf-8"), path.name == "__init__.py")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_no_import_cycles():
+    """Inside a layer too, imports have a direction. Imports for type annotations only are not run and do not count."""
+    modules = {module_of(path): path for package in PACKAGES for path in sources(package)}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING"))]
+        targets = [target for _, target in imports_of(module, ast.unparse(tree), path.name == "__init__.py")]
+        found = {target if target in modules else target.rpartition(".")[0] for target in targets}
+        graph[module] = {target for target in found if target in modules and target != module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_every_folder_is_a_package():
+    """setup.py finds packages by their __init__.py: a folder without one would be missing from an installed copy."""
+    folders = {(ROOT / path).parent for package in PACKAGES for path in sources(package)}
+    assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+
+@pytest.mark.parametrize("path", SPINE)
+def test_spine_knows_no_entry_by_name(path):
+    wrong = name_violations(path, (ROOT / path).read_text(encoding="utf-8"), entry_names())
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_pure_modules_load_without_tensorflow():
+    modules = [f"irazor_tf.{unit}".rstrip(".") for unit in WITHOUT_TENSORFLOW]
+    code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {TENSORFLOW!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "message"),
+    [
+        ("irazor_tf.ops", "from irazor_tf.gate import Gate", "not below"),
+        ("irazor_tf.ops", "from irazor_tf import gate", "not below"),
+        ("irazor_tf.ops", "def f():\n    import irazor_tf.jobs", "not below"),
+        ("irazor_tf.gate", "from .trainer import Trainer", "not below"),
+        ("irazor_tf.methods.some", "from ..models.mlp import MLP", "not below"),
+        ("irazor_tf.models.some", "import irazor_tf.methods.fde", "not below"),
+        ("irazor_tf.trainer", "import launch.flags", "not below"),
+        ("irazor_tf.trainer", "from data_pipelines import records", "not below"),
+        ("irazor_tf.unheard_of", "", "in no layer"),
+        ("irazor_tf.jobs", "from irazor_tf import unheard_of", "in no layer"),
+        ("data_pipelines.some", "from irazor_tf.ops import seed_of", "schema only"),
+        ("data_pipelines.some", "from irazor_tf import data", "schema only"),
+        ("irazor_tf.schema", "import tensorflow as tf", "without TensorFlow"),
+        ("irazor_tf", "import tf_keras", "without TensorFlow"),
+        ("irazor_tf.regions", "from tensorflow import nn", "without TensorFlow"),
+        ("irazor_tf.jobs", "from absl import flags", "launch/ only"),
+        ("data_pipelines.some", "import absl.flags", "launch/ only"),
+        ("irazor_tf.jobs", "print(FLAGS.method)", "FLAGS"),
+    ],
+)
+def test_checker_catches_an_import(module, source, message):
+    wrong = import_violations(module, source)
+    assert len(wrong) == 1 and message in wrong[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("launch.search", "from absl import app, flags, logging\nfrom irazor_tf import jobs"),
+        ("irazor_tf.jobs", "from absl import logging\nfrom data_pipelines import preprocess\nfrom irazor_tf import __version__"),
+        ("irazor_tf.methods.some", "from irazor_tf import regions\nfrom irazor_tf.trainer import Trainer"),
+        ("data_pipelines.some", "from irazor_tf.schema import Schema\nfrom irazor_tf import registry\nimport tensorflow"),
+    ],
+)
+def test_checker_lets_an_import_pass(module, source):
+    assert import_violations(module, source) == []
+
+
+def test_relative_imports_of_a_package_start_in_it():
+    assert imports_of("irazor_tf.methods", "from .fde import FDE", package=True) == [(1, "irazor_tf.methods.fde.FDE")]
+    assert imports_of("irazor_tf.methods.fde", "from ..gate import Gate") == [(1, "irazor_tf.gate.Gate")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if spec.name == 'sparrow': pass",
+        "default = 'sparrow(cpt=0.4) + random(n=3)'",
+        "from irazor_tf.methods.sparrow import Sparrow",
+        "is_sparrow = True",
+        "def sparrow(): pass",
+        "f(sparrow=1)",
+        "x = f'{y} for sparrow'",
+        "if name == 'random': pass",
+        "if name in ('grid', 'random'): pass",
+        "match name:\n    case 'random': pass",
+        "spec = 'random(n=3)'",
+        "import irazor_tf.methods.random",
+        "flags.DEFINE_string('method', 'sparrow', 'help')",
+    ],
+)
+def test_checker_catches_a_name(source):
+    assert name_violations("irazor_tf/jobs.py", source, {"sparrow", "random"})
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("irazor_tf/jobs.py", "'''A sparrow.'''\ndef f():\n    '''sparrow()'''"),
+        ("irazor_tf/jobs.py", "# sparrow\nimport random\nx = random.random()\ny = np.random.default_rng()\nz = {'random': 1}"),
+        ("irazor_tf/jobs.py", "sparrows = 'sparrows'"),
+        ("launch/flags.py", "flags.DEFINE_string('method', 'sparrow', 'for example sparrow(cpt=0.4)')"),
+    ],
+)
+def test_checker_lets_a_name_pass(path, source):
+    assert name_violations(path, source, {"sparrow", "random"}) == []
+
+
+def test_flag_file_is_excused_for_definitions_only():
+    assert name_violations("launch/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"})
