@@ -19,7 +19,7 @@ class PreprocessOptions:
 
     Args:
       reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
-      input: files or glob patterns; none for a generated log.
+      input: files or glob patterns (a single one may be given as a plain string); none for a generated log.
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
       schema: YAML file that describes the columns, for the readers that take one.

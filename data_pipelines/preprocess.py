@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from data_pipelines import records, vocabulary
 from data_pipelines.lines import bad_row

@@ -91,7 +91,7 @@ class Reader(abc.ABC):
     def __init__(self, params: Reader.Params | None = None):
         self.params = params if params is not None else type(self).Params()
 
-    def inspect(self, paths: Sequence[str]) -> None:  # noqa: B027 (most formats need not look)
+    def inspect(self, paths: Sequence[str]) -> None:
         """Called once, with all files and before `fields`, for a format whose fields are known only from a file."""
 
     @abc.abstractmethod

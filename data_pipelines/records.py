@@ -17,6 +17,7 @@ import numpy as np
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_VERSION = 1
+BUCKET_ROWS = 1 << 18
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -52,11 +53,11 @@ class Shuffler:
       rows: how many rows will come.
       width: int32 columns of a row.
       seed: of the shuffle; the order is a pure function of it and of the number of rows.
-      bucket_rows: rows that a bucket holds on average, so the rows in memory.
+      bucket_rows: rows that a bucket holds on average, so the rows in memory; None: `BUCKET_ROWS`.
     """
 
-    def __init__(self, directory: str, split: str, rows: int, width: int, seed: int, bucket_rows: int = 1 << 18):
-        buckets = max(1, -(-rows // bucket_rows))
+    def __init__(self, directory: str, split: str, rows: int, width: int, seed: int, bucket_rows: int | None = None):
+        buckets = max(1, -(-rows // (bucket_rows or BUCKET_ROWS)))
         self._paths = [os.path.join(directory, f"{split}-{bucket:05d}.bucket") for bucket in range(buckets)]
         self._width, self._seed, self._stream, self._seen = width, seed, 1000 * (1 + SPLITS.index(split)), 0
 

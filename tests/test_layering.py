@@ -22,7 +22,7 @@ LAYERS = (
     {"method", "methods", "models", "tasks", "trainer"},
     {"recommender", "routing", "steps"},
     {"base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task"},
-    {"", "input_config", "ops", "regions", "registry", "schema"},
+    {"", "input_config", "ops", "regions", "registry", "schema", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"schema", "registry"}

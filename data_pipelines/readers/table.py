@@ -25,7 +25,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from data_pipelines.delimited import COLUMN_KINDS, Column, Delimited
 from data_pipelines.lines import bad_row, read_chunks
@@ -115,7 +115,7 @@ class TableSchema:
         except (LookupError, TypeError):
             plain = False
         if not plain:
-            raise ValueError(f"`encoding` of {origin} should be one that Python knows and that extends ASCII. Received: {value['encoding']!r}")
+            raise ValueError(f"`encoding` of {origin} should be a known one that extends ASCII. Received: {value['encoding']!r}")
         _known(value["label"], ["positive", "negative"], f"A key of `label` of {origin}")
         form = Delimited(
             tuple(Column(c.name, c.kind, c.to_field().dtype if c.kind == "categorical" else "string") for c in columns),

@@ -1,0 +1,184 @@
+"""From a trained model to a SavedModel that takes raw feature values.
+
+The vocabularies travel as assets and every transform happens in the graph, so a client sends what the log holds and needs no code of
+this project. What is written is what the signature reads, and nothing else: no removed field, no optimizer slot, no clock.
+"""
+
+from __future__ import annotations
+
+import keyword
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from irazor_tf.recommender import Recommender
+from irazor_tf.routing import RoutedRecommender
+from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries
+
+SIGNATURE = "serving_default"
+_DTYPES = {"string": tf.string, "int64": tf.int64, "float64": tf.float64}
+
+
+def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: str) -> str:
+    """Writes the model as the next version under `export_dir`.
+
+    The version is written beside, in a hidden folder, and renamed last: a serving process that watches `export_dir` sees it whole or
+    not at all. One process at a time may export into a folder.
+
+    The signature `serving_default` (Predict) takes one [B] tensor per field of `model.kept`, called after the field, and gives [B]
+    float32 called `task.output`. A categorical value is the text as the reader hands it to preprocessing (where the schema file says
+    `strip`, without the spaces around it; where it names texts that mean a missing value, "" instead of them), and is looked up as it is.
+
+    Args:
+      model: trained, under any strategy; its gates and hard mask are part of what is served.
+      schema: the model's schema, loaded from the data folder, whose vocabulary files become assets.
+      export_dir: folder of the versions, made where it is not there.
+
+    Returns:
+      The version's path, `export_dir/<integer>`.
+
+    Raises:
+      ValueError: `schema` is not the model's, a vocabulary file does not fit it, or a field cannot be an input (see `raw_signature`).
+    """
+    if schema.fields != model.schema.fields:
+        odd = [field.name for field in set(schema.fields) ^ set(model.schema.fields)]
+        raise ValueError(f"`schema` should have the model's fields. Received: one that differs in {sorted(set(odd)) or 'their order'}")
+    signature = raw_signature(schema, model.kept)
+    module = tf.Module(name="served")
+    module.encoders = {name: FieldEncoder(schema, name) for name in model.kept}
+
+    def serve(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        ids = _ids(schema, {name: encode(raw[name]) for name, encode in module.encoders.items()})
+        return {model.task.output: tf.cast(model.predict_proba(ids), tf.float32)}
+
+    served = tf.function(serve, input_signature=[signature], autograph=False)
+    # The variables that are read; `model.weights` would bring metrics and the clock along, the model itself the optimizers.
+    read = {variable.name for variable in served.get_concrete_function().graph.variables}
+    module.weights = [variable for variable in model.variables if variable.name in read]
+
+    version = 1 + max(_versions(export_dir), default=0)
+    path = os.path.join(export_dir, str(version))
+    # Not tempfile.mkdtemp: its folders are closed to all other users, so to a server run by one.
+    partial = os.path.join(export_dir, f".{version}.partial")
+    os.makedirs(export_dir, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tf.saved_model.save(module, partial, signatures={SIGNATURE: served})
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return path
+
+
+def raw_signature(schema: Schema, kept: Sequence[str]) -> dict[str, tf.TensorSpec]:
+    """The inputs of a served model: field name -> [None] of the raw value's type.
+
+    Cheap: a job may call it before it trains, to learn whether the model could be exported.
+
+    Args:
+      schema: the data's fields.
+      kept: names of the fields that the model reads.
+
+    Raises:
+      ValueError: a field of a kind that cannot be served raw, or a name that TensorFlow does not take for an input.
+    """
+    seen: dict[str, str] = {}
+    for name in kept:
+        field = schema.field(name)
+        if field.kind == "cross" or (field.kind == "numeric") != (field.dtype == "float64"):
+            raise ValueError(f"A served field should be a string, an int64, or numeric and float64. Received: {field}")
+        # Inputs become keyword arguments of a Python function; names of graph nodes are unique without regard to case.
+        if keyword.iskeyword(name) or name == "self":
+            raise ValueError(f"A served field should not be called like a Python keyword or `self`. Received: {name!r}")
+        if name.lower() in seen:
+            raise ValueError(f"Names of served fields should differ in more than case. Received: {seen[name.lower()]!r} and {name!r}")
+        seen[name.lower()] = name
+    return {name: tf.TensorSpec([None], _DTYPES[schema.field(name).dtype], name=name) for name in kept}
+
+
+def size_report(path: str) -> dict[str, float]:
+    """Bytes of an exported version: `bytes` in all, those of `variables` and of `assets`, and `mib`, all in units of 2^20 bytes."""
+    sizes = {"bytes": 0, "variables": 0, "assets": 0}
+    for folder, _, names in os.walk(path):
+        top = os.path.relpath(folder, path).split(os.sep)[0]
+        size = sum(os.path.getsize(os.path.join(folder, name)) for name in names)
+        sizes["bytes"] += size
+        if top in ("variables", "assets"):
+            sizes[top] += size
+    if not sizes["bytes"]:
+        raise ValueError(f"`path` should be an exported version. Received: {path}, without files")
+    return {**sizes, "mib": sizes["bytes"] / 2**20}
+
+
+class FieldEncoder(tf.Module):
+    """Raw values [B] of one field -> ids [B] int32, as preprocessing makes them.
+
+    A missing value is looked up as the token `MISSING`, and so is, as in preprocessing, a text that reads exactly so; where the
+    vocabulary has no such line both are id 0, as is every unseen value.
+
+    Args:
+      schema: loaded from the data folder.
+      name: the field.
+    """
+
+    def __init__(self, schema: Schema, name: str):
+        super().__init__(name=f"encode_{name}")
+        self._field = schema.field(name)
+        self._table = None
+        if self._field.vocabulary_size > 1:  # an empty file cannot be read into a table
+            self._table = tf.lookup.StaticHashTable(_VocabularyFile(schema.vocabulary_file(name)), 0)
+            size = 1 + int(self._table.size())
+            if size != self._field.vocabulary_size:
+                file = schema.vocabulary_file(name)
+                raise ValueError(f"{file} should make `vocabulary_size` {self._field.vocabulary_size} of field {name!r}. Received: {size}")
+
+    def __call__(self, raw: tf.Tensor) -> tf.Tensor:
+        if self._table is None:
+            return tf.zeros_like(raw, tf.int32)
+        return tf.cast(self._table.lookup(_tokens(raw, self._field)), tf.int32)
+
+
+def graph_codes(values: tf.Tensor, transform: str) -> tf.Tensor:
+    """`irazor_tf.schema.numeric_codes` in the graph, equal to the last bit: [B] float64 -> [B] int64."""
+    clipped = tf.clip_by_value(tf.where(tf.math.is_nan(values), tf.zeros_like(values), values), -(2.0**62), 2.0**62)
+    floors = tf.cast(tf.floor(clipped), tf.int64)
+    if transform == "floor":
+        return floors
+    if transform == "log_square":
+        above = tf.searchsorted(tf.constant(log_square_boundaries()), clipped, side="right", out_type=tf.int64)
+        return tf.where(clipped > 2.0, above, floors - 2)
+    raise ValueError(f"`transform` should be log_square or floor. Received: {transform!r}")
+
+
+class _VocabularyFile(tf.lookup.TextFileInitializer):
+    """Line k, counted from 1, -> k. The file becomes an asset."""
+
+    # By default tables are shared under their file's path, which would go into the model, and under which a second export of rebuilt
+    # data would meet the table of the first; without a name each table gets one of its own.
+    _shared_name = ""
+
+    def __init__(self, path: str):
+        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        super().__init__(path, tf.string, line, tf.int64, number, value_index_offset=1)
+
+
+def _tokens(raw: tf.Tensor, field: Field) -> tf.Tensor:
+    """The lines to look for in the vocabulary, [B] string."""
+    if field.kind == "numeric":
+        return tf.where(tf.math.is_nan(raw), MISSING, tf.strings.as_string(graph_codes(raw, field.transform)))
+    if field.dtype == "int64":
+        return tf.where(tf.equal(raw, MISSING_INT), MISSING, tf.strings.as_string(raw))
+    return tf.where(tf.equal(raw, ""), MISSING, raw)
+
+
+def _ids(schema: Schema, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """[B, number of fields in the schema]; fields that are not among the columns are never read and get zeros."""
+    zeros = tf.zeros_like(next(iter(columns.values())))
+    return tf.stack([columns.get(name, zeros) for name in schema.names], axis=1)
+
+
+def _versions(export_dir: str) -> list[int]:
+    names = os.listdir(export_dir) if os.path.isdir(export_dir) else []
+    return [int(name) for name in names if name.isascii() and name.isdigit()]

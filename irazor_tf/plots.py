@@ -1,0 +1,264 @@
+"""The report's figures, drawn by matplotlib and given as inline SVG. No TensorFlow import.
+
+Text stays text (it can be searched and copied), no id occurs twice on a page, and the same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers and dashes tell them apart in grey, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+GREY = "#9aa0a6"
+ROWS = 60  # fields per figure: about a printed page
+_WIDTH = 10.5  # inches
+_ROW = 0.235  # inches per field
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#80868b",
+    "axes.axisbelow": True,
+    "grid.color": "#e3e6ea",
+    "legend.frameon": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Points of one method.
+
+    Args:
+      label: for the legend.
+      params, values: embedding parameters and metric, [points].
+      notes: a few words at each point; "" for none.
+      style: number of its colour, marker and dashes.
+      found: parameters and metric of the found config, where it is in this series.
+    """
+
+    label: str
+    params: Sequence[float]
+    values: Sequence[float]
+    notes: Sequence[str]
+    style: int
+    found: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: a record per epoch, and the epoch whose weights were kept (None: the last)."""
+
+    label: str
+    history: Sequence[Mapping[str, float]]
+    best: int | None
+    style: int
+
+
+def house_style() -> contextlib.AbstractContextManager:
+    """Settings under which figures are made and written."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def svg(figure: Figure, key: str, description: str) -> str:
+    """The figure as an SVG element; `key` makes its ids unique on the page, `description` is read out by screen readers."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg ") :]
+    text = re.sub(r'(?<= )id="|(?<=url\(#)|(?<=href="#)', lambda found: f"{found.group()}{key}-", text)
+    text = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1system-ui, 'Segoe UI', Helvetica, Arial, sans-serif", text)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
+
+
+def metric_name(key: str) -> str:
+    """How a metric is called: AUC, Log loss, valid AUC."""
+    if key.startswith("valid_"):
+        return f"valid {metric_name(key[6:])}"
+    return key.upper() if len(key) <= 4 and "_" not in key and key != "loss" else key.replace("_", " ").capitalize()
+
+
+def dimension_bars(names: Sequence[str], cardinalities: Sequence[int], dims: Sequence[Sequence[int]], most: tuple[int, int]) -> Figure:
+    """Bars per field: its dimension in every cluster, its cardinality on a log scale beside them; removed fields are marked.
+
+    Args:
+      names: of the fields, in the order drawn.
+      cardinalities: ids per field.
+      dims: one sequence of dimensions per cluster.
+      most: largest dimension and cardinality on the axes, the same for all figures of a report.
+    """
+    widths = [*(1.35 / len(dims) for _ in dims), 1.0]
+    figure, axes = _rows(names, len(dims) + 1, widths)
+    removed = [not any(column) for column in zip(*dims, strict=True)]
+    for label, gone in zip(axes[0].get_yticklabels(), removed, strict=True):
+        label.set_color("#80868b" if gone else "black")
+    at = np.arange(len(names))
+    for number, (axis, own) in enumerate(zip(axes, dims, strict=False)):
+        axis.barh(at, own, height=0.72, color=COLOURS[0])
+        for row, dim in enumerate(own):
+            text = f" {dim}" if dim else " removed"
+            axis.text(dim, row, text, va="center", fontsize=8, color="black" if dim else COLOURS[1], style="normal" if dim else "italic")
+        axis.set_xlim(0, most[0] * 1.12)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=max(3, 8 // len(dims))))
+        axis.set_xlabel("embedding dimension" if len(dims) == 1 else f"dimension, cluster {number}")
+    last = axes[-1]
+    last.barh(at, np.maximum(cardinalities, 1) - 0.5, left=0.5, height=0.72, color=[GREY if gone else COLOURS[4] for gone in removed])
+    for row, size in enumerate(cardinalities):
+        last.text(max(size, 1), row, f" {size:,}", va="center", fontsize=8)
+    last.set_xscale("log")
+    last.set_xlim(0.5, most[1] * max(6.0, most[1] ** 0.2))
+    _log_ticks(last.xaxis)
+    last.set_xlabel("cardinality (ids, log scale)")
+    return figure
+
+
+def heat_map(names: Sequence[str], values: np.ndarray, columns: Sequence[str], axis_label: str, name: str, limits: tuple[float, float], kept: np.ndarray | None) -> Figure:
+    """Fields against the columns of `values` [N, K], with numbers in the cells where there is room.
+
+    Args:
+      names: of the rows.
+      values: [N, K].
+      columns: labels of the columns.
+      axis_label: what the columns are.
+      name: what the values are.
+      limits: smallest and largest value on the colour scale; below 0 the scale has its middle at 0.
+      kept: cells that are in the config, marked with a dot; None: not known.
+    """
+    count, width = values.shape
+    figure, (axis,) = _rows(names, 1, [1.0], width=min(_WIDTH, 3.2 + max(0.16, min(0.85, 7 / width)) * width), extra=0.35)
+    low, high = limits
+    signed = low < 0
+    top = max(abs(low), abs(high), 1e-12)
+    bounds = (-top, top) if signed else (0.0, top)
+    colours = matplotlib.colormaps["PuOr" if signed else "Blues"]
+    image = axis.pcolormesh(
+        np.arange(width + 1) - 0.5, np.arange(count + 1) - 0.5, values, cmap=colours, vmin=bounds[0], vmax=bounds[1], rasterized=True
+    )
+    figure.set_dpi(150)
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(count - 0.5, -0.5)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    every = max(1, -(-width // 32))
+    axis.set_xticks(np.arange(0, width, every), [columns[i] for i in range(0, width, every)])
+    axis.set_xlabel(axis_label)
+    if count <= 40 and width <= 12:
+        for row, column in np.ndindex(count, width):
+            shade = colours((values[row, column] - bounds[0]) / (bounds[1] - bounds[0]))
+            dark = np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.55
+            axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    if kept is not None and kept.any():
+        rows, marks = np.nonzero(kept)
+        axis.plot(marks + (0.38 if width <= 12 else 0), rows, "o", color=COLOURS[1], markersize=3.5 if width <= 12 else 2.5, label="kept")
+    bar = figure.colorbar(image, ax=axis, pad=0.02, fraction=0.03, aspect=max(6, 0.9 * count))
+    bar.set_label(name)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    return figure
+
+
+def quality_curve(series: Sequence[Series], metric: str) -> Figure:
+    """Metric against embedding parameters, a line per method, the found config as a star."""
+    figure = Figure(figsize=(_WIDTH, 4.9), layout="constrained")
+    axis = figure.subplots()
+    for number, own in enumerate(series):
+        colour, marker = COLOURS[own.style % len(COLOURS)], MARKERS[own.style % len(MARKERS)]
+        leading = own.found is not None
+        axis.plot(
+            own.params,
+            own.values,
+            DASHES[own.style // len(COLOURS) % len(DASHES)],
+            color=colour,
+            marker=marker,
+            markersize=6,
+            linewidth=2.4 if leading else 1.3,
+            label=own.label,
+            zorder=4 if leading else 3,
+        )
+        for x, y, note in zip(own.params, own.values, own.notes, strict=True):
+            side = 9 if leading or number % 2 == 0 else -14
+            axis.annotate(note, (x, y), (0, side), textcoords="offset points", ha="center", fontsize=8, color=colour, clip_on=False)
+        if own.found is not None:
+            axis.axvline(own.found[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1, label=f"size of the found config: {own.found[0]:,.0f}")
+            axis.plot(*own.found, "*", color=colour, markeredgecolor="black", markersize=17, zorder=6, label=f"found: {own.label}", linestyle="")
+    axis.set_xscale("log")
+    _log_ticks(axis.xaxis)
+    axis.margins(x=0.08, y=0.12)
+    axis.grid(True, which="major")
+    axis.set_xlabel("embedding parameters (log scale)")
+    axis.set_ylabel(f"{metric}, validation split")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9)
+    return figure
+
+
+def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Figure:
+    """One panel for every quantity recorded: the training loss, the validation `metrics`, the gates' traces."""
+    keys = list(dict.fromkeys(key for run in runs for record in run.history for key in record if key != "epoch"))
+    across = min(3, len(keys))
+    down = -(-len(keys) // across)
+    figure = Figure(figsize=(_WIDTH if across == 3 else 3.6 * across, 2.5 * down + 0.4), layout="constrained")
+    for axis, key in zip(figure.subplots(down, across, squeeze=False).flat, keys + [None] * (down * across - len(keys)), strict=True):
+        if key is None:
+            axis.set_axis_off()
+            continue
+        for run in runs:
+            records = [record for record in run.history if key in record]
+            colour = COLOURS[run.style % len(COLOURS)]
+            marker, dashes = MARKERS[run.style % len(MARKERS)], DASHES[run.style // len(COLOURS) % len(DASHES)]
+            at, values = [record["epoch"] for record in records], [record[key] for record in records]
+            axis.plot(at, values, dashes, color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=run.label)
+            chosen = [(epoch, value) for epoch, value in zip(at, values, strict=True) if epoch == run.best]
+            if chosen and key != "loss":
+                axis.plot(*chosen[0], marker, markersize=10, markerfacecolor="none", markeredgecolor=colour, linestyle="")
+        title = f"{metric_name(key)}, validation" if key in metrics else "Loss, training" if key == "loss" else metric_name(key)
+        axis.set_title(title)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+        axis.margins(x=0.08, y=0.12)
+        axis.grid(True)
+        axis.set_xlabel("epoch")
+    handles: dict[str, Any] = {}
+    for axis in figure.axes:
+        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True) if label not in handles}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=5)
+    return figure
+
+
+def _rows(names: Sequence[str], panels: int, widths: Sequence[float], width: float = _WIDTH, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Panels side by side that share the fields as rows, the first at the top."""
+    figure = Figure(figsize=(width, _ROW * len(names) + 0.85 + extra), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False, sharey=True, width_ratios=widths)[0])
+    for axis in axes:
+        axis.set_yticks(np.arange(len(names)), names)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(True, axis="x")
+        axis.xaxis.set_ticks_position("top")
+        axis.xaxis.set_label_position("top")
+        axis.spines["top"].set_visible(True)
+        axis.spines["bottom"].set_visible(False)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    return figure, axes
+
+
+def _log_ticks(axis: Any) -> None:
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if high < 400 * low else (1.0,), numticks=12))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
