@@ -143,7 +143,10 @@ class FieldEncoder(tf.Module):
 def graph_codes(values: tf.Tensor, transform: str) -> tf.Tensor:
     """`irazor_tf.schema.numeric_codes` in the graph, equal to the last bit: [B] float64 -> [B] int64."""
     clipped = tf.clip_by_value(tf.where(tf.math.is_nan(values), tf.zeros_like(values), values), -(2.0**62), 2.0**62)
-    floors = tf.cast(tf.floor(clipped), tf.int64)
+    # Kernels take denormal numbers for 0, so the negative ones, which numpy floors to -1, are told by their bits: just above -0.0's.
+    bits = tf.bitcast(values, tf.int64) - tf.int64.min
+    denormal = (bits > 0) & (bits < 2**52)
+    floors = tf.where(denormal, tf.constant(-1, tf.int64), tf.cast(tf.floor(clipped), tf.int64))
     if transform == "floor":
         return floors
     if transform == "log_square":

@@ -124,9 +124,9 @@ def preprocess(job: JobConfig) -> Schema:
 def search(job: JobConfig) -> SearchResult:
     """Records -> `search/result.json`: the found config."""
     schema = preprocess(job)
-    trainer = _trainer(job, schema)
+    trainer = trainer_of(job, schema)
     method, space = _last_method(job, trainer)
-    result = _guarded(job, lambda: _search(trainer, method, space, job.budget)[0])
+    result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])
     result.save(job.path("search", "result.json"))
     if job.progress:
         config = result.clusters[0]
@@ -138,7 +138,7 @@ def retrain(job: JobConfig) -> list[Candidate]:
     """The found config, the controls at its size and the curve's points -> `models/*`, each with its validation metrics."""
     schema = preprocess(job)
     result = search(job)
-    trainer = _trainer(job, schema)
+    trainer = trainer_of(job, schema)
     method, space = _last_method(job, trainer)
     candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result))
     listed = []
@@ -149,7 +149,7 @@ def retrain(job: JobConfig) -> list[Candidate]:
     for number, candidate in enumerate(candidates):
         if job.progress:
             print(f"[{number + 1}/{len(candidates)}] {candidate.name}: {candidate.num_params(schema):,} parameters", flush=True)
-        _guarded(job, lambda candidate=candidate: _retrain(job, schema, candidate))  # type: ignore[misc]
+        _guarded(job, lambda candidate=candidate: train_candidate(job, schema, candidate))  # type: ignore[misc]
     return candidates
 
 
@@ -157,7 +157,7 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
     schema = preprocess(job)
     candidates = _load_candidates(job)
-    points = [_guarded(job, lambda candidate=candidate: _evaluate(job, schema, candidate)) for candidate in candidates]  # type: ignore[misc]
+    points = [_guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate)) for candidate in candidates]  # type: ignore[misc]
     summary = []
     for point, candidate in zip(points, candidates, strict=True):
         if candidate.role is not Role.CURVE:
@@ -269,7 +269,7 @@ def strategy_of(name: str) -> tf.distribute.Strategy | None:
     return None
 
 
-def _trainer(job: JobConfig, schema: Schema, *folder: str, model: str | None = None) -> Trainer:
+def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None = None) -> Trainer:
     return Trainer(
         schema,
         job.records_dir,
@@ -289,15 +289,15 @@ def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputC
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
     space = InputConfig.uniform(trainer.schema, job.width)
     for method in methods[:-1]:
-        space = _guarded(job, lambda method=method, space=space: _search(trainer, method, space)[0]).config  # type: ignore[misc]
+        space = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0]).config  # type: ignore[misc]
     return methods[-1], space
 
 
-def _search(
+def search_with(
     trainer: Trainer, method: SearchMethod, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
 ) -> tuple[SearchResult, Recommender]:
     """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it."""
-    inside = trainer.inside(_search_folder(method, space))
+    inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
     start = time.perf_counter()
@@ -311,7 +311,7 @@ def _search(
     return dataclasses.replace(result, seconds=read_json(timing)[0]), supernet
 
 
-def _search_folder(method: SearchMethod, space: InputConfig) -> str:
+def search_folder_of(method: SearchMethod, space: InputConfig) -> str:
     """One folder per training: the same supernet serves every threshold and budget."""
     spec = _training_spec(method.spec())
     return os.path.join("search", f"{spec.name}-{digest([str(spec), space.to_json()])}")
@@ -320,26 +320,26 @@ def _search_folder(method: SearchMethod, space: InputConfig) -> str:
 def _candidates(job: JobConfig, trainer: Trainer, method: SearchMethod, space: InputConfig, result: SearchResult) -> list[Candidate]:
     """What is trained: the found config, the controls at its size, and the curve."""
     schema = trainer.schema
-    folder = _search_folder(method, space)
+    folder = search_folder_of(method, space)
     found = Candidate(Role.FOUND, method.spec().name, result, folder)
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     if job.curve and len(result.clusters) == 1:
         supernet = None
         for label, other in method.sweep():
-            derived, supernet = _search(trainer, other, space, None, supernet)
+            derived, supernet = search_with(trainer, other, space, None, supernet)
             chosen.append(Candidate(Role.CURVE, f"{found.name} {label}", derived, folder))
             sizes[f" at {label}"] = derived.config.num_params(schema)
     full = InputConfig.uniform(schema, job.width)
     for control in (METHODS.build(spec) for spec in job.controls):
         if control.needs - trainer.base.sites or control.spec() == method.spec():
             continue
-        name, folder, supernet = control.spec().name, _search_folder(control, full), None
+        name, folder, supernet = control.spec().name, search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
-            derived, supernet = _search(trainer, control, full, size, supernet)
+            derived, supernet = search_with(trainer, control, full, size, supernet)
             chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
         for label, other in control.sweep() if job.curve else []:
-            derived, supernet = _search(trainer, other, full, None, supernet)
+            derived, supernet = search_with(trainer, other, full, None, supernet)
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
     return unique_names(chosen)
 
@@ -348,7 +348,7 @@ def _initial(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trai
     """The model that the final training starts from."""
     if candidate.result.init == "fresh":
         return trainer.build(config)
-    searcher = _trainer(job, schema, candidate.search_folder)
+    searcher = trainer_of(job, schema, candidate.search_folder)
     space = InputConfig.load(os.path.join(searcher.work_dir, "space.json"))
     supernet = METHODS.build(candidate.result.method).train(searcher, space)
     if candidate.result.init == "ticket":
@@ -364,7 +364,7 @@ def _initial(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trai
 
 def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
     """The candidate's model or models, trained here or restored from disk."""
-    trainer = _trainer(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
+    trainer = trainer_of(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
     result = candidate.result
     router = None
     if result.router is not None:
@@ -393,7 +393,7 @@ def _restored(job: JobConfig, schema: Schema, candidate: Candidate) -> Recommend
     return _models(job, schema, candidate, train=False)
 
 
-def _retrain(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
+def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
     """Trains a candidate and writes its validation metrics."""
     path = job.path("models", candidate.key, "metrics.json")
     if os.path.exists(path):
@@ -401,17 +401,17 @@ def _retrain(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
     start = time.perf_counter()
     model = _models(job, schema, candidate, train=True)
     seconds = time.perf_counter() - start
-    trainer = _trainer(job, schema, "models", candidate.key)
+    trainer = trainer_of(job, schema, "models", candidate.key)
     metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
     sizes = {"params": model.num_params(), "total_params": model.num_total_params()}
     write_json(path, metrics | sizes | {"train_seconds": seconds})
 
 
-def _evaluate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
+def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
     """Metrics of a trained candidate on the test split, with what describes it."""
     path = job.path("models", candidate.key, "test.json")
     if not os.path.exists(path):
-        trainer = _trainer(job, schema, "models", candidate.key)
+        trainer = trainer_of(job, schema, "models", candidate.key)
         model = _restored(job, schema, candidate)
         start = time.perf_counter()
         metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))

@@ -154,6 +154,9 @@ def log_square_boundaries() -> np.ndarray:
 def numeric_codes(values: np.ndarray, transform: str) -> np.ndarray:
     """Integer code of each number (nan, that is missing, becomes 0 and is for the caller to mark).
 
+    `log_square`: floor(log(x)^2) for x > 2, floor(x) - 2 otherwise, so that no two integers on different sides of 2 share a code.
+    `floor`: floor(x). Values beyond +-2^62 are clipped.
+
     Args:
       values: [B] float64.
       transform: `log_square` or `floor`.

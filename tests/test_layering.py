@@ -17,7 +17,7 @@ PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 LAYERS = (
     {"launch"},
     {"jobs"},
-    {"candidates", "export", "report"},
+    {"candidates", "export", "plots", "report"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer"},
     {"recommender", "routing", "steps"},
@@ -112,10 +112,11 @@ def import_violations(module: str, source: str, package: bool = False) -> list[s
     return wrong
 
 
-def constant_strings(tree: ast.AST) -> list[ast.Constant]:
+def constant_strings(tree: ast.AST) -> list[tuple[ast.Constant, str]]:
     """Strings that the code uses: docstrings and other strings that stand as statements are left out."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    return [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in statements]
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in statements]
+    return [(node, node.value) for node in constants if isinstance(node.value, str)]
 
 
 def name_violations(path: str, source: str, names: set[str]) -> list[str]:
@@ -141,7 +142,7 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
             value = getattr(node, attribute, None)
             if isinstance(value, str) and hasattr(node, "lineno"):
                 used.append((node.lineno, value, False))
-    strings = [node for node in constant_strings(tree) if id(node) not in excused]
+    strings = [(node, text) for node, text in constant_strings(tree) if id(node) not in excused]
     wrong = []
     for name in names - {excused_name for excused_path, excused_name in EXCUSED if excused_path == path}:
         whole, word = re.compile(rf"(?<![a-z0-9]){name}(?![a-z0-9])"), re.compile(rf"\b{name}\b", re.IGNORECASE)
@@ -149,9 +150,9 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
         for line, identifier, sure in used:
             if identifier == name and sure or not ordinary and whole.search(identifier.lower().replace("irazor_tf", "")):
                 wrong.append(f"{path}:{line}: the identifier {identifier!r} names {name!r}")
-        for node in strings:
-            if call.search(node.value) or (id(node) in compared and node.value == name) or not ordinary and word.search(node.value):
-                wrong.append(f"{path}:{node.lineno}: the string {node.value!r} names {name!r}")
+        for constant, text in strings:
+            if call.search(text) or (id(constant) in compared and text == name) or not ordinary and word.search(text):
+                wrong.append(f"{path}:{constant.lineno}: the string {text!r} names {name!r}")
     return wrong
 
 

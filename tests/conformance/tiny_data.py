@@ -24,8 +24,12 @@ def write(directory: str, rows: dict[str, int] | None = None, seed: int = 5) -> 
     generator = np.random.Generator(np.random.PCG64(seed))
     effects = {name: generator.choice([-1.2, 1.2], SIZES[name]) for name in ("strong_a", "strong_b")}
     splits, counts = {}, {}
+    total = sum(rows.values())
+    # No row twice, so that a law can tell where a row came from.
+    every = np.unique(np.stack([generator.integers(0, n, 2 * total) for n in SIZES.values()], axis=1).astype(np.int32), axis=0)
+    every = generator.permutation(every)[:total]
     for split, size in rows.items():
-        ids = np.stack([generator.integers(0, n, size) for n in SIZES.values()], axis=1).astype(np.int32)
+        ids, every = every[:size], every[size:]
         columns = dict(zip(SIZES, ids.T, strict=True))
         together = np.where((columns["pair_a"] + columns["pair_b"]) % 2 == 0, 1.2, -1.2)
         logit = effects["strong_a"][columns["strong_a"]] + effects["strong_b"][columns["strong_b"]] + together - 0.5

@@ -66,6 +66,23 @@ def column_gate(space: InputConfig, noise: float = 0.0) -> ColumnGate:
     return ColumnGate((space.num_fields, space.max_dim), noise)
 
 
+def first_columns(space: InputConfig, most: int, without: str = "") -> InputConfig:
+    """Every field of the space but one, at most so wide."""
+    fields = {}
+    for name, field in space.fields.items():
+        labels = () if name == without else field.labels[:most]
+        fields[name] = FieldConfig(len(labels), labels)
+    return InputConfig(fields)
+
+
+def widest(configs: Sequence[InputConfig], schema: Schema, budget: int) -> InputConfig:
+    """The first of descending configs that fits."""
+    for config in configs:
+        if config.num_params(schema) <= budget:
+            return config
+    raise budget_error(budget, configs[-1].num_params(schema))
+
+
 class MaskedBilevel(SearchMethod):
     """Bi-level; keeps the entries of the tables, [V, dim] masks, whose product with alpha is largest."""
 
@@ -111,7 +128,6 @@ class FoldedColumns(SearchMethod):
 
     init = "continue"
     ranks_fields = False
-    takes_budget = False
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         return {"embedding": column_gate(space)}
@@ -119,15 +135,20 @@ class FoldedColumns(SearchMethod):
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         alpha = supernet.gates["embedding"].alpha.numpy()
         weakest = space.kept[int(np.argmin(alpha.sum(axis=1)))]
-        fields = {name: FieldConfig(0) for name in space.fields}
-        for i, name in enumerate(space.kept):
-            if name == weakest:
-                continue
-            labels = space.fields[name].labels
-            count = max(1, len(labels) // 2 + i % 2)  # several widths
-            best = sorted(labels[j] for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count])
-            fields[name] = FieldConfig(count, tuple(best))
-        return InputConfig(fields)
+
+        def config(most: int) -> InputConfig:
+            fields = {name: FieldConfig(0) for name in space.fields}
+            for i, name in enumerate(space.kept):
+                labels = space.fields[name].labels
+                if name != weakest:
+                    count = max(1, min(most - i % 2, len(labels)))  # several widths
+                    best = sorted(labels[j] for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count])
+                    fields[name] = FieldConfig(count, tuple(best))
+            return InputConfig(fields)
+
+        if budget is None:
+            return config((space.max_dim + 1) // 2)
+        return widest([config(most) for most in range(space.max_dim, 0, -1)], supernet.schema, budget)
 
 
 class ParityRouter(Router):
@@ -150,18 +171,19 @@ class ParityRouter(Router):
 class RoutedHalves(SearchMethod):
     """Two clusters of rows; one has the space without its last field, the other the first half of every field's columns."""
 
-    init = "fresh"
     ranks_fields = False
-    takes_budget = False
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        return InputConfig({name: field if name != space.kept[-1] else FieldConfig(0) for name, field in space.fields.items()})
+        configs = [first_columns(space, most, without=space.kept[-1]) for most in range(space.max_dim, 0, -1)]
+        return configs[0] if budget is None else widest(configs, supernet.schema, budget)
 
-    def search(self, trainer: Trainer, space: InputConfig, budget: int | None = None) -> tuple[SearchResult, Recommender]:
-        supernet = self.train(trainer, space)
-        halves = {name: FieldConfig((field.dim + 1) // 2, field.labels[: (field.dim + 1) // 2]) for name, field in space.fields.items()}
+    def search(
+        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+    ) -> tuple[SearchResult, Recommender]:
+        supernet = self.train(trainer, space) if supernet is None else supernet
         router = RouterRef("toy_routed", {"field": space.kept[0], "clusters": 2})
-        return SearchResult((self.derive(supernet, space), InputConfig(halves)), self.spec(), self.init, router), supernet
+        clusters = (self.derive(supernet, space, budget), first_columns(space, (space.max_dim + 1) // 2))
+        return SearchResult(clusters, self.spec(), self.init, router), supernet
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         return ParityRouter(schema.index(ref.settings["field"]), ref.settings["field"], ref.settings["clusters"])
@@ -177,5 +199,5 @@ class NeedsPairs(SearchMethod):
         return space
 
 
-# Name in the registry -> class. One class stands for one entry; its variants are specs (see laws.METHOD_SPECS).
+# Name in the registry -> class. One class stands for one entry; its variants are in laws.VARIANTS.
 TOYS: dict[str, type[SearchMethod]] = {"toy_masked": MaskedBilevel, "toy_folded": FoldedColumns, "toy_routed": RoutedHalves}

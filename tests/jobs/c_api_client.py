@@ -44,9 +44,7 @@ class Client:
         tensors = (_POINTER * len(feeds))(*(self._tensor(dtype, values) for _, dtype, values in feeds))
         outputs = (Output * 1)(self._output(output))
         found = (_POINTER * 1)()
-        self._tf.TF_SessionRun(
-            self._session, None, inputs, tensors, len(feeds), outputs, found, 1, None, 0, None, self._status
-        )
+        self._tf.TF_SessionRun(self._session, None, inputs, tensors, len(feeds), outputs, found, 1, None, 0, None, self._status)
         self._check()
         result = _POINTER(found[0])
         assert self._tf.TF_TensorType(result) == _FLOAT and self._tf.TF_NumDims(result) == 1

@@ -1,6 +1,7 @@
 """Configs, masks, results: what passes from search to retraining."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,8 @@ def test_save_and_load_is_identity(tmp_path, saved):
 
 def test_numbers_of_numpy_can_be_saved(tmp_path):
     """A method derives dimensions and columns with numpy; it should not be the end of a long search that finds this out."""
-    saved = config(FieldConfig(np.int64(2), tuple(np.array([1, 3]))), 0, 0)
+    derived: Any = np.array([2, 1, 3])
+    saved = config(FieldConfig(derived[0], tuple(derived[1:])), 0, 0)
     saved.save(str(tmp_path / "config.json"))
     assert InputConfig.load(str(tmp_path / "config.json")) == saved == config(FieldConfig(2, (1, 3)), 0, 0)
 

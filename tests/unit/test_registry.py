@@ -1,6 +1,8 @@
 """Spec strings and registries."""
 
 import dataclasses
+import sys
+import types
 
 import pytest
 
@@ -81,14 +83,14 @@ def things(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "first.py").write_text("from some_things_home import THINGS, Plain\nTHINGS.register('plain')(Plain)\n")
     registry = Registry("thing", "some_things")
-    home = type(pytest)("some_things_home")
-    home.THINGS, home.Plain = registry, type("Plain", (Plain,), {})
-    monkeypatch.setitem(__import__("sys").modules, "some_things_home", home)
+    home = types.ModuleType("some_things_home")
+    vars(home).update(THINGS=registry, Plain=type("Plain", (Plain,), {}))
+    monkeypatch.setitem(sys.modules, "some_things_home", home)
     monkeypatch.syspath_prepend(tmp_path)
     registry.register("wrapper")(type("Wrapper", (Wrapper,), {}))
     yield registry
     for name in ("some_things", "some_things.first", "some_things.second"):
-        __import__("sys").modules.pop(name, None)
+        sys.modules.pop(name, None)
 
 
 def test_entries_are_found_by_scanning(things):

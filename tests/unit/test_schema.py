@@ -113,7 +113,7 @@ def test_save_and_load_is_identity(tmp_path):
 
 def test_counts_are_read_on_demand(tmp_path):
     counts = {field.name: np.arange(field.vocabulary_size) for field in FIELDS}
-    np.savez(tmp_path / "counts.npz", **counts)
+    np.savez(tmp_path / "counts.npz", **counts)  # type: ignore[arg-type]
     loaded = Schema(FIELDS, directory=str(tmp_path)).counts
     assert list(loaded) == list(counts)
     for name, values in counts.items():
