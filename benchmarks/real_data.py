@@ -109,10 +109,11 @@ EXPERIMENTS = {
 
 def run_seed(experiment: Experiment, folder: str, shared: str, seed: int, progress: bool) -> list[dict[str, Any]]:
     """Trains and evaluates every point of one seed; picks up what is there."""
-    paths = {key: tuple(os.path.join(shared, path) for path in getattr(experiment.data, key)) for key in ("input", "test_input")}
+    data = experiment.data
+    inputs, tests = (tuple(os.path.join(shared, path) for path in paths) for paths in (data.input, data.test_input))
     job = jobs.JobConfig(
         model_dir=os.path.join(folder, f"seed-{seed}"),
-        data=dataclasses.replace(experiment.data, **paths),
+        data=dataclasses.replace(data, input=inputs, test_input=tests),
         data_dir=os.path.join(folder, "data"),
         model=experiment.model,
         width=experiment.width,

@@ -94,7 +94,8 @@ class FieldEmbedding(keras.layers.Layer):
         self.id_columns = np.array([schema.index(name) for name in self.fields], np.int32)
 
     def build(self, input_shape: Any) -> None:
-        self.tables, self.masks = [], []
+        self.tables: list[tf.Variable] = []
+        self.masks: list[tf.Variable | None] = []
         for group in self._groups:
             initializer: Any = "zeros"
             if self._stddev:

@@ -65,6 +65,7 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
     os.makedirs(export_dir, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        # Not the trace above: `save` traces anew, and then reads one plain copy of what a strategy spread, on no particular device.
         tf.saved_model.save(module, partial, signatures={SIGNATURE: served})
         os.rename(partial, path)
     finally:
@@ -158,8 +159,8 @@ def graph_codes(values: tf.Tensor, transform: str) -> tf.Tensor:
 class _VocabularyFile(tf.lookup.TextFileInitializer):
     """Line k, counted from 1, -> k. The file becomes an asset."""
 
-    # By default tables are shared under their file's path, which would go into the model, and under which a second export of rebuilt
-    # data would meet the table of the first; without a name each table gets one of its own.
+    # By default tables are shared under their file's path: it would go into the model, and in one process a table of rebuilt data would
+    # be that of the old data, without a word where the sizes are equal. Without a name each table gets one of its own.
     _shared_name = ""
 
     def __init__(self, path: str):

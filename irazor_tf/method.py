@@ -41,15 +41,18 @@ class SearchMethod(abc.ABC):
     init = "fresh"  # how the final model starts
 
     def __init__(self, params: Any = None):
-        self.params = params if params is not None else self.Params()
+        self.params: Any = params if params is not None else self.Params()
 
     def check(self, base: BaseModel) -> None:
         """Raises ValueError where the base model lacks a site that the method needs."""
         lacking = sorted(self.needs - base.sites)
         if lacking:
+            method, model = getattr(self, "registry_name", type(self).__name__), getattr(base, "registry_name", type(base).__name__)
             have = ", ".join(sorted(base.sites)) or "none"
-            names = f"method {getattr(self, 'registry_name', type(self).__name__)!r} on model {getattr(base, 'registry_name', type(base).__name__)!r}"
-            raise ValueError(f"A method needs a model with its sites. Received: {names}, which needs {', '.join(lacking)}; the model has: {have}")
+            raise ValueError(
+                f"A method should meet a model that has the sites it needs. Received: method {method!r}, which needs "
+                f"{', '.join(lacking)}, on model {model!r}, which has: {have}"
+            )
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         """Site -> gate."""

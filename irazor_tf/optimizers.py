@@ -65,7 +65,8 @@ def make_optimizer(spec: str) -> keras.optimizers.legacy.Optimizer:
     if parsed.name not in _OPTIMIZERS:
         raise ValueError(f"An optimizer should be one of {', '.join(sorted(_OPTIMIZERS))}. Received: {parsed.name!r}")
     entry = _OPTIMIZERS[parsed.name]
-    known = [name for name in inspect.signature(entry.__mro__[1 if entry is LazyAdam else 0].__init__).parameters if name not in ("self", "kwargs")]
+    described = keras.optimizers.legacy.Adam if entry is LazyAdam else entry
+    known = [name for name in inspect.signature(described.__init__).parameters if name not in ("self", "kwargs")]
     for key, _ in parsed.arguments:
         if key not in known:
             raise ValueError(f"An argument of optimizer {parsed.name!r} should be one of {', '.join(known)}. Received: {key!r}")

@@ -59,7 +59,8 @@ class Recommender(keras.Model):
         self.clock = tf.Variable(0, trainable=False, dtype=tf.int64, name="clock", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         uses = base.uses
         self.embedding = FieldEmbedding(schema, config, stddev=stddev, seed=seed) if "flat" in uses else None
-        self.linear = FieldEmbedding(schema, _one_wide(config), stddev=0.0, seed=seed, group="bias", name="linear") if "linear" in uses else None
+        narrow = _one_wide(config)
+        self.linear = FieldEmbedding(schema, narrow, stddev=0.0, seed=seed, group="bias", name="linear") if "linear" in uses else None
         columns = self.embedding.column_labels if self.embedding is not None else ()
         self.base = base.bind(columns, config.kept, seed_of(seed, "base"))
         self.gates = dict(gates or {})
@@ -140,7 +141,9 @@ class Recommender(keras.Model):
                 groups[group].append(variable)
         lost = [variable.name for variable in self.trainable_variables if variable.ref() not in seen]
         if lost:
-            raise ValueError(f"A trainable variable should be in one of the groups {', '.join(GROUPS)}. Received: none for {', '.join(lost)}")
+            raise ValueError(
+                f"A trainable variable should be in one of the groups {', '.join(GROUPS)}. Received: none for {', '.join(lost)}"
+            )
         return groups
 
     def layers_in_order(self) -> list[keras.layers.Layer]:

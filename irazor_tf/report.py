@@ -11,36 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from irazor_tf import plots
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, read
 from irazor_tf.plots import metric_name
 from irazor_tf.schema import Schema
-
-NONE = "–"
-_CSS = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1f2328; background: #fff; max-width: 1080px; margin: 2rem auto;
-  padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; padding-top: .9rem; border-top: 1px solid #d7dbe0; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } p { margin: .4rem 0; max-width: 56rem; } code { font: 13px ui-monospace, Menlo, Consolas, monospace; }
-nav { margin: .9rem 0 0; font-size: .9rem; } nav a { color: #0059a3; margin-right: 1.1rem; } .lead { color: #4d545c; }
-.cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0; }
-.card { flex: 1 1 11rem; border: 1px solid #d7dbe0; border-radius: 6px; padding: .55rem .9rem; }
-.card b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; } .card span { color: #4d545c; font-size: .85rem; }
-.scroll { overflow: auto; max-height: 46rem; } .none { color: #5f666d; font-style: italic; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-th, td { padding: .26rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6e9ec; } td.wrap { white-space: normal; min-width: 16rem; }
-th { position: sticky; top: 0; background: #f4f6f8; color: #3b4249; font-weight: 600; vertical-align: bottom; } .left { text-align: left; }
-tr.found td { background: #e8f2fa; font-weight: 600; } tr.off td { color: #80868b; } tr.head th { position: static; }
-figure { margin: .6rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { color: #4d545c; font-size: .87rem; max-width: 56rem; }
-summary { cursor: pointer; color: #0059a3; margin: .5rem 0; font-size: .9rem; }
-@media print { body { max-width: none; margin: 0; padding: 0; font-size: 11px; } .scroll { max-height: none; overflow: visible; } nav { display: none; }
-  figure, tr, .card { break-inside: avoid; } h2, h3 { break-after: avoid; } th { position: static; } table { font-size: 8px; } th, td { padding: .15rem .3rem; } }
-@page { size: A4 landscape; margin: 12mm; }
-"""
 
 
 def write(model_dir: str, schema: Schema) -> str:
@@ -74,11 +50,11 @@ def _data(job: JobFolder) -> str:
 
 def _headline(job: JobFolder) -> str:
     if not job.points:
-        return _none("Nothing has been trained and evaluated yet (stages retrain and evaluate).")
+        return page.none("Nothing has been trained and evaluated yet (stages retrain and evaluate).")
     found, full, decides = job.points[0], job.full_params, job.metrics[0]
     share = f"{found['params'] / full:.1%} of {full:,} at full width" if full else "embedding values"
     cards = [
-        (_number(found.get(decides)), f"{metric_name(decides)}, test split"),
+        (page.number(found.get(decides)), f"{metric_name(decides)}, test split"),
         (f"{found['fields']:,} of {len(job.schema.fields):,}", "fields kept"),
         (f"{found['dims']:,}", "embedding dimensions"),
         (f"{found['params']:,}", f"embedding parameters: {share}"),
@@ -91,39 +67,39 @@ def _headline(job: JobFolder) -> str:
     header += ["Share of full", "Export MiB", "Search s", "Train s", "Test s"]
     rows = []
     for point in job.compared:
-        numbers = [_number(point.get(key)) for key in (*job.metrics, f"valid_{decides}")] + [_number(point.get(key)) for key in ("fields", "dims", "params")]
-        seconds = [_number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
-        rows.append([point["name"], *numbers, f"{point['params'] / full:.1%}" if full else NONE, _number(point.get("export_mib"), 2), *seconds])
+        numbers = [page.number(point.get(key)) for key in (*job.metrics, f"valid_{decides}")] + [page.number(point.get(key)) for key in ("fields", "dims", "params")]
+        seconds = [page.number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
+        rows.append([point["name"], *numbers, f"{point['params'] / full:.1%}" if full else page.NONE, page.number(point.get("export_mib"), 2), *seconds])
     note = "AUC and the like without \"valid\" are those of the test split, read once. Params: embedding values, first-order terms not counted. "
     note = note.replace("AUC and the like", "Metrics")
     note += f"Share of full: of the {full:,} with every field {job.settings['width']} wide. " if full else ""
     note += "One seed each: a difference no larger than the spread between seeds says nothing."
-    table = _table(header, rows, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.compared])
+    table = page.table(header, rows, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.compared])
     exported = read(job.path, "export.json")
     served = f"<p>Exported for serving: <code>{html.escape(os.path.join('export', str(exported['version'])))}</code>.</p>" if exported else ""
-    return f'<div class="cards">{boxes}</div>{_p(sentence)}{table}<p class="lead">{html.escape(note)}</p>{served}'
+    return f'<div class="cards">{boxes}</div>{page.paragraph(sentence)}{table}<p class="lead">{html.escape(note)}</p>{served}'
 
 
 def _dimensions(job: JobFolder) -> str:
     if job.found is None:
-        return _none("No config has been found yet (stage search).")
+        return page.none("No config has been found yet (stage search).")
     clusters, fields, known = job.found.clusters, {field.name: field for field in job.schema.fields}, job.known()
     widest = {name: max(config.fields[name].dim for config in clusters) for name in fields}
     order = sorted(fields, key=lambda name: (-widest[name], -fields[name].vocabulary_size, name))
     most = (max(widest.values()), max(field.vocabulary_size for field in fields.values()))
     removed = [name for name in order if not widest[name]]
-    text = [_p(f"{len(order) - len(removed):,} of {len(order):,} fields are kept. " + (f"Removed: {_listed(removed)}." if removed else "None is removed."))]
+    text = [page.paragraph(f"{len(order) - len(removed):,} of {len(order):,} fields are kept. " + (f"Removed: {_listed(removed)}." if removed else "None is removed."))]
     if known:
-        text.append(_p("In brackets: what is known of the field beforehand (a shadow is a shuffled copy of a field; other words are a generated log's own)."))
+        text.append(page.paragraph("In brackets: what is known of the field beforehand (a shadow is a shuffled copy of a field; other words are a generated log's own)."))
     if len(clusters) > 1:
-        text.append(_p(f"The search divides the rows in {len(clusters)} clusters, each with its own config."))
+        text.append(page.paragraph(f"The search divides the rows in {len(clusters)} clusters, each with its own config."))
     figures = []
-    for number, names in enumerate(_chunks(order)):
+    for number, names in enumerate(page.chunks(order)):
         labels = [f"{name} ({known[name]})" if name in known else name for name in names]
         dims = [[config.fields[name].dim for name in names] for config in clusters]
         figure = plots.dimension_bars(labels, [fields[name].vocabulary_size for name in names], dims, most)
-        figures.append(_figure(figure, f"dims{number}", _part("Derived dimension and cardinality per field, widest first", number, len(order))))
-    text.append(_pages(figures))
+        figures.append(page.figure(figure, f"dims{number}", page.part("Derived dimension and cardinality per field, widest first", number, len(order))))
+    text.append(page.pages(figures))
     scores = job.field_scores(next(iter(job.search_folders()), "search"))
     header = ["Field", "Kind", "Role", "Known", "Cardinality", "Dim", "Columns kept", "Params", "Share of params", "Score"]
     total, rows = max(1, sum(config.num_params(job.schema) for config in clusters)), []
@@ -131,13 +107,13 @@ def _dimensions(job: JobFolder) -> str:
         own = [config.fields[name] for config in clusters]
         params = sum(field.num_entries(fields[name].vocabulary_size) for field in own)
         columns, dims_text = " | ".join(_ranges(field.labels) for field in own), " | ".join(str(field.dim) for field in own)
-        words = [name, fields[name].kind, fields[name].role, known.get(name, NONE)]
-        score = _number(scores.get(name))
+        words = [name, fields[name].kind, fields[name].role, known.get(name, page.NONE)]
+        score = page.number(scores.get(name))
         rows.append([*words, f"{fields[name].vocabulary_size:,}", dims_text, columns, f"{params:,}", f"{params / total:.1%}", score])
-    table = _table(header, rows, left=4, classes=["" if widest[name] else "off" for name in order])
+    table = page.table(header, rows, left=4, classes=["" if widest[name] else "off" for name in order])
     state = " open" if len(order) <= 20 else ""
     note = "Score: what the method itself gives a field, larger for one that deserves more to stay." if scores else "The method does not rank fields."
-    text.append(f"<details{state}><summary>The same as numbers</summary>{table}{_p(note)}</details>")
+    text.append(f"<details{state}><summary>The same as numbers</summary>{table}{page.paragraph(note)}</details>")
     return "\n".join(text)
 
 
@@ -157,12 +133,12 @@ def _arrays(job: JobFolder) -> str:
             caption = f"{scores.name} of {job.search_name(folder)}, fields in the order above"
             caption += "; a dot marks what its config keeps" if scores.kept is not None and scores.kept.any() else ""
             figures = []
-            for page, rows in enumerate(_chunks(at)):
+            for page, rows in enumerate(page.chunks(at)):
                 names, kept = [scores.fields[row] for row in rows], None if scores.kept is None else scores.kept[rows]
                 figure = plots.heat_map(names, values[rows], columns, label, scores.name, limits, kept)
-                figures.append(_figure(figure, f"map{number}-{len(text)}-{page}", _part(caption, page, len(at))))
-            text.append(f"<h3>{html.escape(scores.name)}: {html.escape(job.search_name(folder))}</h3>{_pages(figures)}")
-    return "\n".join(text) or _none("The method leaves no array with a row per field.")
+                figures.append(page.figure(figure, f"map{number}-{len(text)}-{page}", page.part(caption, page, len(at))))
+            text.append(f"<h3>{html.escape(scores.name)}: {html.escape(job.search_name(folder))}</h3>{page.pages(figures)}")
+    return "\n".join(text) or page.none("The method leaves no array with a row per field.")
 
 
 def _curve(job: JobFolder) -> str:
@@ -170,7 +146,7 @@ def _curve(job: JobFolder) -> str:
     key = f"valid_{decides}"
     drawn = [point for point in job.points if point.get(key) is not None and point.get("params", 0) > 0]
     if not drawn:
-        return _none("No model with embedding parameters has been trained and evaluated yet (stages retrain and evaluate).")
+        return page.none("No model with embedding parameters has been trained and evaluated yet (stages retrain and evaluate).")
     for point in drawn:
         folder = job.candidates.get(point["name"], {}).get("search_folder", "")
         groups.setdefault((job.series_name(point), folder), []).append(point)
@@ -188,11 +164,11 @@ def _curve(job: JobFolder) -> str:
         xs, ys = zip(*places, strict=True)
         series.append(plots.Series(label, xs, ys, list(places.values()), job.style(name) + 7 * (names.index(name) != len(series)), found))
     caption = f"Validation {metric_name(decides)} against embedding parameters; every point is a model trained afresh, lines join the settings of one search"
-    text = _figure(plots.quality_curve(series, metric_name(decides)), "curve", caption + ".")
+    text = page.figure(plots.quality_curve(series, metric_name(decides)), "curve", caption + ".")
     if all(point["role"] != Role.CURVE.value for point in job.points):
-        text += _none("Only the found config and the controls were trained; with --curve, other settings of the method and the controls at those sizes are, too.")
+        text += page.none("Only the found config and the controls were trained; with --curve, other settings of the method and the controls at those sizes are, too.")
     left_out = len(job.points) - len(drawn)
-    return text + (_p(f"Not drawn: {left_out} without embedding parameters or without the metric.") if left_out else "")
+    return text + (page.paragraph(f"Not drawn: {left_out} without embedding parameters or without the metric.") if left_out else "")
 
 
 def _learning(job: JobFolder) -> str:
@@ -208,34 +184,34 @@ def _learning(job: JobFolder) -> str:
         text.append(f"<h3>{title}</h3>")
         if runs:
             caption = f"{title}: one point per epoch; a ring marks the epoch whose weights were kept"
-            text.append(_figure(plots.learning_curves(runs, job.metrics), key, caption + " (no ring: the last)."))
+            text.append(page.figure(plots.learning_curves(runs, job.metrics), key, caption + " (no ring: the last)."))
         else:
-            text.append(_none(f"{title}: no training left a history (not run yet, or nothing to train)."))
+            text.append(page.none(f"{title}: no training left a history (not run yet, or nothing to train)."))
     return "\n".join(text)
 
 
 def _everything(job: JobFolder) -> str:
     if not job.points:
-        return _none("No model has been evaluated yet (stage evaluate).")
+        return page.none("No model has been evaluated yet (stage evaluate).")
     sizes = {"fields": "Fields", "dims": "Dims", "params": "Params", "total_params": "All weights"}
     header = ["Name", "Role", "Method", "Seed", *(metric_name(key) for key in job.metrics), *(metric_name(f"valid_{key}") for key in job.metrics)]
     header += [*sizes.values(), "Search s", "Train s", "Test s", "Folder"]
     rows = []
     for point in job.points:
-        words = [str(point.get(key, NONE)) for key in ("name", "role", "method", "seed")]
-        numbers = [_number(point.get(key)) for key in (*job.metrics, *(f"valid_{key}" for key in job.metrics), *sizes)]
-        seconds = [_number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
-        rows.append([*words, *numbers, *seconds, str(point.get("folder", NONE))])
-    table = _table(header, rows, left=3, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.points])
-    return table + _p("Rows with the same folder are one model: settings that give the same config are trained once.")
+        words = [str(point.get(key, page.NONE)) for key in ("name", "role", "method", "seed")]
+        numbers = [page.number(point.get(key)) for key in (*job.metrics, *(f"valid_{key}" for key in job.metrics), *sizes)]
+        seconds = [page.number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
+        rows.append([*words, *numbers, *seconds, str(point.get("folder", page.NONE))])
+    table = page.table(header, rows, left=3, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.points])
+    return table + page.paragraph("Rows with the same folder are one model: settings that give the same config are trained once.")
 
 
 def _settings(job: JobFolder) -> str:
     rows = [*_flat({"chosen": job.chosen}), *_flat(job.settings)]
     if not rows:
-        return _none("There is no job.json.")
-    rows.append(("data fingerprint", job.schema.fingerprint or NONE))
-    return _table(["Setting", "Value"], rows, left=2)
+        return page.none("There is no job.json.")
+    rows.append(("data fingerprint", job.schema.fingerprint or page.NONE))
+    return page.table(["Setting", "Value"], rows, left=2)
 
 
 _SECTIONS = (
@@ -249,60 +225,6 @@ _SECTIONS = (
 )
 
 
-# Pieces of HTML -------------------------------------------------------------------------------------------------------------------
-
-
-def _number(value: Any, digits: int = 4) -> str:
-    if value is None:
-        return NONE
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, classes: Sequence[str] = ()) -> str:
-    """A table; the first `left` columns to the left, `classes` one per row. Every cell is escaped."""
-
-    def line(tag: str, cells: Sequence[str], kind: str = "") -> str:
-        inner = "".join(
-            f'<{tag} class="{"left" if i < left else "right"}{" wrap" if len(cell) > 60 else ""}">{html.escape(cell)}</{tag}>'
-            for i, cell in enumerate(cells)
-        )
-        return f'<tr class="{kind}">{inner}</tr>'
-
-    body = "\n".join(line("td", row, kind) for row, kind in zip(rows, classes or [""] * len(rows), strict=True))
-    return f'<div class="scroll"><table><thead>{line("th", header)}</thead><tbody>\n{body}\n</tbody></table></div>'
-
-
-def _figure(figure: Any, key: str, caption: str) -> str:
-    return f"<figure>{plots.svg(figure, key, caption)}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def _none(sentence: str) -> str:
-    return f'<p class="none">{html.escape(sentence)}</p>'
-
-
-def _p(sentence: str) -> str:
-    return f"<p>{html.escape(sentence)}</p>"
-
-
-def _chunks(items: Sequence[Any]) -> list[list[Any]]:
-    """Pages of a figure: all on one where little would be left over for a second."""
-    size = plots.ROWS if len(items) > plots.ROWS * 4 // 3 else len(items)
-    return [list(items[start : start + size]) for start in range(0, len(items), size or 1)]
-
-
-def _pages(figures: Sequence[str]) -> str:
-    """Figures below each other, in a box that scrolls where they are several."""
-    return f'<div class="scroll">{"".join(figures)}</div>' if len(figures) > 1 else "".join(figures)
-
-
-def _part(caption: str, number: int, count: int) -> str:
-    if count <= plots.ROWS * 4 // 3:
-        return f"{caption}."
-    return f"{caption}: {number * plots.ROWS + 1:,} to {min(count, (number + 1) * plots.ROWS):,} of {count:,}."
-
-
 def _listed(names: Sequence[str], most: int = 40) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
@@ -311,11 +233,11 @@ def _ranges(labels: Sequence[int]) -> str:
     """0, 1, 2, 5 -> 0-2, 5."""
     starts = [label for label in labels if label - 1 not in labels]
     ends = [label for label in labels if label + 1 not in labels]
-    return ", ".join(str(a) if a == b else f"{a}{NONE}{b}" for a, b in zip(starts, ends, strict=True)) or NONE
+    return ", ".join(str(a) if a == b else f"{a}{page.NONE}{b}" for a, b in zip(starts, ends, strict=True)) or page.NONE
 
 
 def _spread(sizes: np.ndarray) -> str:
-    return f"{sizes.min():g}" if sizes.min() == sizes.max() else f"{sizes.min():g}{NONE}{sizes.max():g}"
+    return f"{sizes.min():g}" if sizes.min() == sizes.max() else f"{sizes.min():g}{page.NONE}{sizes.max():g}"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -326,5 +248,5 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             rows += _flat(item, f"{prefix}{key}.")
         else:
             listed = ", ".join(map(str, item)) if isinstance(item, list) else item
-            rows.append((prefix + key, NONE if listed in (None, "") else _number(listed, 6) if isinstance(listed, int) else str(listed)))
+            rows.append((prefix + key, page.NONE if listed in (None, "") else page.number(listed, 6) if isinstance(listed, int) else str(listed)))
     return rows

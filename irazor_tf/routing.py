@@ -42,7 +42,9 @@ class Partition(Source):
     def rows(self) -> int:  # type: ignore[override]
         total = sum(int(tf.reduce_sum(tf.cast(self._mine(batch["ids"]), tf.int64))) for batch in self._whole.ordered(8192))
         if not total:
-            raise ValueError(f"A cluster should have rows in every split it is trained on. Received: none of {self.split!r} in cluster {self.cluster}")
+            raise ValueError(
+                f"A cluster should have rows in every split it is trained on. Received: none of {self.split!r} in cluster {self.cluster}"
+            )
         return total
 
     @property

@@ -190,6 +190,8 @@ class Trainer:
         patience = options.patience if patience is None else patience
         metric = self.task.check_metric(metric or options.metric)
         judge = judge or self.valid
+        # What an alternating step calls validation rows: a cluster's own where one is trained.
+        rows = self.valid if train is None else judge
         train = train or self.train
         seed = seed_of(self.seed, "rows", name)
         per_epoch = step.steps_per_epoch(train, options.batch_size)
@@ -207,7 +209,7 @@ class Trainer:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
         while not state.done:
             epoch, started = divmod(state.step, per_epoch)
-            elements = step.elements(train, judge if train is not self.train else self.valid, options.batch_size, seed, state.step).take(per_epoch - started)
+            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(per_epoch - started)
             logs = model.fit(
                 elements,
                 initial_epoch=epoch,
@@ -357,5 +359,3 @@ class _Checkpoints(keras.callbacks.Callback):
         if self._every and step - self._saved >= self._every and step % self._per_epoch:
             self._saved = step
             self._state.save_inside(step)
-
-

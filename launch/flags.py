@@ -131,7 +131,7 @@ def job_config() -> Any:
     )
 
 
-def _numbers(name: str, count: int | None = None) -> tuple[float, ...]:
+def _numbers(name: str, count: int | None = None) -> Any:
     given = getattr(FLAGS, name)
     try:
         found = tuple(float(value) for value in given)

@@ -16,8 +16,8 @@ PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 # package's name, and a folder (`methods`) is one module here. "" is irazor_tf/__init__.py, which every import of the package runs.
 LAYERS = (
     {"launch"},
-    {"jobs"},
-    {"candidates", "export", "plots", "report"},
+    {"job_config", "jobs"},
+    {"candidates", "export", "job_folder", "page", "plots", "report"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer"},
     {"recommender", "routing", "steps"},

@@ -91,7 +91,11 @@ class RegionGate(Gate):
     def traces(self) -> dict[str, tf.Tensor]:
         alpha = self.alpha()
         entropy = -tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(alpha, alpha), axis=1))
-        return {"alpha_entropy": entropy, "alpha_first_region": tf.reduce_mean(alpha[:, 0]), "size_penalty": self.penalty(None, None, None)["architecture"]}
+        return {
+            "alpha_entropy": entropy,
+            "alpha_first_region": tf.reduce_mean(alpha[:, 0]),
+            "size_penalty": self.penalty(None, None, None)["architecture"],
+        }
 
 
 @METHODS.register("irazor")

@@ -40,12 +40,12 @@ class Magnitude(SearchMethod):
         if budget is None:
             budget = int(self.params.share * space.num_params(schema))
         spreads = self._spreads(supernet)
-        ranked = sorted(
-            ((-spread, name, label) for name, found in spreads.items() for spread, label in zip(found, space.fields[name].labels, strict=True))
-        )
+        ranked = []
+        for name, found in spreads.items():
+            ranked += [(-spread, name, label) for spread, label in zip(found, space.fields[name].labels, strict=True)]
         kept: dict[str, list[int]] = {name: [] for name in space.fields}
         left = budget
-        for _, name, label in ranked:
+        for _, name, label in sorted(ranked):
             cost = schema.field(name).vocabulary_size
             if cost <= left:
                 left -= cost

@@ -1,0 +1,202 @@
+"""Laws of what a search leaves: 4 within its space, 5 JSON, 6 restrict, 9 SavedModel, 11 ranking, 12 misfits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from irazor_tf.base_model import MODELS
+from irazor_tf.export import export
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
+from irazor_tf.method import METHODS
+from irazor_tf.recommender import Recommender
+from irazor_tf.registry import Spec
+from irazor_tf.trainer import TrainOptions
+from tests.conformance import laws
+from tests.conformance.toys import NeedsPairs
+
+TOLERANCE = 1e-6
+
+
+@laws.law(4, laws.all_cases(), slow=laws.product_cases())
+def test_result_is_within_its_space(case, searched, tiny):
+    run = searched(case)
+    for config in run.result.clusters:
+        config.check(tiny.schema)
+        assert config.within(tiny.space)
+    assert run.method.derive(run.supernet, tiny.space).within(tiny.space)
+    whole = tiny.space.num_params(tiny.schema)
+    for budget in (whole, whole // 2, whole // 10):
+        try:
+            config = run.method.derive(run.supernet, tiny.space, budget)
+        except ValueError as error:
+            assert budget < whole and "budget" in str(error)
+            continue
+        config.check(tiny.schema)
+        assert config.within(tiny.space)
+        if run.method.obeys_budget:
+            assert config.num_params(tiny.schema) <= budget
+    with pytest.raises(ValueError, match="budget"):
+        run.method.derive(run.supernet, tiny.space, 1 if run.method.init != "keep" else 0)
+    for _, other in run.method.sweep():
+        assert other.derive(run.supernet, tiny.space).within(tiny.space)
+
+
+@laws.law(4, laws.method_cases())
+def test_result_is_within_a_space_with_gaps(case, tiny, tmp_path):
+    """What `a + b` does: b searches inside a's result."""
+    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
+    result, _ = METHODS.build(case.method).search(trainer, tiny.awkward)
+    for config in result.clusters:
+        config.check(tiny.schema)
+        assert config.within(tiny.awkward)
+
+
+@laws.law(5, laws.all_cases(), slow=laws.product_cases())
+def test_json_round_trip_is_identity(case, searched, tiny, tmp_path):
+    run = searched(case)
+    path = str(tmp_path / "result.json")
+    run.result.save(path)
+    loaded = SearchResult.load(path)
+    assert loaded == run.result
+    for i, config in enumerate(run.result.clusters):
+        config.save(str(tmp_path / f"{i}.json"))
+        assert InputConfig.load(str(tmp_path / f"{i}.json")) == config
+        assert loaded.clusters[i].num_params(tiny.schema) == config.num_params(tiny.schema)
+    again = METHODS.build(loaded.method)
+    assert type(again) is type(run.method) and again.params == run.method.params
+    assert again.spec() == run.method.spec()
+
+
+def close(a: tf.Tensor, b: tf.Tensor) -> None:
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=TOLERANCE)
+
+
+@laws.law(6, laws.all_cases(), slow=laws.product_cases())
+def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
+    run = searched(case)
+    model = run.supernet
+    ids = tiny.batch()["ids"]
+    whole = model(ids)
+    assert np.std(whole) > 0.1, "the model should have learnt something to compare"
+    for config in [*run.result.clusters, tiny.awkward]:
+        narrow = model.restrict(config)
+        model.hard_mask(config)
+        try:
+            close(model(ids), narrow(ids))
+            if config != tiny.space:
+                assert np.abs(model(ids) - whole).max() > 100 * TOLERANCE, "the config should remove something that matters"
+        finally:
+            model.hard_mask(None)
+        close(model(ids), whole)
+        assert run.trainer.evaluate(model, run.trainer.test, config) == pytest.approx(run.trainer.evaluate(narrow, run.trainer.test), abs=1e-6)
+        # A narrow model can be cut again.
+        names = {name: (field.labels if name == config.kept[0] else field.labels[:1]) for name, field in config.fields.items()}
+        narrower = InputConfig({name: dataclasses.replace(_cut(config.fields[name], labels)) for name, labels in names.items()})
+        close(narrow.restrict(narrower)(ids), model.restrict(narrower)(ids))
+
+
+def _cut(field: FieldConfig, labels: tuple[int, ...]) -> FieldConfig:
+    mask = field.mask
+    if mask is not None and len(mask.shape) == 2:
+        columns = [field.labels.index(label) for label in labels]
+        mask = BitMask.from_array(mask.to_array()[:, columns])
+    return FieldConfig(len(labels), labels, mask if labels else None)
+
+
+def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
+    case = laws.method_cases()[0]
+    model = tiny.trainer(case, tmp_path).build(tiny.space)
+    generator = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(generator.normal(0, 0.5, variable.shape))
+    rows = {name: tiny.schema.field(name).vocabulary_size for name in tiny.schema.names}
+    fields = dict(tiny.awkward.fields)
+    fields["strong_b"] = FieldConfig(6, None, BitMask.from_array(generator.random(rows["strong_b"]) < 0.5))  # features
+    fields["pair_a"] = FieldConfig(3, (0, 2, 5), BitMask.from_array(generator.random((rows["pair_a"], 3)) < 0.5))  # entries
+    config = InputConfig(fields)
+    ids = tiny.batch()["ids"]
+    narrow = model.restrict(config)
+    plain = model.restrict(tiny.awkward)
+    assert np.abs(narrow(ids) - plain(ids)).max() > 0.01
+    model.hard_mask(tiny.awkward)
+    close(model(ids), plain(ids))
+    model.hard_mask(config)
+    close(model(ids), narrow(ids))
+    model.hard_mask(tiny.awkward)
+    close(model(ids), plain(ids))
+    model.hard_mask(None)
+    # By hand: what a row of the table puts out is its kept entries.
+    mask = fields["pair_a"].mask
+    assert mask is not None
+    table = model.embedding.field_table("pair_a")[:, [0, 2, 5]] * mask.to_array()
+    stacked = narrow.embedding.stack(narrow.embedding(ids))[:, narrow.config.kept.index("pair_a"), :3]
+    np.testing.assert_array_equal(stacked, table[ids[:, tiny.schema.index("pair_a")]])
+
+
+@laws.law(9, [*laws.model_cases(), *laws.task_cases()], slow=[case for case in laws.method_cases() if case not in laws.model_cases()])
+def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
+    run = searched(case)
+    batch = tiny.batch()
+    for number, model in enumerate([run.supernet, run.supernet.restrict(tiny.awkward, keep_gates=not run.supernet.gates)]):
+        path = export(model, tiny.schema, str(tmp_path / str(number)))
+        served = tf.saved_model.load(path).signatures["serving_default"]
+        output = run.trainer.task.output
+        raw = laws.raw_features(tiny.schema, batch["ids"].numpy(), model.kept)
+        expected = tf.function(model.predict_proba)(batch["ids"]).numpy()
+        np.testing.assert_array_equal(served(**raw)[output].numpy(), expected)
+        for rows in (1, 7):
+            few = {name: value[:rows] for name, value in raw.items()}
+            np.testing.assert_allclose(served(**few)[output].numpy(), expected[:rows], rtol=0, atol=TOLERANCE)
+
+
+# What a method is given to rank the fields of the tiny data, and the share of pairs it is to get right where that is not all.
+RANKING: dict[str, str] = {}
+BOUNDS: dict[str, float] = {}
+RANKING_OPTIONS = TrainOptions(batch_size=128, epochs=6, patience=0, stddev=0.1, steps_per_execution=8, network_optimizer="adagrad(learning_rate=0.1)")
+RANKERS = tuple(case for case in laws.method_cases() if case.make_method().ranks_fields)
+
+
+@laws.law(11, RANKERS)
+def test_strong_fields_come_first(case, tiny, tmp_path):
+    name = case.method.name
+    case = dataclasses.replace(case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model)
+    trainer = tiny.trainer(case, tmp_path, options=RANKING_OPTIONS)
+    method = METHODS.build(RANKING.get(name, case.method))
+    _, supernet = method.search(trainer, tiny.space)
+    scores = method.field_scores(supernet)
+    assert set(scores) == set(tiny.schema.names)
+    assert laws.auc(scores) >= BOUNDS.get(name, 1.0), scores
+
+
+@pytest.mark.parametrize("method", laws.method_names())
+@pytest.mark.parametrize("model", MODELS.names())
+def test_a_misfit_fails_with_a_message_that_names_both(method, model):
+    made, base = METHODS.build(laws.tiny_spec(METHODS, method)), MODELS.build(laws.tiny_spec(MODELS, model))
+    if made.needs <= base.sites:
+        made.check(base)
+        return
+    with pytest.raises(ValueError) as error:
+        made.check(base)
+    for word in (repr(method), repr(model), *(made.needs - base.sites)):
+        assert word in str(error.value)
+
+
+def test_misfits_that_are_known():
+    with pytest.raises(ValueError, match=r"method 'irazor' on model 'lr', which needs embedding; the model has: none"):
+        METHODS.build("irazor").check(MODELS.build("lr"))
+    METHODS.register("toy_needs_pairs")(NeedsPairs)
+    try:
+        with pytest.raises(ValueError, match=r"method 'toy_needs_pairs' on model 'mlp', which needs pairs"):
+            METHODS.build("toy_needs_pairs").check(MODELS.build("mlp"))
+    finally:
+        METHODS.remove("toy_needs_pairs")
+
+
+def test_a_gate_at_a_site_that_the_model_lacks(tiny):
+    with pytest.raises(ValueError, match="'embedding' on LogisticRegression"):
+        Recommender(tiny.schema, tiny.space, MODELS.build("lr"), laws.TASKS.build("ctr"), gates={"embedding": Gate()})

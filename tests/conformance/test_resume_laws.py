@@ -1,0 +1,132 @@
+"""Law 10: a run that was killed and resumed ends like one that was not, and finished work is not done again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from irazor_tf import trainer as trainer_module
+from irazor_tf.recommender import Recommender
+from tests.conformance import laws
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Killer(keras.callbacks.Callback):
+    """Kills after so many training steps in this process, or where a later epoch begins, that is right after an epoch was saved."""
+
+    def __init__(self, steps: int | None):
+        super().__init__()
+        self._steps = steps
+        self._seen = 0
+        self._last = -1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._last = -1
+        if self._steps is None and epoch:
+            raise Killed
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._seen += batch - self._last
+        self._last = batch
+        if self._steps is not None and self._seen >= self._steps:
+            raise Killed
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]:
+    """Adds the killer to every `Model.fit`; the list has one entry per call."""
+    calls: list[int] = []
+
+    def fit(self, *args, callbacks=(), **kwargs):
+        calls.append(1)
+        return keras.Model.fit(self, *args, callbacks=[*callbacks, *([killer] if killer else [])], **kwargs)
+
+    monkeypatch.setattr(Recommender, "fit", fit)
+    return calls
+
+
+@laws.law(10, laws.all_cases(), slow=laws.product_cases())
+def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path, monkeypatch):
+    run = searched(case)
+    options = dataclasses.replace(laws.OPTIONS, checkpoint_steps=4)
+    # In the middle of the first epoch, with steps lost since the last checkpoint; at the end of an epoch; in the middle again.
+    for killer in (Killer(7), Killer(None), Killer(6)):
+        watched(monkeypatch, killer)
+        with pytest.raises(Killed):
+            laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+    calls = watched(monkeypatch, None)
+    _, result, supernet = laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+    assert 0 < len(calls) < len(run.fits), "epochs that had ended should not be trained again"
+    assert laws.histories(str(tmp_path)) == laws.histories(run.trainer.work_dir)
+    assert not laws.differing(run.at_end, laws.values(supernet))
+    assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
+    calls.clear()
+    _, result, supernet = laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+    assert not calls, "a finished fit should not be trained again"
+    assert not laws.differing(weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet)))
+    assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
+
+
+def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of the model, without its optimizers'."""
+    names = [f"{i}:{variable.name}" for i, variable in enumerate(model.variables)]
+    return {name: found[name] for name in names}
+
+
+CASE = next(case for case in laws.model_cases() if case.method.name == "fde" and case.model.name == "mlp")
+OVERFITTING = dataclasses.replace(
+    laws.OPTIONS, patience=2, epochs=9, network_optimizer="adam(learning_rate=0.1)", bias_optimizer="adam(learning_rate=0.1)"
+)
+
+
+def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
+    trainer = tiny.trainer(CASE, work_dir, options=OVERFITTING)
+    model = trainer.build(tiny.space)
+    return model, trainer.fit(model, "final")
+
+
+def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, tmp_path, monkeypatch):
+    model, history = plain(tiny, tmp_path)
+    best = int(np.argmax([record["auc"] for record in history]))
+    assert best == len(history) - 3 and len(history) < 9, "the settings should make the fit stop early"
+    trainer = tiny.trainer(CASE, tmp_path, options=OVERFITTING)
+    assert trainer.evaluate(model, trainer.valid)["auc"] == history[best]["auc"]
+    calls = watched(monkeypatch, None)
+    again, same = plain(tiny, tmp_path)
+    assert not calls and same == history
+    assert not laws.differing(weights(model, laws.values(model)), weights(again, laws.values(again)))
+    restored = trainer.build(tiny.space)
+    trainer.restore(restored, "final")
+    assert not laws.differing(weights(model, laws.values(model)), laws.values(restored))
+
+
+@pytest.mark.parametrize("where", ["before the state", "before the old checkpoints go", "before the last epoch is recorded"])
+def test_killed_while_saving(where, tiny, tmp_path, monkeypatch):
+    model, history = plain(tiny, tmp_path / "whole")
+    count = 0
+
+    def kill(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == (2 if where != "before the last epoch is recorded" else len(history)):
+            raise Killed
+        return original(*args, **kwargs)
+
+    if where == "before the old checkpoints go":
+        original: Any = trainer_module.glob.glob
+        monkeypatch.setattr(trainer_module.glob, "glob", kill)
+    else:
+        original = trainer_module.write_json
+        monkeypatch.setattr(trainer_module, "write_json", kill)
+    with pytest.raises(Killed):
+        plain(tiny, tmp_path / "killed")
+    monkeypatch.undo()
+    resumed, same = plain(tiny, tmp_path / "killed")
+    assert same == history
+    assert not laws.differing(laws.values(model), laws.values(resumed))

@@ -1,0 +1,238 @@
+"""Laws of training: 1 no retracing, 2 only declared variables move, 3 evaluation has no side effect, 7 replicas agree, 8 seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.base_model import MODELS, BaseModel
+from irazor_tf.blocks import Intercept
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import InputConfig
+from irazor_tf.recommender import Recommender
+from irazor_tf.steps import Alternating, Joint
+from irazor_tf.tasks.ctr import ClickThroughRate
+from tests.conformance import laws
+
+GROUPS = {"bias", "network", "architecture"}
+
+
+@laws.law(1, laws.all_cases(), slow=laws.product_cases())
+def test_trains_in_graph_mode_without_retracing(case, searched):
+    run = searched(case)
+    assert not run.supernet.run_eagerly
+    assert len(run.fits) >= laws.EPOCHS
+    for fit in run.fits:
+        assert fit.eager == 0
+        if fit.first:
+            assert fit.train_traces > 0 and fit.functions == 1
+        else:
+            assert fit.train_traces == 0 and fit.predict_traces == 0, f"traced again after the first epoch: {run.fits}"
+
+
+@laws.law(2, laws.all_cases(), slow=laws.product_cases())
+def test_only_declared_variables_move(case, searched, monkeypatch):
+    run = searched(case)
+    model, step = run.supernet, run.supernet.step
+    group_of = {variable.ref(): group for group, variables in model.variable_groups.items() for variable in variables}
+    assert {variable.ref() for variable in model.trainable_variables} == set(group_of)
+    calls: list[tuple[Any, set[str], set[str]]] = []
+    descend = Recommender.descend
+
+    def watched(self, batch, groups):
+        before = [variable.numpy() for variable in self.variables]
+        loss = descend(self, batch, groups)
+        moved = [v for v, old in zip(self.variables, before, strict=True) if not np.array_equal(v.numpy(), old)]
+        allowed = set(groups) - self.frozen
+        for variable in moved:
+            if variable.trainable:
+                assert group_of[variable.ref()] in allowed, f"{variable.name} moved with {sorted(groups)}"
+            else:
+                assert "moving_" in variable.name, f"{variable.name} moved though nothing declares it"
+        calls.append((batch, set(groups), {group_of[v.ref()] for v in moved if v.trainable}))
+        return loss
+
+    monkeypatch.setattr(Recommender, "descend", watched)
+    with laws.untouched(model):
+        model.frozen = frozenset()
+        found = laws.elements(step, run.trainer, 3)
+        for element in found:
+            clock = int(model.clock)
+            model.train_step(element)
+            assert int(model.clock) == clock + 1
+        moved = set().union(*(call[2] for call in calls))
+        assert moved == set(model.groups), "every group with variables should move when none is frozen"
+        if isinstance(step, Joint):
+            assert [groups for _, groups, _ in calls] == [set(model.groups)] * 3
+        if isinstance(step, Alternating):
+            check_alternation(step, found, calls)
+        for group in model.groups:
+            model.frozen = frozenset({group})
+            calls.clear()
+            model.train_step(found[0])
+            assert set().union(*(call[2] for call in calls)) == set(model.groups) - {group}
+
+
+def check_alternation(step: Alternating, found: list[Any], calls: list[Any]) -> None:
+    """Weights from the weights' batches and architecture from the architecture's, in the declared order and ratio."""
+    expected: list[tuple[Any, set[str]]] = []
+    for element in found:
+        weights = [(batch, {"bias", "network"}) for batch in element["weights"]]
+        assert len(weights) == step.every
+        architecture = [(element["architecture"], {"architecture"})]
+        expected += architecture + weights if step.architecture_first else weights + architecture
+    for (batch, groups, _), (wanted, wanted_groups) in zip(calls, expected, strict=True):
+        assert batch is wanted and groups == wanted_groups
+
+
+def rows_of(elements: Any) -> set[tuple[int, ...]]:
+    return {tuple(row) for batch in elements for row in batch["ids"].numpy().tolist()}
+
+
+def test_the_streams_of_an_alternating_step_share_no_row(tiny, searched, tmp_path):
+    trainer = tiny.trainer(laws.method_cases()[0], tmp_path)
+    step = Alternating(held_out=0.25)
+    per_epoch = step.steps_per_epoch(trainer.train, 128)
+    found = list(step.elements(trainer.train, trainer.valid, 128, 0, 0).take(2 * per_epoch))
+    weights = rows_of(batch for element in found for batch in element["weights"])
+    architecture = rows_of(element["architecture"] for element in found)
+    everything = rows_of(trainer.train.ordered(512))
+    assert not weights & architecture
+    assert weights | architecture <= everything
+    assert len(everything) == trainer.train.rows
+    assert len(architecture) > 0.2 * len(everything) and len(weights) > 0.7 * len(everything)
+    # By default the architecture learns from the validation split.
+    found = list(Alternating(every=2).elements(trainer.train, trainer.valid, 128, 0, 0).take(3))
+    assert rows_of(element["architecture"] for element in found) <= rows_of(trainer.valid.ordered(512))
+    assert rows_of(batch for element in found for batch in element["weights"]) <= everything
+
+
+class Borrowing(Gate):
+    """Claims a layer of somebody else as architecture."""
+
+    def __init__(self, layer):
+        super().__init__(name="borrowing")
+        self.borrowed = layer
+
+
+class Lending(BaseModel):
+    """A base model around one layer that others hold too."""
+
+    layer: Any = None
+
+    def call(self, inputs, training=False):
+        return tf.reduce_sum(inputs.flat, axis=1) + tf.squeeze(self.layer(inputs.flat[:, :1]), axis=1)
+
+
+class LearningTask(ClickThroughRate, tf.Module):
+    """A task with a variable that no part of the model owns."""
+
+    def __init__(self):
+        tf.Module.__init__(self)
+        ClickThroughRate.__init__(self)
+        self.scale = tf.Variable(1.0)
+
+
+def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
+    class Lender(Lending):
+        layer = keras.layers.Dense(1, name="lent")
+
+    base = Lender(Lender.Params())
+    with pytest.raises(ValueError, match=r"in one group. Received: .*lent.* in network and architecture"):
+        Recommender(tiny.schema, tiny.space, base, ClickThroughRate(), gates={"embedding": Borrowing(Lender.layer)})
+    with pytest.raises(ValueError, match=r"one of the groups .* Received: none for .*Variable"):
+        Recommender(tiny.schema, tiny.space, MODELS.build("mlp(hidden=(4,))"), LearningTask())
+
+
+@laws.law(3, laws.all_cases(), slow=laws.product_cases())
+def test_evaluation_has_no_side_effect(case, searched, tiny):
+    run = searched(case)
+    model, trainer = run.supernet, run.trainer
+    found = laws.elements(model.step, trainer, 4)
+
+    def steps(part: list[Any]) -> dict[str, np.ndarray]:
+        for element in part:
+            model.train_step(element)
+        return laws.values(model)
+
+    with laws.untouched(model):
+        expected = steps(found)
+    with laws.untouched(model):
+        before = steps(found[:2])
+        first = trainer.evaluate(model, trainer.valid)
+        for cluster in run.result.clusters:
+            trainer.evaluate(model, trainer.valid, cluster)
+        trainer.evaluate(model, trainer.valid, tiny.awkward)
+        model.num_params(), model.num_total_params(), run.method.field_scores(model), run.method.architecture(model)
+        run.method.derive(model, tiny.space)
+        model.restrict(tiny.awkward)
+        assert not laws.differing(before, laws.values(model))
+        assert trainer.evaluate(model, trainer.valid) == first
+        assert not laws.differing(expected, steps(found[2:]))
+
+
+@laws.law(7, laws.all_cases(), slow=laws.product_cases())
+def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path):
+    run = searched(case)
+    trainer = tiny.trainer(case, tmp_path, strategy=two_replicas)
+    _, result, supernet = laws.train(case, trainer, tiny.space)
+    assert supernet.clock.values[1].device.endswith("CPU:1")
+    for one, two in zip(run.supernet.variables, supernet.variables, strict=True):
+        np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=0, atol=1e-5, err_msg=one.name)
+    here, there = laws.histories(run.trainer.work_dir), laws.histories(trainer.work_dir)
+    assert here.keys() == there.keys()
+    for name, history in here.items():
+        for record, other in zip(history, there[name], strict=True):
+            assert record == pytest.approx(other, abs=1e-5)
+    batch = tiny.batch("valid")
+    np.testing.assert_allclose(supernet.predict_proba(batch["ids"]), run.supernet.predict_proba(batch["ids"]), rtol=0, atol=1e-5)
+
+
+@laws.law(8, laws.all_cases(), slow=laws.product_cases())
+def test_same_seed_same_result(case, searched, tiny, tmp_path):
+    run = searched(case)
+    again = tiny.trainer(case, tmp_path / "elsewhere" / "again")
+    _, result, supernet = laws.train(case, again, tiny.space)
+    assert not laws.differing(run.at_end, laws.values(supernet))
+    assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
+    assert laws.histories(again.work_dir) == laws.histories(run.trainer.work_dir)
+
+
+@laws.law(8, laws.method_cases())
+def test_another_seed_another_result(case, searched, tiny, tmp_path):
+    run = searched(case)
+    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)
+    differing = set(laws.differing(run.at_end, laws.values(supernet)))
+    trainable = {f"{i}:{v.name}" for i, v in enumerate(supernet.variables) if v.trainable}
+    assert trainable <= differing
+
+
+def test_another_seed_another_order_of_rows(tiny, tmp_path):
+    trainer = tiny.trainer(laws.method_cases()[0], tmp_path)
+    first = [next(iter(trainer.train.batches(128, seed)))["ids"].numpy() for seed in (1, 1, 2)]
+    assert np.array_equal(first[0], first[1]) and not np.array_equal(first[0], first[2])
+
+
+def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
+    source = tiny.trainer(laws.method_cases()[0], tmp_path).train
+    per_epoch = source.batches_per_epoch(64)
+    batches = list(source.batches(64, 9).take(2 * per_epoch))
+    assert per_epoch * 64 == source.rows
+    assert rows_of(batches[:per_epoch]) == rows_of(batches[per_epoch:]) == rows_of(source.ordered(512))
+    assert not np.array_equal(batches[0]["ids"], batches[per_epoch]["ids"])
+    later = next(iter(source.batches(64, 9, per_epoch + 3)))
+    assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])
+
+
+def test_intercept_is_in_the_bias_group():
+    assert Intercept.group == "bias" and {group for group in GROUPS} >= {Gate.group}
+
+
+def test_the_space_of_a_config_is_that_of_its_schema(tiny):
+    with pytest.raises(ValueError, match="schema's fields"):
+        InputConfig.from_dims({"strong_a": 2}).check(tiny.schema)
