@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf import jobs
@@ -120,6 +120,7 @@ def run_seed(experiment: Experiment, folder: str, shared: str, seed: int, progre
         train=experiment.train,
         seed=seed,
         method="fde",
+        controls=(),
         progress=False,
     )
     schema = jobs.preprocess(job)
@@ -177,6 +178,7 @@ def table(records: list[dict[str, Any]]) -> str:
 
 def main(_: list[str]) -> None:
     """Runs the chosen sets and seeds and prints a table per set."""
+    logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     for name in given.sets:
         if name not in EXPERIMENTS:

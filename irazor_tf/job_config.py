@@ -45,18 +45,18 @@ class JobConfig:
     """
 
     model_dir: str
+    model: str
+    method: str
     data: PreprocessOptions | None = None
     data_dir: str | None = None
-    model: str = "mlp"
     retrain_model: str | None = None
-    method: str = "irazor"
     task: str = "ctr"
     width: int = 16
     train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
     seed: int = 1
     budget_params: int | None = None
     budget_mib: float | None = None
-    controls: tuple[str, ...] = ("fde", "magnitude", "random")
+    controls: tuple[str, ...] = ()
     curve: bool = False
     distribution_strategy: str = "off"
     progress: bool = True

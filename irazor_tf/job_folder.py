@@ -64,7 +64,8 @@ class JobFolder:
         order = [role.value for role in Role]
         named = [Role.FOUND, *[Role.CONTROL] * len(summary)]
         points = read(path, "curve.json") or [{"role": role.value} | point for role, point in zip(named, summary, strict=False)]
-        points = sorted(({"export_mib": exported.get(point["name"])} | point for point in points), key=lambda point: order.index(point["role"]))
+        points = [{"export_mib": exported.get(point["name"])} | point for point in points]
+        points.sort(key=lambda point: order.index(point["role"]))
         candidates = {entry["name"]: entry for entry in read(path, "candidates.json") or []}
         trained = [point["folder"] for point in points if point["role"] == Role.FOUND.value and "folder" in point]
         places = [os.path.join(path, folder, "result.json") for folder in [*trained, "search"]]
@@ -132,7 +133,8 @@ class JobFolder:
     def histories(self, folder: str) -> list[tuple[str, list[Mapping[str, float]], int | None]]:
         """(name, record per epoch, best epoch) of every training in a folder, in the order they ended."""
         paths = glob.glob(os.path.join(glob.escape(os.path.join(self.path, folder)), "*", "state.json"))
-        states = [(os.path.basename(os.path.dirname(path)), read(path)) for path in sorted(paths, key=lambda path: (os.path.getmtime(path), path))]
+        paths.sort(key=lambda path: (os.path.getmtime(path), path))
+        states = [(os.path.basename(os.path.dirname(path)), read(path)) for path in paths]
         return [(name, state["history"], (state.get("best") or {}).get("epoch")) for name, state in states if state.get("history")]
 
     def field_scores(self, folder: str) -> dict[str, float]:

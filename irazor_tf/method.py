@@ -37,6 +37,7 @@ class SearchMethod(abc.ABC):
     derive_only: frozenset[str] = frozenset()  # parameters that `train` does not depend on
     needs: frozenset[str] = frozenset({"embedding"})  # sites that the base model has to have
     ranks_fields = True  # whether `field_scores` says anything about fields
+    obeys_budget = True  # whether what `derive` gives fits in the budget it was given
     control_at_budget = True  # as a control: derived at the found config's size; False: at its own setting
     init = "fresh"  # how the final model starts
 

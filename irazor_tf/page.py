@@ -1,48 +1,66 @@
-"""Pieces of a page of HTML: what it looks like, tables, figures. Text given to them is plain and is escaped here."""
+"""Pieces of a page of HTML: how it looks, tables, figures. Text given to them is plain and is escaped here."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from matplotlib.figure import Figure
 
 from irazor_tf import plots
 
-NONE = "–"
+NONE = "–"  # where there is no value
 CSS = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1f2328; background: #fff; max-width: 1080px; margin: 2rem auto;
-  padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .2rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; padding-top: .9rem; border-top: 1px solid #d7dbe0; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } p { margin: .4rem 0; max-width: 56rem; } code { font: 13px ui-monospace, Menlo, Consolas, monospace; }
-nav { margin: .9rem 0 0; font-size: .9rem; } nav a { color: #0059a3; margin-right: 1.1rem; } .lead { color: #4d545c; }
+body { font: 15px/1.5 system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1f2328; background: #fff;
+  max-width: 1080px; margin: 2rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .2rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; padding-top: .9rem; border-top: 1px solid #d7dbe0; }
+p { margin: .4rem 0; max-width: 56rem; overflow-wrap: anywhere; } p.title { font-weight: 600; margin: 1.4rem 0 .3rem; }
+nav { margin: .9rem 0 0; font-size: .9rem; } nav a { color: #0059a3; margin-right: 1.1rem; }
+.note { color: #4d545c; font-size: .87rem; } .none { color: #5f666d; font-style: italic; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0; }
 .card { flex: 1 1 11rem; border: 1px solid #d7dbe0; border-radius: 6px; padding: .55rem .9rem; }
 .card b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; } .card span { color: #4d545c; font-size: .85rem; }
-.scroll { overflow: auto; max-height: 46rem; } .none { color: #5f666d; font-style: italic; }
+.scroll { overflow: auto; max-height: 46rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-th, td { padding: .26rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6e9ec; } td.wrap { white-space: normal; min-width: 16rem; }
-th { position: sticky; top: 0; background: #f4f6f8; color: #3b4249; font-weight: 600; vertical-align: bottom; } .left { text-align: left; }
-tr.found td { background: #e8f2fa; font-weight: 600; } tr.off td { color: #80868b; } tr.head th { position: static; }
-figure { margin: .6rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { color: #4d545c; font-size: .87rem; max-width: 56rem; }
+th, td { padding: .26rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e6e9ec; vertical-align: top; }
+th { position: sticky; top: 0; background: #f4f6f8; color: #3b4249; font-weight: 600; vertical-align: bottom; white-space: normal; }
+.left { text-align: left; } td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 13rem; }
+table.dense { font-size: .72rem; } .dense th, .dense td { padding: .22rem .3rem; }
+tr.found td { background: #e8f2fa; font-weight: 600; } tr.off td { color: #6b7279; }
+figure { margin: .6rem 0; } figure svg { max-width: 100%; height: auto; }
+figcaption { color: #4d545c; font-size: .87rem; max-width: 56rem; }
 summary { cursor: pointer; color: #0059a3; margin: .5rem 0; font-size: .9rem; }
-@media print { body { max-width: none; margin: 0; padding: 0; font-size: 11px; } .scroll { max-height: none; overflow: visible; } nav { display: none; }
-  figure, tr, .card { break-inside: avoid; } h2, h3 { break-after: avoid; } th { position: static; } table { font-size: 8px; } th, td { padding: .15rem .3rem; } }
 @page { size: A4 landscape; margin: 12mm; }
+@media print {
+  body { max-width: none; margin: 0; padding: 0; font-size: 11px; } nav { display: none; } .scroll { max-height: none; overflow: visible; }
+  figure, tr, .card { break-inside: avoid; } h2, .title { break-after: avoid; } th { position: static; } figure svg { max-height: 180mm; }
+  table, table.dense { font-size: 8px; } th, td, .dense th, .dense td { padding: .15rem .3rem; } td.wrap { min-width: 9rem; }
+}
 """
+
+T = TypeVar("T")
 
 
 def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """The whole file; a section is (title, id, HTML)."""
-    title = html.escape(title)
     links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for name, key, _ in sections)
-    parts = "\n".join(f'<section id="{key}"><h2>{html.escape(name)}</h2>\n{text}\n</section>' for name, key, text in sections)
+    body = "\n".join(f'<section id="{key}"><h2>{html.escape(name)}</h2>\n{text}\n</section>' for name, key, text in sections)
+    title = html.escape(title)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{CSS}</style>'
-    top = f"<h1>{title}</h1>\n{paragraph(lead, 'lead')}\n<nav>{links}</nav>"
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{top}\n{parts}\n</body></html>\n'
+    top = f"<h1>{title}</h1>\n{paragraph(lead)}\n<nav>{links}</nav>"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{top}\n{body}\n</body></html>\n'
+
+
+def paragraph(text: str, kind: str = "text") -> str:
+    """A paragraph; `kind` is text, title, note, or none (where there is nothing to show)."""
+    return f'<p class="{kind}">{html.escape(text)}</p>'
 
 
 def number(value: Any, digits: int = 4) -> str:
+    """With thousands separators; a float with `digits` decimals."""
     if value is None:
         return NONE
     if isinstance(value, bool | str):
@@ -50,46 +68,47 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, classes: Sequence[str] = ()) -> str:
-    """A table; the first `left` columns to the left, `classes` one per row. Every cell is escaped."""
+def share(part: float, whole: float | None) -> str:
+    return f"{part / whole:.1%}" if whole else NONE
 
-    def line(tag: str, cells: Sequence[str], kind: str = "") -> str:
-        inner = "".join(
-            f'<{tag} class="{"left" if i < left else "right"}{" wrap" if len(cell) > 60 else ""}">{html.escape(cell)}</{tag}>'
-            for i, cell in enumerate(cells)
-        )
+
+def cards(values: Sequence[tuple[str, str]]) -> str:
+    """Boxes with a value and what it is."""
+    boxes = "".join(f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>' for value, label in values)
+    return f'<div class="cards">{boxes}</div>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, classes: Sequence[str] = (), wrap: int = 80) -> str:
+    """A table that scrolls where it is large.
+
+    Args:
+      header, rows: plain text.
+      left: so many columns are aligned to the left.
+      classes: class of every row.
+      wrap: cells with more characters may break.
+    """
+
+    def line(tag: str, cells: Sequence[str], kind: str) -> str:
+        sides = [("left" if i < left else "right") + (" wrap" if len(cell) > wrap else "") for i, cell in enumerate(cells)]
+        inner = "".join(f'<{tag} class="{side}">{html.escape(cell)}</{tag}>' for side, cell in zip(sides, cells, strict=True))
         return f'<tr class="{kind}">{inner}</tr>'
 
-    body = "\n".join(line("td", row, kind) for row, kind in zip(rows, classes or [""] * len(rows), strict=True))
-    return f'<div class="scroll"><table><thead>{line("th", header)}</thead><tbody>\n{body}\n</tbody></table></div>'
+    body = "\n".join(line("td", row, kind) for row, kind in zip(rows, classes or ["plain"] * len(rows), strict=True))
+    size = "dense" if len(header) > 13 else "plain"
+    return f'<div class="scroll"><table class="{size}"><thead>{line("th", header, "plain")}</thead><tbody>\n{body}\n</tbody></table></div>'
 
 
-def figure(figure: Any, key: str, caption: str) -> str:
-    return f"<figure>{plots.svg(figure, key, caption)}<figcaption>{html.escape(caption)}</figcaption></figure>"
+def figure(drawn: Figure, key: str, caption: str) -> str:
+    """A figure with its caption; `key` is its own on the page."""
+    return f"<figure>{plots.svg(drawn, key, caption)}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def none(sentence: str) -> str:
-    return f'<p class="none">{html.escape(sentence)}</p>'
-
-
-def _p(sentence: str) -> str:
-    return f"<p>{html.escape(sentence)}</p>"
-
-
-def chunks(items: Sequence[Any]) -> list[list[Any]]:
-    """Pages of a figure: all on one where little would be left over for a second."""
-    size = plots.ROWS if len(items) > plots.ROWS * 4 // 3 else len(items)
-    return [list(items[start : start + size]) for start in range(0, len(items), size or 1)]
-
-
-def pages(figures: Sequence[str]) -> str:
-    """Figures below each other, in a box that scrolls where they are several."""
-    return f'<div class="scroll">{"".join(figures)}</div>' if len(figures) > 1 else "".join(figures)
-
-
-def part(caption: str, number: int, count: int) -> str:
-    if count <= plots.ROWS * 4 // 3:
-        return f"{caption}."
-    return f"{caption}: {number * plots.ROWS + 1:,} to {min(count, (number + 1) * plots.ROWS):,} of {count:,}."
-
-
+def figures(draw: Callable[[list[T]], Figure], items: Sequence[T], key: str, caption: str) -> str:
+    """A figure of many rows, cut in pages of `plots.ROWS` (one page where little would be left over), in a box that scrolls."""
+    if len(items) <= plots.ROWS * 4 // 3:
+        return figure(draw(list(items)), key, f"{caption}.")
+    found = []
+    for start in range(0, len(items), plots.ROWS):
+        rows = list(items[start : start + plots.ROWS])
+        found.append(figure(draw(rows), f"{key}-{start}", f"{caption}: {start + 1:,} to {start + len(rows):,} of {len(items):,}."))
+    return f'<div class="scroll">{"".join(found)}</div>'

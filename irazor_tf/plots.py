@@ -27,7 +27,7 @@ GREY = "#9aa0a6"
 ROWS = 60  # fields per figure: about a printed page
 _WIDTH = 10.5  # inches
 _ROW = 0.235  # inches per field
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "text.parse_math": False,
@@ -90,9 +90,10 @@ def svg(figure: Figure, key: str, description: str) -> str:
 
 
 def metric_name(key: str) -> str:
-    """How a metric is called: AUC, Log loss, valid AUC."""
+    """How a metric is called: AUC, Log loss, valid AUC, valid log loss."""
     if key.startswith("valid_"):
-        return f"valid {metric_name(key[6:])}"
+        name = metric_name(key.removeprefix("valid_"))
+        return f"valid {name if name.isupper() else name.lower()}"
     return key.upper() if len(key) <= 4 and "_" not in key and key != "loss" else key.replace("_", " ").capitalize()
 
 
@@ -105,8 +106,7 @@ def dimension_bars(names: Sequence[str], cardinalities: Sequence[int], dims: Seq
       dims: one sequence of dimensions per cluster.
       most: largest dimension and cardinality on the axes, the same for all figures of a report.
     """
-    widths = [*(1.35 / len(dims) for _ in dims), 1.0]
-    figure, axes = _rows(names, len(dims) + 1, widths)
+    figure, axes = _rows(names, [*(4.9 / len(dims) for _ in dims), 3.5], 0.1)
     removed = [not any(column) for column in zip(*dims, strict=True)]
     for label, gone in zip(axes[0].get_yticklabels(), removed, strict=True):
         label.set_color("#80868b" if gone else "black")
@@ -114,36 +114,42 @@ def dimension_bars(names: Sequence[str], cardinalities: Sequence[int], dims: Seq
     for number, (axis, own) in enumerate(zip(axes, dims, strict=False)):
         axis.barh(at, own, height=0.72, color=COLOURS[0])
         for row, dim in enumerate(own):
-            text = f" {dim}" if dim else " removed"
-            axis.text(dim, row, text, va="center", fontsize=8, color="black" if dim else COLOURS[1], style="normal" if dim else "italic")
+            _beside(axis, dim, row, str(dim) if dim else "removed", color="black" if dim else COLOURS[1])
         axis.set_xlim(0, most[0] * 1.12)
         axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=max(3, 8 // len(dims))))
         axis.set_xlabel("embedding dimension" if len(dims) == 1 else f"dimension, cluster {number}")
     last = axes[-1]
     last.barh(at, np.maximum(cardinalities, 1) - 0.5, left=0.5, height=0.72, color=[GREY if gone else COLOURS[4] for gone in removed])
     for row, size in enumerate(cardinalities):
-        last.text(max(size, 1), row, f" {size:,}", va="center", fontsize=8)
+        _beside(last, max(size, 1), row, f"{size:,}", color="black")
     last.set_xscale("log")
+    last.tick_params(axis="x", which="minor", length=0)
     last.set_xlim(0.5, most[1] * max(6.0, most[1] ** 0.2))
     _log_ticks(last.xaxis)
     last.set_xlabel("cardinality (ids, log scale)")
     return figure
 
 
-def heat_map(names: Sequence[str], values: np.ndarray, columns: Sequence[str], axis_label: str, name: str, limits: tuple[float, float], kept: np.ndarray | None) -> Figure:
+def heat_map(
+    names: Sequence[str],
+    values: np.ndarray,
+    columns: Sequence[str],
+    labels: tuple[str, str],
+    limits: tuple[float, float],
+    kept: np.ndarray | None,
+) -> Figure:
     """Fields against the columns of `values` [N, K], with numbers in the cells where there is room.
 
     Args:
       names: of the rows.
       values: [N, K].
       columns: labels of the columns.
-      axis_label: what the columns are.
-      name: what the values are.
+      labels: what the columns are and what the values are.
       limits: smallest and largest value on the colour scale; below 0 the scale has its middle at 0.
       kept: cells that are in the config, marked with a dot; None: not known.
     """
     count, width = values.shape
-    figure, (axis,) = _rows(names, 1, [1.0], width=min(_WIDTH, 3.2 + max(0.16, min(0.85, 7 / width)) * width), extra=0.35)
+    figure, (axis,) = _rows(names, [max(0.6, width * min(0.85, 7 / width))], 1.0)
     low, high = limits
     signed = low < 0
     top = max(abs(low), abs(high), 1e-12)
@@ -152,7 +158,6 @@ def heat_map(names: Sequence[str], values: np.ndarray, columns: Sequence[str], a
     image = axis.pcolormesh(
         np.arange(width + 1) - 0.5, np.arange(count + 1) - 0.5, values, cmap=colours, vmin=bounds[0], vmax=bounds[1], rasterized=True
     )
-    figure.set_dpi(150)
     axis.set_xlim(-0.5, width - 0.5)
     axis.set_ylim(count - 0.5, -0.5)
     axis.grid(False)
@@ -160,17 +165,22 @@ def heat_map(names: Sequence[str], values: np.ndarray, columns: Sequence[str], a
     axis.tick_params(length=0)
     every = max(1, -(-width // 32))
     axis.set_xticks(np.arange(0, width, every), [columns[i] for i in range(0, width, every)])
-    axis.set_xlabel(axis_label)
+    axis.set_xlabel(labels[0])
     if count <= 40 and width <= 12:
+        digits = int(np.clip(2 - np.floor(np.log10(top)), 0, 6))
         for row, column in np.ndindex(count, width):
             shade = colours((values[row, column] - bounds[0]) / (bounds[1] - bounds[0]))
             dark = np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.55
-            axis.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            text = f"{values[row, column]:.{digits}f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     if kept is not None and kept.any():
         rows, marks = np.nonzero(kept)
-        axis.plot(marks + (0.38 if width <= 12 else 0), rows, "o", color=COLOURS[1], markersize=3.5 if width <= 12 else 2.5, label="kept")
-    bar = figure.colorbar(image, ax=axis, pad=0.02, fraction=0.03, aspect=max(6, 0.9 * count))
-    bar.set_label(name)
+        shift, size = (0.38, 4.0) if width <= 12 else (0.0, 3.0)
+        axis.plot(marks + shift, rows, "o", color="black", markeredgecolor="white", markeredgewidth=0.6, markersize=size)
+    box, (across, down) = axis.get_position(), figure.get_size_inches()
+    long = min(box.height, 3.0 / down)
+    bar = figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.14 / across, box.y1 - long, 0.15 / across, long)))
+    bar.set_label(labels[1])
     bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
 
@@ -179,6 +189,7 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
     """Metric against embedding parameters, a line per method, the found config as a star."""
     figure = Figure(figsize=(_WIDTH, 4.9), layout="constrained")
     axis = figure.subplots()
+    halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
     for number, own in enumerate(series):
         colour, marker = COLOURS[own.style % len(COLOURS)], MARKERS[own.style % len(MARKERS)]
         leading = own.found is not None
@@ -195,27 +206,33 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
         )
         for x, y, note in zip(own.params, own.values, own.notes, strict=True):
             side = 9 if leading or number % 2 == 0 else -14
-            axis.annotate(note, (x, y), (0, side), textcoords="offset points", ha="center", fontsize=8, color=colour, clip_on=False)
+            axis.annotate(note, (x, y), (0, side), textcoords="offset points", ha="center", fontsize=8, color=colour, bbox=halo, zorder=5)
         if own.found is not None:
-            axis.axvline(own.found[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1, label=f"size of the found config: {own.found[0]:,.0f}")
-            axis.plot(*own.found, "*", color=colour, markeredgecolor="black", markersize=17, zorder=6, label=f"found: {own.label}", linestyle="")
+            size, star = f"size of the found config: {own.found[0]:,.0f}", f"found: {own.label}"
+            axis.plot(*own.found, "*", color=colour, markeredgecolor="black", markersize=17, zorder=6, label=star)
+            axis.axvline(own.found[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1, label=size)
     axis.set_xscale("log")
     _log_ticks(axis.xaxis)
     axis.margins(x=0.08, y=0.12)
     axis.grid(True, which="major")
     axis.set_xlabel("embedding parameters (log scale)")
     axis.set_ylabel(f"{metric}, validation split")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9)
+    listed = sorted(zip(*axis.get_legend_handles_labels(), strict=True), key=lambda item: item[1].startswith(("found: ", "size of")))
+    figure.legend([handle for handle, _ in listed], [label for _, label in listed], loc="outside upper left", ncols=6)
     return figure
 
 
-def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Figure:
-    """One panel for every quantity recorded: the training loss, the validation `metrics`, the gates' traces."""
-    keys = list(dict.fromkeys(key for run in runs for record in run.history for key in record if key != "epoch"))
+def recorded(runs: Sequence[Run]) -> list[str]:
+    """The quantities in the histories, in their order."""
+    return list(dict.fromkeys(key for run in runs for record in run.history for key in record if key != "epoch"))
+
+
+def learning_curves(runs: Sequence[Run], keys: Sequence[str], metrics: Sequence[str]) -> Figure:
+    """A panel for each of `keys`: the training loss, the validation `metrics`, the gates' traces."""
     across = min(3, len(keys))
     down = -(-len(keys) // across)
     figure = Figure(figsize=(_WIDTH if across == 3 else 3.6 * across, 2.5 * down + 0.4), layout="constrained")
-    for axis, key in zip(figure.subplots(down, across, squeeze=False).flat, keys + [None] * (down * across - len(keys)), strict=True):
+    for axis, key in zip(figure.subplots(down, across, squeeze=False).flat, [*keys, *[None] * (down * across - len(keys))], strict=True):
         if key is None:
             axis.set_axis_off()
             continue
@@ -241,12 +258,24 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Figure:
     return figure
 
 
-def _rows(names: Sequence[str], panels: int, widths: Sequence[float], width: float = _WIDTH, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """Panels side by side that share the fields as rows, the first at the top."""
-    figure = Figure(figsize=(width, _ROW * len(names) + 0.85 + extra), layout="constrained")
-    axes = list(figure.subplots(1, panels, squeeze=False, sharey=True, width_ratios=widths)[0])
+def _rows(names: Sequence[str], widths: Sequence[float], right: float) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, with the fields as rows that they share, the first at the top.
+
+    Laid out by hand: matplotlib's own layout took most of the time with hundreds of fields.
+
+    Args:
+      names: of the fields.
+      widths: of the panels, inches.
+      right: room on the right, inches.
+    """
+    left, top, bottom, between = 0.12 + 0.074 * max(map(len, names)), 0.52, 0.08, 0.12
+    width, height = left + sum(widths) + between * (len(widths) - 1) + right, top + bottom + _ROW * len(names)
+    place = {"left": left / width, "right": 1 - right / width, "top": 1 - top / height, "bottom": bottom / height}
+    figure = Figure(figsize=(width, height))
+    spacing = {"wspace": between * len(widths) / sum(widths), "width_ratios": list(widths)}
+    axes = list(figure.subplots(1, len(widths), squeeze=False, sharey=True, gridspec_kw=place | spacing)[0])
+    axes[0].set_yticks(np.arange(len(names)), names)
     for axis in axes:
-        axis.set_yticks(np.arange(len(names)), names)
         axis.tick_params(axis="y", length=0)
         axis.grid(True, axis="x")
         axis.xaxis.set_ticks_position("top")
@@ -255,6 +284,11 @@ def _rows(names: Sequence[str], panels: int, widths: Sequence[float], width: flo
         axis.spines["bottom"].set_visible(False)
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     return figure, axes
+
+
+def _beside(axis: Axes, x: float, row: int, text: str, color: str) -> None:
+    """A bar's value at its end."""
+    axis.annotate(text, (x, row), (4, 0), textcoords="offset points", va="center", fontsize=8, color=color)
 
 
 def _log_ticks(axis: Any) -> None:

@@ -5,18 +5,22 @@ A section whose stage has not run, or for which the method leaves nothing, says 
 
 from __future__ import annotations
 
-import html
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from irazor_tf import plots
 from irazor_tf.candidates import Role
-from irazor_tf.job_folder import JobFolder, read
+from irazor_tf.job_folder import JobFolder, Scores, read
+from irazor_tf.page import NONE, cards, figure, figures, number, page, paragraph, share, table
 from irazor_tf.plots import metric_name
 from irazor_tf.schema import Schema
+
+_STAGES = ("search", "train", "test")
 
 
 def write(model_dir: str, schema: Schema) -> str:
@@ -25,193 +29,208 @@ def write(model_dir: str, schema: Schema) -> str:
     job = JobFolder.load(model_dir, schema)
     with plots.house_style():
         sections = [(title, key, section(job)) for title, key, section in _SECTIONS]
-    links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for title, key, _ in sections)
-    parts = [f'<section id="{key}"><h2>{html.escape(title)}</h2>\n{text}\n</section>' for title, key, text in sections]
-    title = html.escape(f"Fields and embedding dimensions: {job.method}")
-    text = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-        f"<style>{_CSS}</style></head><body>\n<h1>{title}</h1>\n{_data(job)}\n<nav>{links}</nav>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
     with open(path + ".partial", "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(page(f"Fields and dimensions: {job.method}", _lead(job), sections))
     os.replace(path + ".partial", path)
     return path
 
 
-def _data(job: JobFolder) -> str:
-    """A line on the data and the model."""
+def _lead(job: JobFolder) -> str:
+    """The data, the model and the seed in a line."""
     splits = (read(job.schema.directory or "", "manifest.json") or {}).get("splits", {})
     rows = ", ".join(f"{split['rows']:,} rows for {name}" for name, split in splits.items())
     model = job.settings.get("retrain_model") or job.settings.get("model")
-    parts = [f"{len(job.schema.fields):,} fields with {job.schema.num_features:,} ids", rows, f"base model {model}" if model else ""]
-    seeds = sorted({str(point["seed"]) for point in job.points if "seed" in point})
-    return f'<p class="lead">{html.escape("; ".join([part for part in parts if part] + [f"seed {seed}" for seed in seeds]))}.</p>'
+    seeds = [f"seed {seed}" for seed in sorted({str(point["seed"]) for point in job.points if "seed" in point})]
+    fields = f"{len(job.schema.fields):,} fields with {job.schema.num_features:,} ids"
+    parts = [fields, rows, f"base model {model}" if model else "", *seeds]
+    return "; ".join(part for part in parts if part) + "."
 
 
 def _headline(job: JobFolder) -> str:
+    """The found config against the controls."""
     if not job.points:
-        return page.none("Nothing has been trained and evaluated yet (stages retrain and evaluate).")
-    found, full, decides = job.points[0], job.full_params, job.metrics[0]
-    share = f"{found['params'] / full:.1%} of {full:,} at full width" if full else "embedding values"
-    cards = [
-        (page.number(found.get(decides)), f"{metric_name(decides)}, test split"),
+        return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
+    found, full, decides = job.points[0], job.full_params, (job.metrics or [""])[0]
+    boxes = [
+        (number(found.get(decides)), f"{metric_name(decides)}, test split"),
         (f"{found['fields']:,} of {len(job.schema.fields):,}", "fields kept"),
         (f"{found['dims']:,}", "embedding dimensions"),
-        (f"{found['params']:,}", f"embedding parameters: {share}"),
+        (f"{found['params']:,}", "embedding parameters" + (f": {share(found['params'], full)} of {full:,} at full width" if full else "")),
     ]
-    boxes = "".join(f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>' for value, label in cards)
     others = [point for point in job.compared[1:] if decides in point and decides in found]
-    against = ", ".join(f"{found[decides] - point[decides]:+.4f} against {point['name']} ({point['params']:,} parameters)" for point in others)
-    sentence = f"Test {metric_name(decides)} of {found['name']}: {against}." if against else "No control was trained beside it."
-    header = ["Name", *(metric_name(key) for key in job.metrics), metric_name(f"valid_{decides}"), "Fields", "Dims", "Params"]
-    header += ["Share of full", "Export MiB", "Search s", "Train s", "Test s"]
+    gains = [f"{found[decides] - point[decides]:+.4f} against {point['name']} ({point['params']:,} parameters)" for point in others]
+    verdict = f"Test {metric_name(decides)} of {found['name']}: {', '.join(gains)}." if gains else "No control was trained beside it."
+    header = ["Name", *map(metric_name, job.metrics), f"valid {metric_name(decides)}", "Fields", "Dims", "Params", "Share of full"]
     rows = []
     for point in job.compared:
-        numbers = [page.number(point.get(key)) for key in (*job.metrics, f"valid_{decides}")] + [page.number(point.get(key)) for key in ("fields", "dims", "params")]
-        seconds = [page.number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
-        rows.append([point["name"], *numbers, f"{point['params'] / full:.1%}" if full else page.NONE, page.number(point.get("export_mib"), 2), *seconds])
-    note = "AUC and the like without \"valid\" are those of the test split, read once. Params: embedding values, first-order terms not counted. "
-    note = note.replace("AUC and the like", "Metrics")
-    note += f"Share of full: of the {full:,} with every field {job.settings['width']} wide. " if full else ""
-    note += "One seed each: a difference no larger than the spread between seeds says nothing."
-    table = page.table(header, rows, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.compared])
+        numbers = [number(point.get(key)) for key in (*job.metrics, f"valid_{decides}", "fields", "dims", "params")]
+        rows.append([point["name"], *numbers, share(point["params"], full), number(point.get("export_mib"), 2), *_seconds(point)])
+    note = 'Metrics without "valid" are those of the test split. Params are embedding values, first-order terms not counted'
+    note += f"; full: every field {job.settings['width']} wide. " if full else ". "
+    if len({point.get("seed") for point in job.points}) == 1:
+        note += "One seed: a difference no larger than the spread between seeds says nothing. "
+    truth = read(job.schema.directory or "", "log", "truth.json") or {}
+    ceilings = [f"{metric_name(key)} {truth[f'ceiling_{key}']:.4f}" for key in job.metrics if f"ceiling_{key}" in truth]
+    note += f"Ceiling of this generated log (its true probabilities, all rows): {', '.join(ceilings)}. " if ceilings else ""
     exported = read(job.path, "export.json")
-    served = f"<p>Exported for serving: <code>{html.escape(os.path.join('export', str(exported['version'])))}</code>.</p>" if exported else ""
-    return f'<div class="cards">{boxes}</div>{page.paragraph(sentence)}{table}<p class="lead">{html.escape(note)}</p>{served}'
+    note += f"Exported for serving: export/{exported['version']}." if exported else "Not exported yet (stage export)."
+    text = table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(job.compared))
+    return cards(boxes) + paragraph(verdict) + text + paragraph(note, "note")
 
 
 def _dimensions(job: JobFolder) -> str:
+    """What every field got."""
     if job.found is None:
-        return page.none("No config has been found yet (stage search).")
-    clusters, fields, known = job.found.clusters, {field.name: field for field in job.schema.fields}, job.known()
-    widest = {name: max(config.fields[name].dim for config in clusters) for name in fields}
-    order = sorted(fields, key=lambda name: (-widest[name], -fields[name].vocabulary_size, name))
-    most = (max(widest.values()), max(field.vocabulary_size for field in fields.values()))
+        return paragraph("No config has been found yet (stage search).", "none")
+    clusters, sizes, known = job.found.clusters, {field.name: field.vocabulary_size for field in job.schema.fields}, job.known()
+    widest, order = _widest(job), _order(job)
     removed = [name for name in order if not widest[name]]
-    text = [page.paragraph(f"{len(order) - len(removed):,} of {len(order):,} fields are kept. " + (f"Removed: {_listed(removed)}." if removed else "None is removed."))]
-    if known:
-        text.append(page.paragraph("In brackets: what is known of the field beforehand (a shadow is a shuffled copy of a field; other words are a generated log's own)."))
+    more = f" and {len(removed) - 40:,} more" if len(removed) > 40 else ""
+    gone = f" Removed: {', '.join(removed[:40])}{more}." if removed else ""
+    text = paragraph(f"{len(order) - len(removed):,} of {len(order):,} fields are kept.{gone}")
     if len(clusters) > 1:
-        text.append(page.paragraph(f"The search divides the rows in {len(clusters)} clusters, each with its own config."))
-    figures = []
-    for number, names in enumerate(page.chunks(order)):
+        text += paragraph(f"The search divides the rows in {len(clusters)} clusters, each with its own config.")
+
+    def draw(names: list[str]) -> Figure:
         labels = [f"{name} ({known[name]})" if name in known else name for name in names]
         dims = [[config.fields[name].dim for name in names] for config in clusters]
-        figure = plots.dimension_bars(labels, [fields[name].vocabulary_size for name in names], dims, most)
-        figures.append(page.figure(figure, f"dims{number}", page.part("Derived dimension and cardinality per field, widest first", number, len(order))))
-    text.append(page.pages(figures))
-    scores = job.field_scores(next(iter(job.search_folders()), "search"))
-    header = ["Field", "Kind", "Role", "Known", "Cardinality", "Dim", "Columns kept", "Params", "Share of params", "Score"]
-    total, rows = max(1, sum(config.num_params(job.schema) for config in clusters)), []
+        return plots.dimension_bars(labels, [sizes[name] for name in names], dims, (max(widest.values()), max(sizes.values())))
+
+    caption = "Derived dimension of every field beside its cardinality, widest first"
+    if known:
+        caption += "; in brackets what is known of it beforehand (a shadow is a shuffled copy, other words are a generated log's own)"
+    return text + figures(draw, order, "dims", caption) + _field_table(job, order)
+
+
+def _field_table(job: JobFolder, order: Sequence[str]) -> str:
+    assert job.found is not None
+    clusters, known, folders = job.found.clusters, job.known(), job.search_folders()
+    scores = job.field_scores(folders[0]) if folders else {}
+    total, rows, kinds = sum(config.num_params(job.schema) for config in clusters), [], []
     for name in order:
-        own = [config.fields[name] for config in clusters]
-        params = sum(field.num_entries(fields[name].vocabulary_size) for field in own)
-        columns, dims_text = " | ".join(_ranges(field.labels) for field in own), " | ".join(str(field.dim) for field in own)
-        words = [name, fields[name].kind, fields[name].role, known.get(name, page.NONE)]
-        score = page.number(scores.get(name))
-        rows.append([*words, f"{fields[name].vocabulary_size:,}", dims_text, columns, f"{params:,}", f"{params / total:.1%}", score])
-    table = page.table(header, rows, left=4, classes=["" if widest[name] else "off" for name in order])
-    state = " open" if len(order) <= 20 else ""
-    note = "Score: what the method itself gives a field, larger for one that deserves more to stay." if scores else "The method does not rank fields."
-    text.append(f"<details{state}><summary>The same as numbers</summary>{table}{page.paragraph(note)}</details>")
-    return "\n".join(text)
+        field, own = job.schema.field(name), [config.fields[name] for config in clusters]
+        params = sum(config.num_entries(field.vocabulary_size) for config in own)
+        words = [name, field.kind, field.role, known.get(name, NONE), " | ".join(_ranges(config.labels) for config in own)]
+        dims = " | ".join(str(config.dim) for config in own)
+        rows.append([*words, dims, f"{field.vocabulary_size:,}", f"{params:,}", share(params, total), number(scores.get(name))])
+        kinds.append("plain" if params else "off")
+    header = ["Field", "Kind", "Role", "Known", "Columns kept", "Dim", "Cardinality", "Params", "Share of params", "Score"]
+    note = "Score: the method's own, larger for a field that deserves more to stay." if scores else "The method gives fields no score."
+    content = table(header, rows, left=5, classes=kinds, wrap=30) + paragraph(note, "note")
+    return f"<details{' open' if len(order) <= 20 else ''}><summary>The same as numbers</summary>{content}</details>"
 
 
 def _arrays(job: JobFolder) -> str:
-    text, config = [], job.found.clusters[0] if job.found else None
-    for number, folder in enumerate(job.search_folders()):
+    """Heat maps of what the searches learned about the fields."""
+    order = {name: place for place, name in enumerate(_order(job))}
+    text: list[str] = []
+    for folder in job.search_folders():
         for scores in job.scores(folder):
-            values, width = scores.values, scores.values.shape[1]
-            at = [scores.fields.index(name) for name in sorted(scores.fields, key=lambda n: (-config.fields[n].dim if config else 0, -job.schema.field(n).vocabulary_size, n))]
-            columns, label = [str(column) for column in range(width)], "region or candidate"
-            if scores.sizes is not None and np.all(scores.sizes <= 1):
-                label = "embedding column"
-            elif scores.sizes is not None:
-                label, columns = "region (embedding columns in it)", [f"{column} ({_spread(scores.sizes[:, column])})" for column in range(width)]
-            finite = values[np.isfinite(values)]
-            limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-            caption = f"{scores.name} of {job.search_name(folder)}, fields in the order above"
+            name = job.search_name(folder)
+            caption = f"{scores.name} of {name}, fields in the order of the section above"
             caption += "; a dot marks what its config keeps" if scores.kept is not None and scores.kept.any() else ""
-            figures = []
-            for page, rows in enumerate(page.chunks(at)):
-                names, kept = [scores.fields[row] for row in rows], None if scores.kept is None else scores.kept[rows]
-                figure = plots.heat_map(names, values[rows], columns, label, scores.name, limits, kept)
-                figures.append(page.figure(figure, f"map{number}-{len(text)}-{page}", page.part(caption, page, len(at))))
-            text.append(f"<h3>{html.escape(scores.name)}: {html.escape(job.search_name(folder))}</h3>{page.pages(figures)}")
-    return "\n".join(text) or page.none("The method leaves no array with a row per field.")
+            rows = sorted(range(len(scores.fields)), key=lambda row: order[scores.fields[row]])
+            maps = figures(functools.partial(_heat_map, scores), rows, f"map{len(text)}", caption)
+            text.append(paragraph(f"{scores.name}: {name}", "title") + maps)
+    return "\n".join(text) or paragraph("The method leaves no array with a row per field.", "none")
+
+
+def _heat_map(scores: Scores, rows: list[int]) -> Figure:
+    columns, label = [str(column) for column in range(scores.values.shape[1])], "region or candidate"
+    if len(columns) == 1:
+        columns, label = [""], "one value per field"
+    elif scores.sizes is not None and scores.sizes.max() <= 1 and scores.sizes.min(axis=1).max() == 1:
+        label = "embedding column"
+    elif scores.sizes is not None:
+        label = "region (embedding columns in it)"
+        columns = [f"{column} ({_spread(scores.sizes[:, int(column)])})" for column in columns]
+    finite = scores.values[np.isfinite(scores.values)]
+    limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    kept = None if scores.kept is None else scores.kept[rows]
+    return plots.heat_map([scores.fields[row] for row in rows], scores.values[rows], columns, (label, scores.name), limits, kept)
 
 
 def _curve(job: JobFolder) -> str:
-    decides, groups = job.metrics[0] if job.metrics else "", {}  # type: ignore[var-annotated]
+    """Validation metric against embedding parameters."""
+    decides = job.metrics[0] if job.metrics else ""
     key = f"valid_{decides}"
     drawn = [point for point in job.points if point.get(key) is not None and point.get("params", 0) > 0]
     if not drawn:
-        return page.none("No model with embedding parameters has been trained and evaluated yet (stages retrain and evaluate).")
+        return paragraph("No model with embedding parameters has been trained and evaluated yet (stages retrain and evaluate).", "none")
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for point in drawn:
         folder = job.candidates.get(point["name"], {}).get("search_folder", "")
         groups.setdefault((job.series_name(point), folder), []).append(point)
     names, series = [name for name, _ in groups], []
-    for (name, _), points in groups.items():
-        leads = next((point for point in points if point["role"] == Role.FOUND.value), None)
-        stems = {point["name"] for point in points if point["role"] != Role.CURVE.value} | {name}
-        places: dict[tuple[float, float], str] = {}
-        for point in sorted(points, key=lambda point: point["params"]):  # equal configs are one model and one point
+    for place, ((name, _), points) in enumerate(groups.items()):
+        stems = sorted({point["name"] for point in points if point["role"] != Role.CURVE.value} | {name}, key=len, reverse=True)
+        notes: dict[tuple[float, float], str] = {}
+        for point in sorted(points, key=lambda point: point["params"]):  # equal configs are one model, hence one point
             note = next((point["name"].removeprefix(stem).strip() for stem in stems if point["name"].startswith(f"{stem} ")), "")
-            place = (point["params"], point[key])
-            places[place] = places.get(place) or ("" if note.startswith(("at ", "(")) else note)
+            at = (point["params"], point[key])
+            notes[at] = notes.get(at) or ("" if note.startswith(("at ", "(")) else note)
+        found = next(((point["params"], point[key]) for point in points if point["role"] == Role.FOUND.value), None)
         label = name if names.count(name) == 1 else points[0]["name"]
-        found = (leads["params"], leads[key]) if leads else None
-        xs, ys = zip(*places, strict=True)
-        series.append(plots.Series(label, xs, ys, list(places.values()), job.style(name) + 7 * (names.index(name) != len(series)), found))
-    caption = f"Validation {metric_name(decides)} against embedding parameters; every point is a model trained afresh, lines join the settings of one search"
-    text = page.figure(plots.quality_curve(series, metric_name(decides)), "curve", caption + ".")
+        style = job.style(name if names.index(name) == place else points[0]["name"])
+        series.append(plots.Series(label, [x for x, _ in notes], [y for _, y in notes], list(notes.values()), style, found))
+    caption = f"Validation {metric_name(decides)} against embedding parameters; a line joins the settings of one search."
+    text = figure(plots.quality_curve(series, metric_name(decides)), "curve", caption)
     if all(point["role"] != Role.CURVE.value for point in job.points):
-        text += page.none("Only the found config and the controls were trained; with --curve, other settings of the method and the controls at those sizes are, too.")
+        text += paragraph("Only the found config and the controls were trained; with --curve other settings are, too.", "none")
     left_out = len(job.points) - len(drawn)
-    return text + (page.paragraph(f"Not drawn: {left_out} without embedding parameters or without the metric.") if left_out else "")
+    return text + (paragraph(f"Not drawn: {left_out} without embedding parameters or without the metric.", "note") if left_out else "")
 
 
 def _learning(job: JobFolder) -> str:
-    text = []
+    """Histories of the searches and of the final trainings."""
     searched = [(job.search_name(folder), folder) for folder in job.search_folders()]
     trained = [(point["name"], point["folder"]) for point in job.compared if "folder" in point]
+    text = []
     for key, title, folders in (("search", "Search", searched), ("retrain", "Retraining", trained)):
         runs = []
         for name, folder in folders:
-            histories = job.histories(folder)
-            for part, history, best in histories:
-                runs.append(plots.Run(f"{name}, {part}" if len(histories) > 1 else name, history, best, job.style(name) + 7 * len(runs) * (len(histories) > 1)))
-        text.append(f"<h3>{title}</h3>")
-        if runs:
-            caption = f"{title}: one point per epoch; a ring marks the epoch whose weights were kept"
-            text.append(page.figure(plots.learning_curves(runs, job.metrics), key, caption + " (no ring: the last)."))
-        else:
-            text.append(page.none(f"{title}: no training left a history (not run yet, or nothing to train)."))
+            parts = job.histories(folder)
+            for place, (part, history, best) in enumerate(parts):
+                style = job.style(name) + place * len(plots.COLOURS)  # the parts of a training: one colour, other dashes
+                runs.append(plots.Run(name if len(parts) == 1 else f"{name}, {part}", history, best, style))
+        text.append(paragraph(title, "title"))
+        if not runs:
+            text.append(paragraph("No training left a history here (not run yet, or nothing to train).", "none"))
+            continue
+        lengths = {item: max(sum(item in record for record in run.history) for run in runs) for item in plots.recorded(runs)}
+        curves, single = [item for item in lengths if lengths[item] > 1], [item for item in lengths if lengths[item] == 1]
+        if curves:
+            caption = f"{title}: a point per epoch; a ring marks the epoch whose weights were kept (no ring: the last)."
+            text.append(figure(plots.learning_curves(runs, curves, job.metrics), key, caption))
+        if single:
+            once = [run for run in runs if set(single) & set(run.history[0])]
+            rows = [[run.label, *(number(run.history[0].get(item), 6) for item in single)] for run in once]
+            text.append(paragraph("Recorded once, after a single epoch:", "note") + table(["Training", *map(metric_name, single)], rows))
     return "\n".join(text)
 
 
 def _everything(job: JobFolder) -> str:
+    """Every point of the curve."""
     if not job.points:
-        return page.none("No model has been evaluated yet (stage evaluate).")
-    sizes = {"fields": "Fields", "dims": "Dims", "params": "Params", "total_params": "All weights"}
-    header = ["Name", "Role", "Method", "Seed", *(metric_name(key) for key in job.metrics), *(metric_name(f"valid_{key}") for key in job.metrics)]
-    header += [*sizes.values(), "Search s", "Train s", "Test s", "Folder"]
+        return paragraph("No model has been evaluated yet (stage evaluate).", "none")
+    valid = [f"valid_{key}" for key in job.metrics]
+    header = ["Name", "Role", "Method", "Seed", *map(metric_name, job.metrics), *map(metric_name, valid)]
     rows = []
     for point in job.points:
-        words = [str(point.get(key, page.NONE)) for key in ("name", "role", "method", "seed")]
-        numbers = [page.number(point.get(key)) for key in (*job.metrics, *(f"valid_{key}" for key in job.metrics), *sizes)]
-        seconds = [page.number(point.get(f"{stage}_seconds"), 1) for stage in ("search", "train", "test")]
-        rows.append([*words, *numbers, *seconds, str(point.get("folder", page.NONE))])
-    table = page.table(header, rows, left=3, classes=["found" if point["role"] == Role.FOUND.value else "" for point in job.points])
-    return table + page.paragraph("Rows with the same folder are one model: settings that give the same config are trained once.")
+        words = [str(point.get(key, NONE)) for key in ("name", "role", "method", "seed")]
+        numbers = [number(point.get(key)) for key in (*job.metrics, *valid, "fields", "dims", "params", "total_params")]
+        rows.append([*words, *numbers, *_seconds(point), os.path.basename(point.get("folder", NONE))])
+    header += ["Fields", "Dims", "Params", "All weights", "Search s", "Train s", "Test s", "Model"]
+    note = "Model: its folder in models/. Rows with the same one are one model: settings that lead to the same config are trained once."
+    return table(header, rows, left=3, classes=_marks(job.points), wrap=34) + paragraph(note, "note")
 
 
 def _settings(job: JobFolder) -> str:
-    rows = [*_flat({"chosen": job.chosen}), *_flat(job.settings)]
+    """What stands in job.json."""
+    rows = [*_flat(job.chosen, "chosen."), *_flat(job.settings)]
     if not rows:
-        return page.none("There is no job.json.")
-    rows.append(("data fingerprint", job.schema.fingerprint or page.NONE))
-    return page.table(["Setting", "Value"], rows, left=2)
+        return paragraph("There is no job.json.", "none")
+    return table(["Setting", "Value"], [*rows, ("data fingerprint", job.schema.fingerprint or NONE)], left=2)
 
 
 _SECTIONS = (
@@ -225,19 +244,36 @@ _SECTIONS = (
 )
 
 
-def _listed(names: Sequence[str], most: int = 40) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+def _widest(job: JobFolder) -> dict[str, int]:
+    """Field -> its largest dimension in any cluster."""
+    clusters = job.found.clusters if job.found else ()
+    return {name: max((config.fields[name].dim for config in clusters), default=0) for name in job.schema.names}
+
+
+def _order(job: JobFolder) -> list[str]:
+    """Fields, the widest first, then by cardinality."""
+    widest = _widest(job)
+    return [field.name for field in sorted(job.schema.fields, key=lambda field: (-widest[field.name], -field.vocabulary_size, field.name))]
+
+
+def _marks(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    return ["found" if point["role"] == Role.FOUND.value else "plain" for point in points]
+
+
+def _seconds(point: Mapping[str, Any]) -> list[str]:
+    return [number(point.get(f"{stage}_seconds"), 1) for stage in _STAGES]
 
 
 def _ranges(labels: Sequence[int]) -> str:
-    """0, 1, 2, 5 -> 0-2, 5."""
+    """0, 1, 2, 5 -> 0–2, 5."""
     starts = [label for label in labels if label - 1 not in labels]
     ends = [label for label in labels if label + 1 not in labels]
-    return ", ".join(str(a) if a == b else f"{a}{page.NONE}{b}" for a, b in zip(starts, ends, strict=True)) or page.NONE
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)) or NONE
 
 
 def _spread(sizes: np.ndarray) -> str:
-    return f"{sizes.min():g}" if sizes.min() == sizes.max() else f"{sizes.min():g}{page.NONE}{sizes.max():g}"
+    low, high = int(sizes.min()), int(sizes.max())
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -246,7 +282,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             rows += _flat(item, f"{prefix}{key}.")
+        elif isinstance(item, list):
+            rows.append((prefix + key, ", ".join(map(str, item)) or NONE))
         else:
-            listed = ", ".join(map(str, item)) if isinstance(item, list) else item
-            rows.append((prefix + key, page.NONE if listed in (None, "") else page.number(listed, 6) if isinstance(listed, int) else str(listed)))
+            rows.append((prefix + key, NONE if item in (None, "") else number(item) if isinstance(item, int) else str(item)))
     return rows

@@ -16,6 +16,7 @@ class Fields(SearchMethod):
     """Field selection alone, by another method. A budget is given to that method, so the result may be wider than it."""
 
     takes_operands = True
+    obeys_budget = False
 
     def __init__(self, params: SearchMethod.Params | None = None, inner: SearchMethod | None = None):
         super().__init__(params)

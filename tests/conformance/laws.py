@@ -134,6 +134,13 @@ def all_cases() -> tuple[Case, ...]:
 
 
 @functools.cache
+def ranking_cases() -> tuple[Case, ...]:
+    """The methods that say something about fields."""
+    with registered():
+        return tuple(case for case in method_cases() if case.make_method().ranks_fields)
+
+
+@functools.cache
 def product_cases() -> tuple[Case, ...]:
     """The full product of methods and models, without `all_cases`."""
     with registered():
@@ -148,7 +155,7 @@ COVERED: dict[int, dict[str, set[str]]] = {}
 
 
 def law(number: int, cases: Sequence[Case], *, slow: Sequence[Case] = ()) -> Callable[[Any], Any]:
-    """Parametrises a test by cases, and remembers whom the law covers."""
+    """Parametrises a test by cases, and remembers whom the law covers (slow cases do not count)."""
     covered = COVERED.setdefault(number, {"method": set(), "model": set(), "task": set()})
     for case in cases:
         covered["method"].add(case.method.name)

@@ -158,10 +158,9 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
 RANKING: dict[str, str] = {}
 BOUNDS: dict[str, float] = {}
 RANKING_OPTIONS = TrainOptions(batch_size=128, epochs=6, patience=0, stddev=0.1, steps_per_execution=8, network_optimizer="adagrad(learning_rate=0.1)")
-RANKERS = tuple(case for case in laws.method_cases() if case.make_method().ranks_fields)
 
 
-@laws.law(11, RANKERS)
+@laws.law(11, laws.ranking_cases())
 def test_strong_fields_come_first(case, tiny, tmp_path):
     name = case.method.name
     case = dataclasses.replace(case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model)

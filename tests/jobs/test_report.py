@@ -1,0 +1,266 @@
+"""The report of a job folder made by hand: what is in it, what it says where something is missing, and that it needs nothing else."""
+
+import html.parser
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from irazor_tf import report
+from irazor_tf.input_config import write_json
+from irazor_tf.schema import Field, Schema
+
+NASTY = "<script>alert('x')</script> & \"$quoted$\" http://example.com/x.png"
+SECTIONS = ["headline", "dimensions", "arrays", "quality", "learning", "models", "settings"]
+
+
+def make_schema(count=6):
+    fields = [Field(f"field_{i}", vocabulary_size=10 ** (i % 4 + 1), role="shadow" if i == 1 else "context") for i in range(count)]
+    return Schema(tuple(fields), fingerprint="f1f2f3")
+
+
+def save(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def result(schema, dims, method):
+    cluster = {"version": 1, "fields": {name: {"dim": dim} for name, dim in zip(schema.names, dims, strict=True)}, "pairs": None}
+    return {"version": 1, "method": method, "init": "fresh", "seconds": 3.0, "router": None, "clusters": [cluster]}
+
+
+def make_job(folder, schema, curve=True, control=NASTY, width=4):
+    """A job with a method `finder`, one control and, with `curve`, two more points of each."""
+    rng = np.random.default_rng(0)
+    sizes = schema.vocabulary_sizes
+    train = {"metric": "auc", "batch_size": 12345}
+    chosen = {"method": "finder(cut=0.4)", "budget": None, "controls": [control], "curve": curve}
+    save(folder / "job.json", {"settings": {"width": width, "model": "tower(hidden=(8,))", "train": train, "data": None}, "chosen": chosen})
+    found = [i % (width + 1) for i in range(len(sizes))]
+    listed = [("found", "finder", "finder(cut=0.4)", found), ("control", control, "other()", [width] * len(sizes))]
+    if curve:
+        listed += [("curve", f"finder cut={cut}", f"finder(cut={cut})", [min(dim, 2) for dim in found]) for cut in (0.4, 0.2)]
+        listed += [("curve", f"{control} at cut={cut}", "other()", [1] * len(sizes)) for cut in (0.2, 0.6)]
+    points, entries = [], []
+    for i, (role, name, method, dims) in enumerate(listed):
+        history = [{"epoch": e + 1, "loss": 0.5 - 0.1 * e, "auc": 0.7 + 0.01 * e, "log_loss": 0.4} for e in range(3)]
+        state = {"version": 1, "step": 9, "last": "step-9", "best": {"value": 0.72, "epoch": 3}, "done": True, "history": history}
+        save(folder / "models" / f"m{i}" / "model" / "state.json", state)
+        save(folder / "models" / f"m{i}" / "result.json", result(schema, dims, method))
+        entries.append({"role": role, "name": name, "key": f"m{i}", "search_folder": f"search/{method.split('(')[0]}-0123456789"})
+        point = {"name": name, "role": role, "method": method, "model": "tower", "seed": 17, "auc": 0.7 + i / 100, "log_loss": 0.5}
+        point |= {"valid_auc": 0.71 + i / 100, "valid_log_loss": 0.49, "params": int(sizes @ dims), "total_params": 1234567}
+        point |= {"fields": sum(dim > 0 for dim in dims), "dims": sum(dims), "folder": f"models/m{i}"}
+        points.append(point | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0})
+    save(folder / "candidates.json", entries)
+    save(folder / "curve.json", points)
+    save(folder / "summary.json", [point | {"export_mib": 1.25} for point in points[:2]])
+    save(folder / "export.json", {"key": "m0", "version": "1700000000", "mib": 1.25})
+    search = folder / "search" / "finder-0123456789"
+    space = {"version": 1, "fields": {name: {"dim": width} for name in schema.names}, "pairs": None}
+    save(search / "space.json", space)
+    gate = [{"epoch": e + 1, "loss": 0.6, "auc": 0.7, "log_loss": 0.4, "gate_entropy": 1.5 - e / 10} for e in range(2)]
+    save(search / "supernet" / "state.json", {"version": 1, "best": None, "done": True, "history": gate})
+    arrays = {"weights": rng.dirichlet(np.ones(3), len(sizes)), "weights_sizes": np.tile([0, 1, width - 1], (len(sizes), 1))}
+    arrays |= {"signed": rng.normal(size=(len(sizes), width)), "single": rng.random(len(sizes)), "blocks": rng.random((len(sizes) + 1, 2))}
+    write_json(str(search / "scores.json"), dict.fromkeys(schema.names, 0.5), arrays)
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements nest, and gathers ids, links, tags and text."""
+
+    VOID = ("meta", "br", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for key, value in attrs if key == "id"]
+        self.links += [value for key, value in attrs if key in ("href", "xlink:href", "src", "data", "action")]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.text += data + "\n"
+
+
+def write(folder, schema):
+    path = report.write(str(folder), schema)
+    assert path == str(folder / "report.html") and not (folder / "report.html.partial").exists()
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    make_job(folder, make_schema())
+    return write(folder, make_schema())
+
+
+def sections(text):
+    """Section id -> its HTML."""
+    return dict(re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL))
+
+
+def test_every_section_has_something_to_show(full):
+    parts = sections(full)
+    assert list(parts) == SECTIONS
+    assert 'class="none"' not in full
+    assert [parts[name].count("<svg") for name in SECTIONS] == [0, 1, 3, 1, 2, 0, 0]
+    assert [name for name in SECTIONS if "<table" in parts[name]] == ["headline", "dimensions", "models", "settings"]
+
+
+def test_needs_nothing_outside(full):
+    page = Page(full)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
+    assert "@import" not in full and not re.search(r"url\((?!#)", full)
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", full).replace("http://example.com", "")
+    assert "http" not in outside
+
+
+def test_ids_are_unique_and_links_lead_somewhere(full):
+    page = Page(full)
+    assert len(page.ids) == len(set(page.ids))
+    targets = {link[1:] for link in page.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]*)\)", full))
+    assert targets and targets <= set(page.ids)
+
+
+def test_text_is_escaped(full):
+    page = Page(full)
+    assert "<script" not in full and "$quoted$" in page.text
+    assert NASTY in page.text  # in the tables
+    assert f"-0.0100 against {NASTY}" in page.text
+
+
+def test_numbers(full):
+    schema, parts = make_schema(), sections(full)
+    found = int(schema.vocabulary_sizes @ [0, 1, 2, 3, 4, 0])
+    whole = 4 * schema.num_features
+    for text in ("0.7000", f"{found:,}", f"{found / whole:.1%}", "1.25", "export/1700000000", f"of {whole:,} at full width"):
+        assert text in parts["headline"], text
+    assert "4 of 6 fields are kept. Removed: field_5, field_0." in parts["dimensions"] and "field_1 (shadow)" in parts["dimensions"]
+    assert "1,234,567" in parts["models"] and parts["models"].count("<tr") == 7 and ">17<" in parts["models"]
+    assert "12,345" in parts["settings"] and "train.batch_size" in parts["settings"] and "f1f2f3" in parts["settings"]
+
+
+def test_arrays_are_named_and_those_of_another_shape_left_out(full):
+    part = sections(full)["arrays"]
+    assert [name in part for name in ("weights: finder", "signed: finder", "single: finder", "blocks", "weights_sizes")] == [True] * 3 + [
+        False
+    ] * 2
+    assert "2 (3)" in part  # the third region has three columns
+    assert "a dot marks what its config keeps" in part
+
+
+def test_series_come_from_the_specs(full):
+    part = sections(full)["quality"]
+    for text in (">finder<", ">other<", "found: finder", "cut=0.2"):
+        assert text in part, text
+
+
+def test_traces_are_drawn(full):
+    assert "Gate entropy" in sections(full)["learning"]
+
+
+def test_same_data_same_bytes(tmp_path, full):
+    make_job(tmp_path, make_schema())
+    assert write(tmp_path, make_schema()) == full
+
+
+def test_empty_folder_says_what_is_missing(tmp_path):
+    text = write(tmp_path, make_schema())
+    parts = sections(text)
+    assert list(parts) == SECTIONS and "<svg" not in text
+    assert all('class="none"' in part for part in parts.values())
+    Page(text)
+
+
+def test_search_alone(tmp_path):
+    schema = make_schema()
+    save(tmp_path / "search" / "result.json", result(schema, [1, 0, 1, 1, 1, 1], "finder()"))
+    parts = sections(write(tmp_path, schema))
+    assert "Removed: field_1." in parts["dimensions"] and "<svg" in parts["dimensions"]
+    assert 'class="none"' in parts["headline"] and 'class="none"' in parts["arrays"]
+
+
+def test_without_curve_arrays_and_histories(tmp_path):
+    schema = make_schema()
+    make_job(tmp_path, schema, curve=False)
+    for path in [*tmp_path.glob("search/*/scores.json*"), *tmp_path.glob("*/*/*/state.json"), tmp_path / "export.json"]:
+        path.unlink()
+    parts = sections(write(tmp_path, schema))
+    assert "no array with a row per field" in parts["arrays"]
+    assert "<svg" in parts["quality"] and "with --curve" in parts["quality"]
+    assert parts["learning"].count('class="none"') == 2
+    assert "Not exported yet" in parts["headline"] and "no score" in parts["dimensions"]
+
+
+def test_missing_metrics_and_models_without_embeddings(tmp_path):
+    schema = make_schema()
+    make_job(tmp_path, schema)
+    points = json.loads((tmp_path / "curve.json").read_text())
+    points[1]["params"] = 0
+    points[2]["valid_auc"] = float("nan")
+    del points[3]["valid_auc"], points[3]["total_params"]
+    save(tmp_path / "curve.json", points)
+    parts = sections(write(tmp_path, schema))
+    assert "Not drawn: 2" in parts["quality"] and "nan" in parts["models"]
+
+
+def test_another_task(tmp_path):
+    schema = make_schema()
+    make_job(tmp_path, schema)
+    text = (tmp_path / "curve.json").read_text().replace("auc", "mse").replace("log_loss", "recall_at_5")
+    (tmp_path / "curve.json").write_text(text)
+    (tmp_path / "summary.json").unlink()
+    (tmp_path / "job.json").write_text((tmp_path / "job.json").read_text().replace('"auc"', '"mse"'))
+    parts = sections(write(tmp_path, schema))
+    assert "MSE" in parts["headline"] and "Recall at 5" in parts["headline"] and "MSE, validation split" in parts["quality"]
+
+
+def test_clusters(tmp_path):
+    schema = make_schema()
+    value = result(schema, [1, 2, 3, 0, 1, 0], "finder()")
+    value["clusters"].append(result(schema, [4, 2, 0, 0, 1, 1], "finder()")["clusters"][0])
+    value["router"] = {"name": "finder", "settings": {}, "weights": None}
+    save(tmp_path / "search" / "result.json", value)
+    part = sections(write(tmp_path, schema))["dimensions"]
+    assert "2 clusters" in part and "dimension, cluster 1" in part and "1 | 4" in part and "Removed: field_3." in part
+
+
+def test_many_fields_go_on_several_pages(tmp_path):
+    schema = make_schema(90)
+    make_job(tmp_path, schema, control="other")
+    text = write(tmp_path, schema)
+    part = sections(text)["dimensions"]
+    assert part.count("<svg") == 2 and '<div class="scroll"><figure>' in part and "61 to 90 of 90" in part
+    assert all(name in part for name in schema.names)
+    assert len(text) < 3_000_000
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_loads_without_tensorflow():
+    code = "import sys, irazor_tf.report; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
