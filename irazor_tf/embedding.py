@@ -109,17 +109,22 @@ class FieldEmbedding(keras.layers.Layer):
                 self.masks.append(self.add_weight(f"mask_{group.dim}", kept.shape, tf.float32, initializer=constant, trainable=False))
         super().build(input_shape)
 
-    def call(self, ids: tf.Tensor) -> list[tf.Tensor]:
+    def call(self, ids: tf.Tensor, entries: Sequence[tf.Tensor] | None = None) -> list[tf.Tensor]:
         """Rows per width: a list of [B, n_g, d_g].
 
         Args:
           ids: [B, number of fields in the schema] int; columns of removed fields are not read.
+          entries: as given by `entry_masks`; entries to put out as zero.
         """
         found = []
-        for group, table, mask in zip(self._groups, self.tables, self.masks, strict=True):
+        for i, (group, table, mask) in enumerate(zip(self._groups, self.tables, self.masks, strict=True)):
             index = tf.cast(tf.gather(ids, group.columns, axis=1), tf.int64) + group.offsets
             rows = tf.gather(table, index)
-            found.append(rows if mask is None else rows * tf.gather(mask, index))
+            if mask is not None:
+                rows = rows * tf.gather(mask, index)
+            if entries is not None:
+                rows = tf.where(tf.gather(entries[i], index), rows, 0.0)
+            found.append(rows)
         return found
 
     def flatten(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -148,6 +153,23 @@ class FieldEmbedding(keras.layers.Layer):
                 mask[i, j] = label in kept
         return mask
 
+    def entry_masks(self, config: InputConfig) -> list[np.ndarray]:
+        """Per width [rows, d_g] bool: False at what the masks of `config`, which is within this layer's, take from the columns it keeps."""
+        masks = []
+        for group in self._groups:
+            parts = []
+            for name in group.fields:
+                kept = np.ones((self._schema.field(name).vocabulary_size, group.dim), bool)
+                mask = config.fields[name].mask
+                if mask is not None:
+                    labels = self.config.fields[name].labels
+                    columns = [labels.index(label) for label in config.fields[name].labels]
+                    array = mask.to_array()
+                    kept[:, columns] = array[:, None] if array.ndim == 1 else array
+                parts.append(kept)
+            masks.append(np.concatenate(parts))
+        return masks
+
     def pieces(self) -> Iterator[Piece]:
         """One piece per field: its rows, with the columns labelled."""
         for group, table in zip(self._groups, self.tables, strict=True):
@@ -161,6 +183,34 @@ class FieldEmbedding(keras.layers.Layer):
             if piece.key == f"{self.name}/{name}":
                 return piece.read()
         raise ValueError(f"A field of the embedding should be one of {', '.join(self.fields)}. Received: {name!r}")
+
+
+class HardMask(keras.layers.Layer):
+    """Constants that stand for a narrower config; a layer, so that a model tracks them while it holds them, and no longer.
+
+    Args:
+      shape: N and D.
+      entries: see `FieldEmbedding.entry_masks`; None where the config masks no entries.
+    """
+
+    def __init__(self, shape: tuple[int, int], entries: Sequence[np.ndarray] | None):
+        super().__init__(name="hard_mask", trainable=False)
+        self.columns = self.add_weight("columns", shape, initializer="zeros")
+        self.fields = self.add_weight("fields", shape[:1], initializer="zeros")
+        self.entries: list[tf.Variable] | None = None
+        if entries is not None:
+            self.entries = [self.add_weight(f"entries_{i}", mask.shape, tf.bool, initializer="zeros") for i, mask in enumerate(entries)]
+
+    def takes(self, entries: Sequence[np.ndarray] | None) -> bool:
+        """Whether a config with these entry masks can be assigned."""
+        return (self.entries is None) == (entries is None)
+
+    def assign(self, columns: np.ndarray, fields: np.ndarray, entries: Sequence[np.ndarray] | None) -> None:
+        """Masks by another config: columns [N, D], fields [N] and entries."""
+        self.columns.assign(columns)
+        self.fields.assign(fields)
+        for variable, mask in zip(self.entries or (), entries or (), strict=True):
+            variable.assign(mask)
 
 
 def _groups(schema: Schema, config: InputConfig) -> Iterator[_Group]:

@@ -25,7 +25,7 @@ from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_j
 from irazor_tf.job_config import JobConfig, claim, training_spec
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.recommender import Recommender
-from irazor_tf.registry import parse_specs
+from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
@@ -336,6 +336,7 @@ def _load_candidates(job: JobConfig) -> list[Candidate]:
         raise ValueError(f"Models should be trained before this stage (retrain). Received: no {path}")
     found = []
     for value in read_json(path)[0]:
-        result = SearchResult.load(job.path("models", value["key"], "result.json"))
+        stored = SearchResult.load(job.path("models", value["key"], "result.json"))
+        result = dataclasses.replace(stored, method=parse_spec(value["method"]), seconds=value["search_seconds"])
         found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"]))
     return found

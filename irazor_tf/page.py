@@ -35,9 +35,10 @@ figcaption { color: #4d545c; font-size: .87rem; max-width: 56rem; }
 summary { cursor: pointer; color: #0059a3; margin: .5rem 0; font-size: .9rem; }
 @page { size: A4 landscape; margin: 12mm; }
 @media print {
-  body { max-width: none; margin: 0; padding: 0; font-size: 11px; } nav { display: none; } .scroll { max-height: none; overflow: visible; }
-  figure, tr, .card { break-inside: avoid; } h2, .title { break-after: avoid; } th { position: static; } figure svg { max-height: 180mm; }
-  table, table.dense { font-size: 8px; } th, td, .dense th, .dense td { padding: .15rem .3rem; } td.wrap { min-width: 9rem; }
+  :root { font-size: 11px; } body { max-width: none; margin: 0; padding: 0; font-size: 1rem; } nav { display: none; }
+  .scroll { max-height: none; overflow: visible; } figure, tr, .card { break-inside: avoid; } h2, .title { break-after: avoid; }
+  th { position: static; } th, td { padding: .15rem .5rem; } .dense th, .dense td { padding: .15rem .3rem; }
+  td.wrap { min-width: 9rem; } figure svg { max-height: 175mm; }
 }
 """
 
@@ -78,7 +79,7 @@ def cards(values: Sequence[tuple[str, str]]) -> str:
     return f'<div class="cards">{boxes}</div>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, classes: Sequence[str] = (), wrap: int = 80) -> str:
+def data_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, classes: Sequence[str] = (), wrap: int = 80) -> str:
     """A table that scrolls where it is large.
 
     Args:

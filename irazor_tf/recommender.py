@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from irazor_tf.base_model import BaseModel
 from irazor_tf.blocks import Intercept
-from irazor_tf.embedding import Embedded, FieldEmbedding, Piece
+from irazor_tf.embedding import Embedded, FieldEmbedding, HardMask, Piece
 from irazor_tf.gate import Gate, NarrowedGate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.ops import seed_of
@@ -72,12 +72,10 @@ class Recommender(keras.Model):
         self.step: Step = Joint()
         self.frozen: frozenset[str] = frozenset()
         self.optimizers: dict[str, keras.optimizers.legacy.Optimizer] = {}
-        self._hard_mask: tuple[tf.Variable, tf.Variable] | None = None
+        self._hard_mask: HardMask | None = None
         self._loss_mean = keras.metrics.Mean(name="loss")
         self(tf.zeros((1, len(schema.fields)), tf.int32))
-        for layer in self._flatten_layers(include_self=False):
-            if hasattr(layer, "clock"):
-                layer.clock = self.clock
+        self._hand_out_clock()
         self.variable_groups = self._variable_groups()
 
     # Forward ------------------------------------------------------------------------------------------------------------------------
@@ -95,28 +93,36 @@ class Recommender(keras.Model):
         flat = linear = x = None
         rows: list[tf.Tensor] = []
         if self.embedding is not None:
-            rows = self.embedding(ids)
+            hard = self._hard_mask
+            rows = self.embedding(ids, None if hard is None else hard.entries)
             gate = self.gates.get("embedding")
-            if gate is None and self._hard_mask is None:
+            if gate is None and hard is None:
                 flat = self.embedding.flatten(rows)
             else:
                 x = self.embedding.stack(rows)
-                gated = x if self._hard_mask is None else x * self._hard_mask[0]
+                gated = x if hard is None else x * hard.columns
                 if gate is not None:
                     gated = gate(gated, self.kept_ids(ids), training=training)
-                    if self._hard_mask is not None:
-                        gated = gated * self._hard_mask[0]
+                    if hard is not None:
+                        gated = gated * hard.columns
                 flat = self.embedding.flatten_stacked(gated)
         if self.linear is not None:
             linear = tf.squeeze(self.linear.stack(self.linear(ids)), axis=2)
             if self._hard_mask is not None:
-                linear = linear * self._hard_mask[1]
+                linear = linear * self._hard_mask.fields
         return Embedded(flat, linear), rows, x
 
     def kept_ids(self, ids: tf.Tensor) -> tf.Tensor:
         """[B, N]: the id columns of the embedding's fields."""
         assert self.embedding is not None
         return tf.gather(ids, self.embedding.id_columns, axis=1)
+
+    def _hand_out_clock(self) -> None:
+        """Tells layers with schedules or noise the time. They do not own the clock, and a gate may serve two models: a supernet and
+        the narrow model cut from it."""
+        for layer in self._flatten_layers(include_self=False):
+            if hasattr(layer, "clock"):
+                object.__setattr__(layer, "clock", self.clock)
 
     def _forward(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, Embedded, list[tf.Tensor], tf.Tensor | None]:
         inputs, rows, x = self.embed(ids, training)
@@ -156,6 +162,7 @@ class Recommender(keras.Model):
         return [self._loss_mean]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        self._hand_out_clock()
         loss = self.step(self, data)
         self.clock.assign_add(1)
         self._loss_mean.update_state(loss)
@@ -237,7 +244,8 @@ class Recommender(keras.Model):
     # Narrowing ----------------------------------------------------------------------------------------------------------------------
 
     def hard_mask(self, config: InputConfig | None) -> None:
-        """Multiplies what `config` does not keep by zero, before and after the gate, first-order terms included; None lifts it."""
+        """Puts out zeros for what `config` does not keep, as `restrict` would: columns before and after the gate, masked entries before
+        it, first-order terms of removed fields. None lifts it."""
         if config is None:
             if self._hard_mask is not None:
                 self._hard_mask = None
@@ -246,13 +254,12 @@ class Recommender(keras.Model):
         if not config.within(self.config):
             raise ValueError("A hard mask should lie within the model's config. Received: one with columns the model does not have")
         fields = np.array([config.fields[name].dim > 0 for name in self.config.kept], np.float32)
-        columns = self.embedding.column_mask(config) if self.embedding is not None else np.ones((len(fields), 1), np.float32)
-        if self._hard_mask is None:
-            self._hard_mask = (tf.Variable(columns, trainable=False), tf.Variable(fields, trainable=False))
-            self.predict_function = None  # traced without the mask
-        else:
-            self._hard_mask[0].assign(columns)
-            self._hard_mask[1].assign(fields)
+        columns = self.embedding.column_mask(config) if self.embedding is not None else fields[:, None]
+        entries = self.embedding.entry_masks(config) if self.embedding is not None and config.masks() else None
+        if self._hard_mask is None or not self._hard_mask.takes(entries):
+            self._hard_mask = HardMask(columns.shape, entries)
+            self.predict_function = None  # traced with another mask
+        self._hard_mask.assign(columns, fields, entries)
 
     def pieces(self) -> Iterator[Piece]:
         """Every weight that a narrower model shares, labelled; a gate's weights stay with the gate."""

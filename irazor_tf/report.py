@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from irazor_tf import plots
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
-from irazor_tf.page import NONE, cards, figure, figures, number, page, paragraph, share, table
+from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
 from irazor_tf.plots import metric_name
 from irazor_tf.schema import Schema
 
@@ -74,7 +74,7 @@ def _headline(job: JobFolder) -> str:
     note += f"Ceiling of this generated log (its true probabilities, all rows): {', '.join(ceilings)}. " if ceilings else ""
     exported = read(job.path, "export.json")
     note += f"Exported for serving: export/{exported['version']}." if exported else "Not exported yet (stage export)."
-    text = table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(job.compared))
+    text = data_table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(job.compared))
     return cards(boxes) + paragraph(verdict) + text + paragraph(note, "note")
 
 
@@ -116,7 +116,7 @@ def _field_table(job: JobFolder, order: Sequence[str]) -> str:
         kinds.append("plain" if params else "off")
     header = ["Field", "Kind", "Role", "Known", "Columns kept", "Dim", "Cardinality", "Params", "Share of params", "Score"]
     note = "Score: the method's own, larger for a field that deserves more to stay." if scores else "The method gives fields no score."
-    content = table(header, rows, left=5, classes=kinds, wrap=30) + paragraph(note, "note")
+    content = data_table(header, rows, left=5, classes=kinds, wrap=30) + paragraph(note, "note")
     return f"<details{' open' if len(order) <= 20 else ''}><summary>The same as numbers</summary>{content}</details>"
 
 
@@ -205,7 +205,9 @@ def _learning(job: JobFolder) -> str:
         if single:
             once = [run for run in runs if set(single) & set(run.history[0])]
             rows = [[run.label, *(number(run.history[0].get(item), 6) for item in single)] for run in once]
-            text.append(paragraph("Recorded once, after a single epoch:", "note") + table(["Training", *map(metric_name, single)], rows))
+            text.append(
+                paragraph("Recorded once, after a single epoch:", "note") + data_table(["Training", *map(metric_name, single)], rows)
+            )
     return "\n".join(text)
 
 
@@ -222,7 +224,7 @@ def _everything(job: JobFolder) -> str:
         rows.append([*words, *numbers, *_seconds(point), os.path.basename(point.get("folder", NONE))])
     header += ["Fields", "Dims", "Params", "All weights", "Search s", "Train s", "Test s", "Model"]
     note = "Model: its folder in models/. Rows with the same one are one model: settings that lead to the same config are trained once."
-    return table(header, rows, left=3, classes=_marks(job.points), wrap=34) + paragraph(note, "note")
+    return data_table(header, rows, left=3, classes=_marks(job.points), wrap=34) + paragraph(note, "note")
 
 
 def _settings(job: JobFolder) -> str:
@@ -230,7 +232,7 @@ def _settings(job: JobFolder) -> str:
     rows = [*_flat(job.chosen, "chosen."), *_flat(job.settings)]
     if not rows:
         return paragraph("There is no job.json.", "none")
-    return table(["Setting", "Value"], [*rows, ("data fingerprint", job.schema.fingerprint or NONE)], left=2)
+    return data_table(["Setting", "Value"], [*rows, ("data fingerprint", job.schema.fingerprint or NONE)], left=2)
 
 
 _SECTIONS = (
@@ -285,5 +287,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(item, list):
             rows.append((prefix + key, ", ".join(map(str, item)) or NONE))
         else:
-            rows.append((prefix + key, NONE if item in (None, "") else number(item) if isinstance(item, int) else str(item)))
+            large = isinstance(item, int) and item >= 10_000  # seeds and years are left as they are
+            rows.append((prefix + key, NONE if item in (None, "") else number(item) if large else str(item)))
     return rows

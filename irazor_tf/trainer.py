@@ -198,6 +198,9 @@ class Trainer:
         specs = options.optimizers() | dict(optimizers or {})
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
+            for group, optimizer in model.optimizers.items():
+                # A function that makes variables is traced twice.
+                optimizer._create_all_weights(model.variable_groups[group])
             model.compile(steps_per_execution=options.steps_per_execution)
         model.step = step
         model.frozen = frozenset(frozen)
@@ -333,11 +336,11 @@ class _State:
         os.makedirs(self.directory, exist_ok=True)
         self._checkpoint.write(os.path.join(self.directory, name))
         self._value |= changes | {"last": name}
-        write_json(self._path, self._value)
         best = self._value["best"]
+        if self._value["done"] and best:  # nobody continues from the last epoch any more
+            self._value["last"] = best["checkpoint"]
+        write_json(self._path, self._value)
         kept = {self._value["last"], best["checkpoint"] if best else None}
-        if self._value["done"] and best:
-            kept = {best["checkpoint"]}
         for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
             if os.path.basename(path).split(".")[0] not in kept:
                 os.remove(path)
@@ -352,7 +355,8 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._first = self._saved = self._state.step
-        self._state.load_loss()
+        if self._state.step % self._per_epoch:
+            self._state.load_loss()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = self._first + batch + 1

@@ -55,11 +55,11 @@ class RegionGate(Gate):
         self.num_fields = len(candidates)
         self.max_dim = max(dims[-1] for dims in candidates)
         self.num_regions = max(len(dims) for dims in candidates)
-        self._sizes = np.zeros((self.num_fields, self.num_regions), np.float32)
+        self.sizes = np.zeros((self.num_fields, self.num_regions), np.float32)
         self._exists = np.zeros((self.num_fields, self.num_regions), bool)
         self._regions = np.zeros((self.num_fields, self.max_dim), np.int32)
         for i, dims in enumerate(candidates):
-            self._sizes[i, : len(dims)] = regions.region_sizes(dims)
+            self.sizes[i, : len(dims)] = regions.region_sizes(dims)
             self._exists[i, : len(dims)] = True
             self._regions[i, : dims[-1]] = regions.column_regions(dims)
         self.norm = None
@@ -85,7 +85,7 @@ class RegionGate(Gate):
 
     def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """lambda sum_i weight_i sum_m c_m alpha_im (equations 5 and 6)."""
-        expected_dims = tf.reduce_sum(self._sizes * self.alpha(), axis=1)
+        expected_dims = tf.reduce_sum(self.sizes * self.alpha(), axis=1)
         return {"architecture": self._penalty_weight * tf.reduce_sum(self._size_weights * expected_dims)}
 
     def traces(self) -> dict[str, tf.Tensor]:
@@ -266,7 +266,8 @@ class IRazor(SearchMethod):
         return {name: float(1 - weight) for name, weight in zip(supernet.config.kept, empty, strict=True)}
 
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
-        return {"alpha": supernet.gates["embedding"].alpha().numpy().astype(np.float64)}
+        gate = supernet.gates["embedding"]
+        return {"alpha": gate.alpha().numpy().astype(np.float64), "alpha_sizes": gate.sizes}
 
 
 def _doubling(dim: int) -> tuple[int, ...]:

@@ -137,7 +137,8 @@ def all_cases() -> tuple[Case, ...]:
 def ranking_cases() -> tuple[Case, ...]:
     """The methods that say something about fields."""
     with registered():
-        return tuple(case for case in method_cases() if case.make_method().ranks_fields)
+        ranking = {case.method.name: case for case in reversed(method_cases()) if case.make_method().ranks_fields}
+    return tuple(ranking[name] for name in sorted(ranking))
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
     model = run.supernet
     ids = tiny.batch()["ids"]
     whole = model(ids)
-    assert np.std(whole) > 0.1, "the model should have learnt something to compare"
+    assert np.std(whole) > 0.02, "the model should have learnt something to compare"
     for config in [*run.result.clusters, tiny.awkward]:
         narrow = model.restrict(config)
         model.hard_mask(config)
@@ -186,11 +186,11 @@ def test_a_misfit_fails_with_a_message_that_names_both(method, model):
 
 
 def test_misfits_that_are_known():
-    with pytest.raises(ValueError, match=r"method 'irazor' on model 'lr', which needs embedding; the model has: none"):
+    with pytest.raises(ValueError, match=r"method 'irazor', which needs embedding, on model 'lr', which has: none"):
         METHODS.build("irazor").check(MODELS.build("lr"))
     METHODS.register("toy_needs_pairs")(NeedsPairs)
     try:
-        with pytest.raises(ValueError, match=r"method 'toy_needs_pairs' on model 'mlp', which needs pairs"):
+        with pytest.raises(ValueError, match=r"method 'toy_needs_pairs', which needs pairs, on model 'mlp', which has: embedding"):
             METHODS.build("toy_needs_pairs").check(MODELS.build("mlp"))
     finally:
         METHODS.remove("toy_needs_pairs")

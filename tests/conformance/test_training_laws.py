@@ -11,15 +11,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.blocks import Intercept
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import InputConfig
 from irazor_tf.recommender import Recommender
 from irazor_tf.steps import Alternating, Joint
 from irazor_tf.tasks.ctr import ClickThroughRate
 from tests.conformance import laws
-
-GROUPS = {"bias", "network", "architecture"}
 
 
 @laws.law(1, laws.all_cases(), slow=laws.product_cases())
@@ -125,8 +121,12 @@ class Lending(BaseModel):
 
     layer: Any = None
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.lent = self.layer
+
     def call(self, inputs, training=False):
-        return tf.reduce_sum(inputs.flat, axis=1) + tf.squeeze(self.layer(inputs.flat[:, :1]), axis=1)
+        return tf.reduce_sum(inputs.flat, axis=1) + tf.squeeze(self.lent(inputs.flat[:, :1]), axis=1)
 
 
 class LearningTask(ClickThroughRate, tf.Module):
@@ -182,7 +182,10 @@ def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path
     trainer = tiny.trainer(case, tmp_path, strategy=two_replicas)
     _, result, supernet = laws.train(case, trainer, tiny.space)
     assert supernet.clock.values[1].device.endswith("CPU:1")
+    sums = {variable.ref() for metric in run.supernet.metrics for variable in metric.variables}  # of losses over replicas
     for one, two in zip(run.supernet.variables, supernet.variables, strict=True):
+        if one.ref() in sums:
+            continue
         np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=0, atol=1e-5, err_msg=one.name)
     here, there = laws.histories(run.trainer.work_dir), laws.histories(trainer.work_dir)
     assert here.keys() == there.keys()
@@ -227,12 +230,3 @@ def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
     assert not np.array_equal(batches[0]["ids"], batches[per_epoch]["ids"])
     later = next(iter(source.batches(64, 9, per_epoch + 3)))
     assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])
-
-
-def test_intercept_is_in_the_bias_group():
-    assert Intercept.group == "bias" and {group for group in GROUPS} >= {Gate.group}
-
-
-def test_the_space_of_a_config_is_that_of_its_schema(tiny):
-    with pytest.raises(ValueError, match="schema's fields"):
-        InputConfig.from_dims({"strong_a": 2}).check(tiny.schema)
