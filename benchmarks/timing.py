@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -96,8 +97,18 @@ def runner(model: Recommender, batches: tf.data.Dataset) -> Callable[[], object]
     return lambda: {key: value.numpy() for key, value in function(iterator).items()}
 
 
-def in_turn(calls: Mapping[str, Callable[[], object]], blocks: int, repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds per call, by name, one value per block of `repeats` calls.
+class Seconds(NamedTuple):
+    """Seconds per call, one value per block: on the clock, and of processor time over all threads.
+
+    Other work on the machine stretches the first; the second hardly, so it tells a slow program from a busy machine.
+    """
+
+    clock: list[float]
+    processor: list[float]
+
+
+def in_turn(calls: Mapping[str, Callable[[], object]], blocks: int, repeats: int, warm_up: int = 1) -> dict[str, Seconds]:
+    """Times `blocks` blocks of `repeats` calls of everything in `calls`.
 
     The blocks take turns, their order turning round each time, so that what disturbs the machine disturbs all alike; block i of one
     and block i of another are neighbours in time and make a ratio.
@@ -105,13 +116,14 @@ def in_turn(calls: Mapping[str, Callable[[], object]], blocks: int, repeats: int
     for call in calls.values():
         for _ in range(warm_up):
             call()
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds = {name: Seconds([], []) for name in calls}
     for block in range(blocks):
         for name in list(calls) if block % 2 == 0 else reversed(list(calls)):
-            start = time.perf_counter()
+            clock, processor = time.perf_counter(), time.process_time()
             for _ in range(repeats):
                 calls[name]()
-            seconds[name].append((time.perf_counter() - start) / repeats)
+            seconds[name].clock.append((time.perf_counter() - clock) / repeats)
+            seconds[name].processor.append((time.process_time() - processor) / repeats)
     return seconds
 
 
