@@ -40,7 +40,8 @@ def _step(optimizer: keras.optimizers.Optimizer | None, rows: int, width: int, i
         optimizer.apply_gradients([(gradient, table)])
         return loss
 
-    return lambda: step().numpy()
+    compiled = step.get_concrete_function()
+    return lambda: compiled().numpy()
 
 
 def main(_: list[str]) -> None:
@@ -62,13 +63,15 @@ def main(_: list[str]) -> None:
     seconds = timing.in_turn(calls, given.blocks, given.repeats, warm_up=2)
     rows = []
     for name in kinds:
-        cells = [timing.spread(seconds[f"{name}, {which}"].clock, 1000) if f"{name}, {which}" in seconds else "" for which in ("legacy", "newer")]
         own, other = seconds[f"{name}, legacy"], seconds.get(f"{name}, newer")
-        rows.append((name, *cells, "" if other is None else f"{timing.median_ratio(other.clock, own.clock):.2f}"))
+        cells = [timing.spread(found.clock, 1000) if found else "" for found in (own, other)]
+        ratios = ("", "") if other is None else [f"{timing.median_ratio(*pair):.2f}" for pair in zip(other, own, strict=True)]
+        rows.append((name, *cells, *ratios))
     distinct = statistics.mean(len(np.unique(batch)) for batch in ids)
     print(timing.machine())
     print(f"table {given.rows:,} x {given.width}, {given.ids:,} ids per step, {distinct:,.0f} of them different")
-    print(text_table(("optimizer", "irazor_tf (legacy), ms (range)", "newer tf_keras, ms (range)", "newer / legacy"), rows), flush=True)
+    header = ("optimizer", "irazor_tf (legacy), ms (range)", "newer tf_keras, ms (range)", "newer / legacy", "of processor time")
+    print(text_table(header, rows), flush=True)
 
 
 if __name__ == "__main__":

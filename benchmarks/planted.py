@@ -7,6 +7,7 @@ Resumable: every trained model stays under DIR.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -15,22 +16,25 @@ import numpy as np
 from absl import app, flags, logging
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.common import Experiment, Points, mean_and_spread
 from data_pipelines import planted
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf import jobs
-from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import InputConfig, read_json, write_json
-from irazor_tf.method import METHODS
+from irazor_tf.input_config import write_json
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
 
-MODEL = "mlp(hidden=(128,64))"
 WIDTH = 8
-TRAIN = TrainOptions(
-    batch_size=1024,
-    network_optimizer="adagrad(learning_rate=0.05, initial_accumulator_value=1e-8)",
-    epochs=6,
-    patience=2,
+EXPERIMENT = Experiment(
+    data=PreprocessOptions(reader="planted"),
+    model="mlp(hidden=(128,64))",
+    train=TrainOptions(
+        batch_size=1024,
+        network_optimizer="adagrad(learning_rate=0.05, initial_accumulator_value=1e-8)",
+        epochs=6,
+        patience=2,
+    ),
+    width=WIDTH,
+    seeds=(1, 2, 3, 4, 5),
 )
 SEARCHES = {
     "i-Razor": "irazor(temperature=0.05, penalty=0.01, cpt=0.4)",
@@ -40,47 +44,19 @@ SEARCHES = {
 
 def run_seed(out: str, rows: int, seed: int) -> list[dict[str, Any]]:
     """All models of one seed, trained or picked up."""
-    job = jobs.JobConfig(
-        model_dir=os.path.join(out, f"seed-{seed}"),
-        data_dir=os.path.join(out, "data"),
-        data=PreprocessOptions(reader=f"planted(rows={rows})"),
-        model=MODEL,
-        method="fde",
-        width=WIDTH,
-        train=TRAIN,
-        seed=seed,
-        progress=False,
-    )
-    schema = jobs.preprocess(job)
-    trainer = jobs.trainer_of(job, schema)
-    space = InputConfig.uniform(schema, WIDTH)
-    candidates = []
-    for name, spec in SEARCHES.items():
-        method = METHODS.build(spec)
-        result, _ = jobs.search_with(trainer, method, space)
-        candidates.append(Candidate(Role.FOUND, name, result, jobs.search_folder_of(method, space)))
-    size = candidates[0].num_params(schema)
-    magnitude, random = METHODS.build("magnitude"), METHODS.build("random")
-    for label, method, budget in (("magnitude, i-Razor's size", magnitude, size), ("random, i-Razor's size", random, size)):
-        result, _ = jobs.search_with(trainer, method, space, budget)
-        candidates.append(Candidate(Role.CONTROL, label, result, jobs.search_folder_of(method, space)))
-    for label, method in METHODS.build("fde(sweep=(1, 2, 4, 8))").sweep():
-        result, _ = jobs.search_with(trainer, method, space)
-        candidates.append(Candidate(Role.CONTROL, f"uniform {label}", result, jobs.search_folder_of(method, space)))
-    records = []
-    for candidate in candidates:
-        jobs.train_candidate(job, schema, candidate)
-        record = jobs.evaluate_candidate(job, schema, candidate)
+    points = Points(EXPERIMENT, dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={rows})"), out, seed)
+    searched = [points.add(name, "", spec) for name, spec in SEARCHES.items()]
+    points.add_controls([("i-Razor's size", searched[0].num_params(points.schema))])
+    points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
+    records = points.run()
+    for record in records:
         dims = record["field_dims"][0]
         record["strong_kept"] = sum(dims[name] > 0 for name in planted.STRONG)
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
-        scores = os.path.join(job.model_dir, candidate.search_folder, "scores.json")
-        record["separation"] = None
-        if os.path.exists(scores):
-            found = read_json(scores)[0]
-            names = [*planted.STRONG, *planted.NOISE]
-            record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
-        records.append(record)
+    for record, spec in zip(records, SEARCHES.values(), strict=False):
+        found = points.scores(spec)
+        names = [*planted.STRONG, *planted.NOISE]
+        record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
     return records
 
 
@@ -97,22 +73,18 @@ def main(_: list[str]) -> None:
     kept = []
     for seed in seeds:
         for record in records[seed]:
-            if record["name"] in SEARCHES:
+            if record["series"] in SEARCHES:
                 dims = record["field_dims"][0]
-                kept.append((f"{record['name']}, seed {seed}", *(str(dims[name]) for name in fields), f"{record['separation']:.2f}"))
+                kept.append((f"{record['series']}, seed {seed}", *(str(dims[name]) for name in fields), f"{record['separation']:.2f}"))
     print(text_table(("width of", *fields, "separation"), kept))
     rows = []
     for i, first in enumerate(records[seeds[0]]):
         same = [records[seed][i] for seed in seeds]
-
-        def cell(key: str, same: list[dict[str, Any]] = same) -> str:
-            values = [record[key] for record in same]
-            return f"{np.mean(values):.4f} ({np.std(values, ddof=1) if len(values) > 1 else 0:.4f})"
-
+        quality = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "auc", "log_loss")]
         strong = "/".join(str(record["strong_kept"]) for record in same)
         dropped = sum(not {"noise_high", "noise_id"} & set(record["noise_kept"]) for record in same)
         params = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((first["name"], cell("valid_auc"), cell("auc"), cell("log_loss"), params, strong, f"{dropped} of {len(seeds)}"))
+        rows.append((f"{first['series']} {first['label']}", *quality, params, strong, f"{dropped} of {len(seeds)}"))
     header = ("model", "valid AUC", "test AUC", "test log loss", "params", "strong kept of 6, by seed", "both large noise fields dropped")
     print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
 

@@ -1,0 +1,148 @@
+"""What the quality benchmarks share: points trained on one data set with one seed, resumable, and tables over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.preprocess import PreprocessOptions
+from irazor_tf import jobs
+from irazor_tf.candidates import Candidate, Role
+from irazor_tf.input_config import InputConfig, SearchResult, read_json
+from irazor_tf.job_config import JobConfig
+from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.registry import Spec
+from irazor_tf.tables import text_table
+from irazor_tf.trainer import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One data set and how models are trained on it.
+
+    Args:
+      data: how its log is read, paths relative to the folder of logs.
+      model: base model.
+      train: training settings.
+      width: of the search space.
+      methods: label -> spec of a search; every threshold of its sweep is a point.
+      seeds: default seeds.
+    """
+
+    data: PreprocessOptions
+    model: str
+    train: TrainOptions
+    width: int
+    methods: dict[str, str] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] = (1, 2, 3)
+
+    def located(self, folder: str) -> PreprocessOptions:
+        """`data` with its paths under `folder`."""
+        data = self.data
+        inputs, tests = (tuple(os.path.join(folder, path) for path in paths) for paths in (data.input, data.test_input))
+        return dataclasses.replace(data, input=inputs, test_input=tests)
+
+
+class Points:
+    """Points of one experiment and seed: added, then trained and evaluated; what is on disk is picked up.
+
+    Args:
+      experiment: the data set.
+      data: its log.
+      folder: everything goes here; the records are shared by the seeds.
+      seed: of training.
+    """
+
+    def __init__(self, experiment: Experiment, data: PreprocessOptions, folder: str, seed: int):
+        self.job = JobConfig(
+            model_dir=os.path.join(folder, f"seed-{seed}"),
+            data_dir=os.path.join(folder, "data"),
+            data=data,
+            model=experiment.model,
+            method="fde",
+            width=experiment.width,
+            train=experiment.train,
+            seed=seed,
+            progress=False,
+        )
+        self.schema = jobs.preprocess(self.job)
+        self.space = InputConfig.uniform(self.schema, experiment.width)
+        self._trainer = jobs.trainer_of(self.job, self.schema)
+        self._supernets: dict[str, Any] = {}
+        self._points: list[tuple[str, str, Candidate]] = []
+
+    def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None) -> Candidate:
+        """Searches (once per supernet) and notes the derived config as a point."""
+        method = METHODS.build(spec) if isinstance(spec, str) else spec
+        folder = jobs.search_folder_of(method, self.space)
+        result, self._supernets[folder] = jobs.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
+        candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
+        self._points.append((series, label, candidate))
+        return candidate
+
+    def add_sweep(self, series: str, spec: str, prefix: str = "") -> list[tuple[str, int]]:
+        """One point per setting that one search of `spec` serves: their labels and sizes."""
+        added = []
+        for label, method in METHODS.build(spec).sweep():
+            candidate = self.add(series, prefix + label, method)
+            added.append((prefix + label, candidate.num_params(self.schema)))
+        return added
+
+    def add_widths(self, widths: Sequence[int]) -> None:
+        """Uniform models, whatever the width of the space."""
+        for width in widths:
+            result = SearchResult((InputConfig.uniform(self.schema, width),), Spec("fde", (("dim", width),)))
+            self._points.append(("uniform", f"dim={width}", Candidate(Role.CURVE, f"uniform dim={width}", result)))
+
+    def add_controls(self, sizes: Sequence[tuple[str, int]]) -> None:
+        """Magnitude and random at these sizes."""
+        for control in ("magnitude", "random"):
+            for label, size in sizes:
+                self.add(control, f"at {label}", control, size)
+
+    def scores(self, spec: str) -> dict[str, float]:
+        """What the finished search of `spec` thinks of every field."""
+        folder = jobs.search_folder_of(METHODS.build(spec), self.space)
+        return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))[0]
+
+    def run(self) -> list[dict[str, Any]]:
+        """Trains and evaluates every point."""
+        records = []
+        for number, (series, label, candidate) in enumerate(self._points):
+            start = time.perf_counter()
+            jobs.train_candidate(self.job, self.schema, candidate)
+            record = jobs.evaluate_candidate(self.job, self.schema, candidate) | {"series": series, "label": label}
+            records.append(record)
+            quality = f"valid {record['valid_auc']:.4f} test {record['auc']:.4f}  {time.perf_counter() - start:.0f} s"
+            print(f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} {quality}", flush=True)
+        return records
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 4) -> str:
+    """Mean and, in brackets, sample standard deviation."""
+    spread = f" ({np.std(values, ddof=1):.{digits}f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
+    """Mean and spread over seeds per point, in the order of the runs.
+
+    Args:
+      records: as `Points.run` returns them, of all seeds.
+      extra: further keys to show, as they came out for each seed.
+    """
+    rows = []
+    for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
+        same = [record for record in records if (record["series"], record["label"]) == (series, label)]
+        size = f"{np.mean([record['params'] for record in same]):,.0f}"
+        fields = f"{np.mean([record['fields'] for record in same]):.1f}"
+        metrics = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
+        more = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
+        rows.append((f"{series} {label}", size, fields, *metrics, *more))
+    header = ("point", "params", "fields", "valid AUC", "valid log loss", "test AUC", "test log loss", *extra)
+    return text_table(header, rows)
