@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["irazor_tf", "irazor_tf.*", "data_pipelines", "data_pipelines.*", "launch", "launch.*"]),
-    package_data={"launch": ["presets/*.flags"]},
+    package_data={"launch": ["presets/*.flags", "presets/*.yaml"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "tf-keras>=2.20,<2.22",

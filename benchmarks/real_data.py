@@ -57,9 +57,8 @@ EXPERIMENTS = {
         ),
         width=30,
         methods={
-            "lambda .005": "irazor(temperature=0.05, penalty=5e-3, warmup=1, epochs=4, sweep=(0.8,))",
-            "lambda .002": "irazor(temperature=0.05, penalty=2e-3, warmup=1, epochs=4, sweep=(0.4, 0.6, 0.8))",
-            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, epochs=4, sweep=(0.4, 0.8))",
+            "lambda .002": "irazor(temperature=0.05, penalty=2e-3, warmup=1, epochs=4, sweep=(0.6, 0.7, 0.8))",
+            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, epochs=4, sweep=(0.3, 0.4, 0.7))",
         },
     ),
     "movielens": Experiment(

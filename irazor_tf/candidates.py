@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from irazor_tf.input_config import SearchResult
+from irazor_tf.input_config import InputConfig, SearchResult
+from irazor_tf.registry import Spec
 from irazor_tf.schema import Schema
 
 
@@ -30,19 +31,28 @@ class Candidate:
       name: unique among the candidates; found and controls bear their method's name.
       result: configs, start of training, router.
       search_folder: where its supernet lies, relative to the job's folder.
+      before: specs of the methods that searched before the result's one, where several are chained.
     """
 
     role: Role
     name: str
     result: SearchResult
     search_folder: str = ""
+    before: tuple[Spec, ...] = ()
 
     @property
     def key(self) -> str:
         """Digest of what its training depends on, and its folder: equal configs are trained once."""
-        origin = "" if self.result.init == "fresh" else self.search_folder
-        router = None if self.result.router is None else dataclasses.asdict(self.result.router)
-        return digest([[config.to_json() for config in self.result.clusters], self.result.init, origin, router])
+        result = self.result
+        router = None if result.router is None else dataclasses.asdict(result.router)
+        # A router's weights lie in the search's folder.
+        origin = "" if result.init == "fresh" and router is None else self.search_folder
+        return digest([[identity(config) for config in result.clusters], result.init, origin, router])
+
+    @property
+    def method(self) -> str:
+        """The whole chain, as `--method` takes it."""
+        return " + ".join(map(str, (*self.before, self.result.method)))
 
     def num_params(self, schema: Schema) -> int:
         return sum(config.num_params(schema) for config in self.result.clusters)
@@ -51,6 +61,17 @@ class Candidate:
 def digest(value: Any) -> str:
     """Ten hexadecimal digits of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def identity(config: InputConfig) -> dict[str, Any]:
+    """A JSON value that two configs share only if they are equal: `to_json` leaves out the bits of masks."""
+    masks = {name: hashlib.sha256(bits.tobytes()).hexdigest() for name, bits in config.masks().items()}
+    return config.to_json() | ({"masks": masks} if masks else {})
+
+
+def short_name(spec: Spec) -> str:
+    """A spec without its settings: a(x=1) -> a, a(b(x=1)) -> a(b)."""
+    return spec.name + (f"({', '.join(map(short_name, spec.operands))})" if spec.operands else "")
 
 
 def unique_names(chosen: Sequence[Candidate]) -> list[Candidate]:

@@ -58,7 +58,7 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
     read = {variable.name for variable in served.get_concrete_function().graph.variables}
     module.weights = [variable for variable in model.variables if variable.name in read]
 
-    version = 1 + max(_versions(export_dir), default=0)
+    version = next_version(export_dir)
     path = os.path.join(export_dir, str(version))
     # Not tempfile.mkdtemp: its folders are closed to all other users, so to a server run by one.
     partial = os.path.join(export_dir, f".{version}.partial")
@@ -183,6 +183,7 @@ def _ids(schema: Schema, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
     return tf.stack([columns.get(name, zeros) for name in schema.names], axis=1)
 
 
-def _versions(export_dir: str) -> list[int]:
+def next_version(export_dir: str) -> int:
+    """The version that `export` would write."""
     names = os.listdir(export_dir) if os.path.isdir(export_dir) else []
-    return [int(name) for name in names if name.isascii() and name.isdigit()]
+    return 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)

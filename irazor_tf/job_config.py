@@ -8,17 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.preprocess import PreprocessOptions
+from data_pipelines.records import load_manifest
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import read_json, write_json
 from irazor_tf.method import METHODS
-from irazor_tf.registry import Spec, parse_specs
+from irazor_tf.optimizers import make_optimizer
+from irazor_tf.registry import Spec, parse_spec, parse_specs
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
 
 STRATEGIES = ("off", "one_device", "mirrored")
-# What a finished search or training does not depend on.
-_FREE = frozenset({"model_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"})
-TIMING = ("search_seconds", "train_seconds", "test_seconds")
+# What a finished search or training does not depend on; of the data, the fingerprint counts, not where they lie.
+_FREE = frozenset(
+    {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"}
+)
+# What differs between two runs of one job, wherever it stands in a result file.
+TIMING = ("seconds", "search_seconds", "train_seconds", "test_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +32,7 @@ class JobConfig:
 
     Args:
       model_dir: where everything goes.
-      data: how the log becomes records; None: `data_dir` is there already.
+      data: how the log becomes records; None: the records are there already.
       data_dir: folder of the records; default `model_dir`/data.
       model: spec of the base model.
       retrain_model: spec of the base model of the final models, where it differs from the search's.
@@ -69,12 +74,15 @@ class JobConfig:
             raise ValueError(f"`distribution_strategy` should be one of {', '.join(STRATEGIES)}. Received: {self.distribution_strategy!r}")
         if self.budget_params is not None and self.budget_mib is not None:
             raise ValueError("At most one of `budget_params` and `budget_mib` should be given. Received: both")
-        if self.data is None and self.data_dir is None:
-            raise ValueError("Either a reader with its input or a `data_dir` with records should be given. Received: neither")
 
     @property
     def records_dir(self) -> str:
         return self.data_dir or os.path.join(self.model_dir, "data")
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the records are there, finished."""
+        return os.path.exists(os.path.join(self.records_dir, "manifest.json"))
 
     @property
     def budget(self) -> int | None:
@@ -92,25 +100,102 @@ class JobConfig:
         return os.path.join(self.model_dir, *parts)
 
 
-def claim(job: JobConfig) -> None:
-    """Checks every name and setting, writes `job.json`, or refuses settings other than those it holds."""
+    def choices(self) -> dict[str, Any]:
+        """What may change on a finished search, as JSON."""
+        return {"method": self.method, "budget": self.budget, "controls": list(self.controls), "curve": self.curve}
+
+
+def check(job: JobConfig) -> None:
+    """Raises ValueError for a name or a setting that does not exist, and for parts that do not go together."""
     base = MODELS.build(job.model)
-    for spec in parse_specs(job.method):
+    specs = parse_specs(job.method)
+    for spec in specs:
         METHODS.build(spec).check(base)
     for control in job.controls:
         METHODS.build(control)
-    MODELS.build(job.retrain_model or job.model)
+    optimizers = list(job.train.optimizers().values())
+    for spec in (inner for outer in (*specs, *map(parse_spec, job.controls)) for inner in _with_operands(outer)):
+        optimizers += METHODS.build(spec).optimizers().values()
+    for optimizer in optimizers:
+        make_optimizer(optimizer)
+    final, last = job.retrain_model or job.model, METHODS.build(specs[-1])
+    MODELS.build(final)
+    if last.init in ("continue", "keep") and parse_spec(final) != parse_spec(job.model):
+        raise ValueError(
+            "A method whose final model goes on with the searched weights should be retrained on the model it was searched with. "
+            f"Received: method {str(specs[-1])!r}, searched with {job.model!r}, retrained with {final!r}"
+        )
     TASKS.build(job.task).check_metric(job.train.metric)
-    path, settings = job.path("job.json"), job.settings()
-    chosen = {"method": job.method, "budget": job.budget, "controls": list(job.controls), "curve": job.curve}
-    if os.path.exists(path):
-        before = read_json(path)[0]["settings"]
-        changed = _difference(before, _plain(settings))
+    if job.data is not None and not job.has_records:
+        job.data.make_reader()
+
+
+def claim(job: JobConfig) -> None:
+    """Checks every name and setting, and writes `job.json`, or refuses what does not fit to work that is there already.
+
+    Records bind the settings of the data (none given: those of the records are taken); a search that has begun binds all others that
+    it depends on, and the data's fingerprint. Without either, settings may still change: a name mistyped in the first call binds nobody.
+
+    Raises:
+      ValueError: see `check`, or changed settings, with what was and what is.
+    """
+    check(job)
+    path = job.path("job.json")
+    before = read_json(path)[0] if os.path.exists(path) else {}
+    old, settings = before.get("settings", {}), _plain(job.settings())
+    fingerprint = None
+    if job.has_records:
+        manifest = load_manifest(job.records_dir)
+        fingerprint = manifest["fingerprint"]
+        if job.data is None:
+            settings["data"] = manifest["options"] or None
+        changed = [] if job.data is None else _difference(manifest["options"], _moved(settings["data"], manifest["options"]), "data")
+        if changed:
+            raise ValueError(
+                f"The settings of the data should be those that the records in {job.records_dir} were made with (or be left out), or the "
+                f"folder another. Received: {'; '.join(changed)}"
+            )
+    if before and os.path.isdir(job.path("search")):
+        changed = _difference(*({key: value for key, value in side.items() if key != "data"} for side in (old, settings)))
+        known = before.get("data_fingerprint")
+        changed += _difference(known, fingerprint, "data fingerprint") if known and fingerprint else []
         if changed:
             raise ValueError(
                 f"The settings should be those that {path} was begun with, or `model_dir` another. Received: {'; '.join(changed)}"
             )
-    write_json(path, {"settings": settings, "chosen": chosen})
+        fingerprint = fingerprint or known
+    chosen = job.choices() | {"data_dir": job.data_dir, "distribution_strategy": job.distribution_strategy}
+    now = {"settings": settings, "chosen": chosen, "data_fingerprint": fingerprint, "trained": before.get("trained")}
+    if now != before:
+        write_json(path, now)
+
+
+def mark_trained(job: JobConfig) -> None:
+    """Writes down the choices whose models are listed in `candidates.json`."""
+    path = job.path("job.json")
+    write_json(path, read_json(path)[0] | {"trained": job.choices()})
+
+
+def check_trained(job: JobConfig) -> None:
+    """Raises ValueError where the models listed in `candidates.json` are those of other choices, or where there are none."""
+    path = job.path("job.json")
+    trained = read_json(path)[0].get("trained") if os.path.exists(path) else None
+    if trained is None:
+        raise ValueError(f"Models should be trained before this stage (retrain). Received: none in {job.model_dir}")
+    changed = _difference(*(side | {"method": list(map(str, parse_specs(side["method"])))} for side in (trained, _plain(job.choices()))))
+    if changed:
+        raise ValueError(f"The choices should be those that models were last trained for (retrain). Received: {'; '.join(changed)}")
+
+
+def _with_operands(spec: Spec) -> list[Spec]:
+    return [spec, *(inner for operand in spec.operands for inner in _with_operands(operand))]
+
+
+def _moved(options: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The options; a schema file that has only moved (as with a newly installed package) under its old path."""
+    old, new = before.get("schema"), options["schema"]
+    moved = bool(old and new) and not os.path.exists(old) and os.path.basename(old) == os.path.basename(new)
+    return options | {"schema": old} if moved else options
 
 
 def _plain(value: Any) -> Any:
@@ -121,6 +206,7 @@ def _plain(value: Any) -> Any:
 
 
 def _difference(before: Any, now: Any, name: str = "") -> list[str]:
+    """One "`name` was ... and is ..." for every value that is not the same."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now))
         return [line for key in keys for line in _difference(before.get(key), now.get(key), f"{name}.{key}" if name else key)]

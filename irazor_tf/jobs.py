@@ -7,6 +7,7 @@ refused with the difference. What can be chosen after a search (threshold, budge
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tempfile
 import time
@@ -20,12 +21,12 @@ from data_pipelines import records
 from irazor_tf import export as export_lib
 from irazor_tf import report as report_lib
 from irazor_tf.base_model import MODELS
-from irazor_tf.candidates import Candidate, Role, digest, unique_names
+from irazor_tf.candidates import Candidate, Role, digest, identity, short_name, unique_names
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
-from irazor_tf.job_config import JobConfig, claim, training_spec
+from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained, training_spec
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.recommender import Recommender
-from irazor_tf.registry import parse_spec, parse_specs
+from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
@@ -37,26 +38,33 @@ T = TypeVar("T")
 def preprocess(job: JobConfig) -> Schema:
     """Log -> records; at once where they are there and whole."""
     claim(job)
-    if os.path.exists(os.path.join(job.records_dir, "manifest.json")):
+    if job.has_records:
         records.verify(job.records_dir)
-        return Schema.load(job.records_dir)
-    if job.data is None:
-        raise ValueError(f"`data_dir` should hold records with a manifest. Received: {job.records_dir}")
-    return pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
+    elif job.data is not None:
+        pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
+        claim(job)  # now the fingerprint is known
+    else:
+        raise ValueError(
+            f"Either a reader with its input, or a folder with records and their manifest, should be given. Received: neither; "
+            f"no records in {job.records_dir}"
+        )
+    return Schema.load(job.records_dir)
 
 
 def search(job: JobConfig) -> SearchResult:
     """Records -> `search/result.json`: the found config."""
     schema = preprocess(job)
+    path = job.path("search", "result.json")
+    if not os.path.exists(path):
+        records.verify(job.records_dir, full=True)  # reads every record once; from here on their own checksums tell
     trainer = trainer_of(job, schema)
-    method, space = _last_method(job, trainer)
+    method, space, _ = _last_method(job, trainer)
     result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])
-    result.save(job.path("search", "result.json"))
+    result.save(path)
     if job.progress:
-        config = result.clusters[0]
-        print(
-            f"found {config.num_fields} of {len(schema.fields)} fields, {config.total_dims} dims, {config.num_params(schema):,} parameters"
-        )
+        for config in result.clusters:
+            params = config.num_params(schema)
+            print(f"found {config.num_fields} of {len(schema.fields)} fields, {config.total_dims} dims, {params:,} parameters")
     return result
 
 
@@ -65,15 +73,12 @@ def retrain(job: JobConfig) -> list[Candidate]:
     schema = preprocess(job)
     result = search(job)
     trainer = trainer_of(job, schema)
-    method, space = _last_method(job, trainer)
-    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result))
-    listed = []
+    method, space, before = _last_method(job, trainer)
+    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result, before))
     for candidate in candidates:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
-        listed.append(
-            {"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder}
-        )
-    write_json(job.path("candidates.json"), listed)
+    write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
+    mark_trained(job)
     for number, candidate in enumerate(candidates):
         if job.progress:
             print(f"[{number + 1}/{len(candidates)}] {candidate.name}: {candidate.num_params(schema):,} parameters", flush=True)
@@ -99,30 +104,42 @@ def export(job: JobConfig) -> str:
     """The found model -> `export/<version>/`; at once where that model is exported already."""
     schema = preprocess(job)
     candidate = _load_candidates(job)[0]
-    marker = job.path("export.json")
-    if os.path.exists(marker):
-        done = read_json(marker)[0]
-        if done["key"] == candidate.key and os.path.isdir(job.path("export", done["version"])):
-            return job.path("export", done["version"])
-    with tf.device("/CPU:0"):
-        model = _guarded(job, lambda: _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
-        path = export_lib.export(model, schema, job.path("export"))
-    write_json(marker, {"key": candidate.key, "version": os.path.basename(path)} | export_lib.size_report(path))
+    marker, folder = job.path("export.json"), job.path("export")
+    done = read_json(marker)[0] if os.path.exists(marker) else {}
+    if done.get("key") != candidate.key or not os.path.isdir(os.path.join(folder, done["version"])):
+        # Written first: a version comes into being by one rename, and whoever finds it then knows whose it is.
+        done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
+        write_json(marker, done)
+        with tf.device("/CPU:0"):
+            model = _guarded(job, lambda: _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
+            export_lib.export(model, schema, folder)
+    path = os.path.join(folder, done["version"])
+    if "mib" not in done:
+        write_json(marker, done | _size(path))
     return path
 
 
 def export_size(job: JobConfig, schema: Schema, candidate: Candidate) -> float:
-    """MiB of the candidate's SavedModel, measured on one that is written and removed again."""
+    """MiB of weights and vocabularies in the candidate's SavedModel, measured on one that is written and removed again."""
     path = job.path("models", candidate.key, "export_size.json")
     if not os.path.exists(path):
         with tempfile.TemporaryDirectory() as folder:
             model = _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate)
-            write_json(path, export_lib.size_report(export_lib.export(model, schema, folder)))
+            write_json(path, _size(export_lib.export(model, schema, folder)))
     return read_json(path)[0]["mib"]
+
+
+def _size(path: str) -> dict[str, float]:
+    """Bytes of an export's variables and assets, and their sum in MiB. The graph beside them is left out (about 0.1 MiB): its size
+    depends on what else the process has traced, by a few bytes."""
+    sizes = export_lib.size_report(path)
+    return {"variables": sizes["variables"], "assets": sizes["assets"], "mib": (sizes["variables"] + sizes["assets"]) / 2**20}
 
 
 def report(job: JobConfig) -> str:
     """Everything above -> `report.html`."""
+    if not job.has_records:
+        raise ValueError(f"A report should be of a job whose records are there (preprocess). Received: none in {job.records_dir}")
     return report_lib.write(job.model_dir, Schema.load(job.records_dir))
 
 
@@ -147,8 +164,12 @@ def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
         raise
 
 
+@functools.cache
 def strategy_of(name: str) -> tf.distribute.Strategy | None:
-    """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU devices where there is none."""
+    """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU devices where there is none.
+
+    One per process and name: the collective operations of a second one would take the keys of the first one's.
+    """
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy("/GPU:0" if tf.config.list_logical_devices("GPU") else "/CPU:0")
     if name == "mirrored":
@@ -172,13 +193,13 @@ def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None =
     )
 
 
-def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig]:
-    """The last method of the chain and the space it searches, the ones before having searched."""
+def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig, tuple[Spec, ...]]:
+    """The last method of the chain, the space it searches, the ones before having searched, and their specs."""
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
     space = InputConfig.uniform(trainer.schema, job.width)
     for method in methods[:-1]:
         space = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0]).config  # type: ignore[misc]
-    return methods[-1], space
+    return methods[-1], space, tuple(method.spec() for method in methods[:-1])
 
 
 def search_with(
@@ -192,7 +213,8 @@ def search_with(
     result, supernet = method.search(inside, space, budget, supernet)
     if not os.path.exists(timing):
         write_json(timing, time.perf_counter() - start)
-    result.clusters[0].check(trainer.schema)
+    for config in result.clusters:
+        config.check(trainer.schema)
     if method.ranks_fields:
         arrays = method.architecture(supernet)
         write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
@@ -202,27 +224,30 @@ def search_with(
 def search_folder_of(method: SearchMethod, space: InputConfig) -> str:
     """One folder per training: the same supernet serves every threshold and budget."""
     spec = training_spec(method.spec())
-    return os.path.join("search", f"{spec.name}-{digest([str(spec), space.to_json()])}")
+    return os.path.join("search", f"{spec.name}-{digest([str(spec), identity(space)])}")
 
 
-def _candidates(job: JobConfig, trainer: Trainer, method: SearchMethod, space: InputConfig, result: SearchResult) -> list[Candidate]:
+def _candidates(
+    job: JobConfig, trainer: Trainer, method: SearchMethod, space: InputConfig, result: SearchResult, before: tuple[Spec, ...]
+) -> list[Candidate]:
     """What is trained: the found config, the controls at its size, and the curve."""
     schema = trainer.schema
     folder = search_folder_of(method, space)
-    found = Candidate(Role.FOUND, method.spec().name, result, folder)
+    name = " + ".join(map(short_name, (*before, method.spec())))
+    found = Candidate(Role.FOUND, name, result, folder, before)
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     if job.curve and len(result.clusters) == 1:
         supernet = None
         for label, other in method.sweep():
             derived, supernet = search_with(trainer, other, space, None, supernet)
-            chosen.append(Candidate(Role.CURVE, f"{found.name} {label}", derived, folder))
+            chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder, before))
             sizes[f" at {label}"] = derived.config.num_params(schema)
     full = InputConfig.uniform(schema, job.width)
     for control in (METHODS.build(spec) for spec in job.controls):
-        if control.needs - trainer.base.sites or control.spec() == method.spec():
+        if control.needs - trainer.base.sites or (control.spec() == method.spec() and not before):
             continue
-        name, folder, supernet = control.spec().name, search_folder_of(control, full), None
+        name, folder, supernet = short_name(control.spec()), search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
             derived, supernet = search_with(trainer, control, full, size, supernet)
             chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
@@ -241,8 +266,9 @@ def _initial(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trai
     supernet = METHODS.build(candidate.result.method).train(searcher, space)
     if candidate.result.init == "ticket":
         model = trainer.build(config)
+        own = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
         wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces() if piece.key.startswith("embedding/")}
-        model.load_pieces(wide)
+        model.load_pieces(own | wide)
         return model
     for gate in supernet.gates.values():
         gate.fold(supernet.embedding)
@@ -313,7 +339,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
     return {
         "name": candidate.name,
         "role": candidate.role.value,
-        "method": str(candidate.result.method),
+        "method": candidate.method,
         "model": model_spec,
         "seed": job.seed,
         **tested,
@@ -330,13 +356,18 @@ def _summary(point: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in point.items() if key not in ("role", "folder", "field_dims")}
 
 
+def _listed(candidate: Candidate) -> dict[str, Any]:
+    """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
+    listed = {"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder}
+    return listed | {"method": candidate.method, "search_seconds": candidate.result.seconds}
+
+
 def _load_candidates(job: JobConfig) -> list[Candidate]:
-    path = job.path("candidates.json")
-    if not os.path.exists(path):
-        raise ValueError(f"Models should be trained before this stage (retrain). Received: no {path}")
+    check_trained(job)
     found = []
-    for value in read_json(path)[0]:
+    for value in read_json(job.path("candidates.json"))[0]:
+        *before, method = parse_specs(value["method"])
         stored = SearchResult.load(job.path("models", value["key"], "result.json"))
-        result = dataclasses.replace(stored, method=parse_spec(value["method"]), seconds=value["search_seconds"])
-        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"]))
+        result = dataclasses.replace(stored, method=method, seconds=value["search_seconds"])
+        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], tuple(before)))
     return found

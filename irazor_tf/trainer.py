@@ -166,6 +166,7 @@ class Trainer:
         train: Source | None = None,
         optimizers: Mapping[str, str] | None = None,
         frozen: Iterable[str] = (),
+        warmup: int = 0,
     ) -> list[dict[str, float]]:
         """Trains until `epochs` or until the validation metric stops growing; resumes or returns at once where that was done before.
 
@@ -180,6 +181,7 @@ class Trainer:
           train: rows to learn from; default the training split.
           optimizers: group -> spec, instead of the options'.
           frozen: groups that do not move.
+          warmup: epochs, before `epochs`, in which the architecture does not move either; they do not compete for the best epoch.
 
         Returns:
           One record per epoch: epoch, loss, the metrics of `judge`, and the gates' traces.
@@ -203,7 +205,7 @@ class Trainer:
                 optimizer._create_all_weights(model.variable_groups[group])
             model.compile(steps_per_execution=options.steps_per_execution)
         model.step = step
-        model.frozen = frozenset(frozen)
+        model.frozen = always = frozenset(frozen)
         model.train_function = None
         state = _State(os.path.join(self.work_dir, name), model)
         state.restore()
@@ -212,6 +214,10 @@ class Trainer:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
         while not state.done:
             epoch, started = divmod(state.step, per_epoch)
+            frozen = always | {"architecture"} if epoch < warmup else always
+            if model.frozen != frozen:
+                model.frozen = frozen
+                model.train_function = None  # it was traced for other groups
             elements = step.elements(train, rows, options.batch_size, seed, state.step).take(per_epoch - started)
             logs = model.fit(
                 elements,
@@ -224,7 +230,8 @@ class Trainer:
             record = {"epoch": epoch + 1, "loss": float(logs["loss"][-1])} | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
-            state.end_epoch((epoch + 1) * per_epoch, record, metric, self.task.directions[metric], patience, epochs)
+            value = self.task.directions[metric] * record[metric]
+            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         if patience:
@@ -306,15 +313,15 @@ class _State:
         name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
         tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
 
-    def end_epoch(self, step: int, record: dict[str, float], metric: str, direction: int, patience: int, epochs: int) -> None:
-        """Records an epoch; writes checkpoint and state; decides whether the fit has ended."""
+    def end_epoch(self, step: int, record: dict[str, float], value: float, patience: int, warmup: int, epochs: int) -> None:
+        """Records an epoch, the better the larger `value`; writes checkpoint and state; decides whether the fit has ended."""
         name = f"step-{step}"
         history = [*self._value["history"], record]
         best = self._value["best"]
-        if best is None or direction * record[metric] > direction * best["value"]:
-            best = {"value": record[metric], "epoch": len(history), "checkpoint": name}
-        waited = len(history) - best["epoch"]
-        done = len(history) >= epochs or bool(patience and waited >= patience)
+        if len(history) > warmup and (best is None or value > best["value"]):
+            best = {"value": value, "epoch": len(history), "checkpoint": name}
+        waited = len(history) - best["epoch"] if best else 0
+        done = len(history) >= warmup + epochs or bool(patience and waited >= patience)
         self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
         self._resumed_loss = None
 

@@ -15,74 +15,121 @@ PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
 
 FLAGS = flags.FLAGS
 
+# The flags as `--help` groups them; absl knows a group as the module that its flags belong to.
+_JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
+    "The job",
+    "The data",
+    "The search",
+    "What is trained and compared",
+    "Training, of searches and final models alike",
+    "Running",
+)
+
 
 def define() -> None:
-    """Defines the flags, once per process."""
+    """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag need not wait for it."""
     if "model_dir" in FLAGS:
         return
-    flags.DEFINE_string("model_dir", None, "Folder for everything the job writes.", required=True)
-    flags.DEFINE_string("data_dir", None, "Folder of preprocessed records; default: MODEL_DIR/data.")
-    # Data
-    flags.DEFINE_string("reader", None, "Format of the log: criteo, movielens, libfm(...), table, planted(rows=...).")
-    flags.DEFINE_list("input", [], "Files (or patterns) of the log, separated by commas.")
-    flags.DEFINE_list("valid_input", [], "Files of the validation split, where it has its own.")
-    flags.DEFINE_list("test_input", [], "Files of the test split, where it has its own.")
-    flags.DEFINE_string("schema", None, "YAML file that describes the columns of a table.")
-    flags.DEFINE_integer("min_count", 1, "Features seen less often in training become out-of-vocabulary.", lower_bound=1)
-    flags.DEFINE_integer("max_vocab", None, "Most features per field, the most frequent ones; default: all.", lower_bound=1)
-    flags.DEFINE_enum("split", "random", ["random", "sequential", "time"], "How rows are divided.")
-    flags.DEFINE_list("fractions", ["0.8", "0.1", "0.1"], "Shares of training, validation and test rows.")
-    flags.DEFINE_list("time_boundaries", [], "T1,T2 for --split=time: training <= T1 < validation <= T2 < test.")
-    flags.DEFINE_integer("split_seed", 2021, "Seed of split and order of the records.")
-    flags.DEFINE_float("positive_above", None, "A label above this is positive (ratings); default: the reader's rule.")
-    flags.DEFINE_list("drop_labels", [], "Rows with these labels are left out.")
-    flags.DEFINE_enum("numeric_transform", None, ["log_square", "floor"], "For all numeric fields; default: the reader's.")
-    flags.DEFINE_bool("shadow_fields", False, "Add a row-shuffled copy of every field: known noise with real cardinality.")
-    flags.DEFINE_integer("block_rows", 1024, "Rows per record.", lower_bound=1)
-    # Search
-    flags.DEFINE_string("model", "mlp", "Base model, with settings: mlp(hidden=(400,400,400), dropout=0.5).")
-    flags.DEFINE_string("retrain_model", None, "Base model of the final models; default: --model.")
-    flags.DEFINE_string("method", "irazor", "Search method, with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.")
-    flags.DEFINE_string("task", "ctr", "Task.")
-    flags.DEFINE_integer("width", 16, "Embedding width of every field in the search space.", lower_bound=1)
-    flags.DEFINE_float("cpt", None, "Cumulative probability threshold of the method, instead of the one in --method.")
-    flags.DEFINE_integer("budget_params", None, "Most embedding parameters of the found config.", lower_bound=1)
-    flags.DEFINE_float("budget_mib", None, "Most MiB (float32) of embeddings of the found config.")
-    flags.DEFINE_string("controls", "fde + magnitude + random", "Methods to compare with, joined by +; empty: none.")
-    flags.DEFINE_bool("curve", False, "Also train other thresholds, uniform widths and the controls at those sizes.")
-    # Training
-    flags.DEFINE_integer("seed", 1, "Seed of initial values, noise and the order of rows.")
-    flags.DEFINE_enum("distribution_strategy", "off", ["off", "one_device", "mirrored"], "tf.distribute strategy.")
-    flags.DEFINE_bool("progress", True, "Show progress bars.")
-    flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.")
-    from irazor_tf.trainer import TrainOptions  # late: `--help` of a broken flag should not wait for TensorFlow
 
-    for field in dataclasses.fields(TrainOptions):
-        make: Any = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}[type(field.default)]
-        make(field.name, field.default, _HELP[field.name])
+    flags.DEFINE_string("model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB)
+    flags.DEFINE_string("data_dir", None, "Folder of preprocessed records; default: MODEL_DIR/data.", module_name=_JOB)
+    flags.DEFINE_integer("seed", 1, "Seed of initial values, noise and the order of rows.", module_name=_JOB)
 
+    flags.DEFINE_string(
+        "reader",
+        None,
+        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), planted(rows=...).",
+        module_name=_DATA,
+    )
+    flags.DEFINE_list("input", [], "Files (or patterns) of the log.", module_name=_DATA)
+    flags.DEFINE_list("valid_input", [], "Files of the validation split, where it has its own.", module_name=_DATA)
+    flags.DEFINE_list("test_input", [], "Files of the test split, where it has its own.", module_name=_DATA)
+    flags.DEFINE_string("schema", None, "YAML file that describes the columns of a table, or the name of a preset.", module_name=_DATA)
+    flags.DEFINE_integer("min_count", 1, "Features seen less often in training become out-of-vocabulary.", lower_bound=1, module_name=_DATA)
+    flags.DEFINE_integer(
+        "max_vocab", None, "Most features per field, the most frequent ones; default: all.", lower_bound=1, module_name=_DATA
+    )
+    flags.DEFINE_enum("split", "random", ["random", "sequential", "time"], "How rows are divided.", module_name=_DATA)
+    flags.DEFINE_list("fractions", ["0.8", "0.1", "0.1"], "Shares of training, validation and test rows.", module_name=_DATA)
+    flags.DEFINE_list("time_boundaries", [], "T1,T2 for --split=time: training <= T1 < validation <= T2 < test.", module_name=_DATA)
+    flags.DEFINE_integer("split_seed", 2021, "Seed of split and order of the records.", module_name=_DATA)
+    flags.DEFINE_float("positive_above", None, "A label above this is positive (ratings); default: the reader's rule.", module_name=_DATA)
+    flags.DEFINE_list("drop_labels", [], "Rows with these labels are left out.", module_name=_DATA)
+    flags.DEFINE_enum(
+        "numeric_transform", None, ["log_square", "floor"], "For all numeric fields; default: the reader's.", module_name=_DATA
+    )
+    flags.DEFINE_bool(
+        "shadow_fields", False, "Add a row-shuffled copy of every field: known noise with real cardinality.", module_name=_DATA
+    )
+    flags.DEFINE_integer("block_rows", 1024, "Rows per record.", lower_bound=1, module_name=_DATA)
 
-_HELP = {
-    "batch_size": "Rows per step, over all replicas.",
-    "epochs": "Most passes over the training rows.",
-    "patience": "Epochs without a better validation metric before training stops; 0: never.",
-    "metric": "Validation metric that decides (auc or log_loss).",
-    "bias_optimizer": "Optimizer of first-order terms and bias.",
-    "network_optimizer": "Optimizer of embeddings and dense layers.",
-    "architecture_optimizer": "Optimizer of architecture parameters.",
-    "embedding_l2": "Half of this times the mean squared norm of a row's embeddings enters the loss.",
-    "linear_l2": "The same for first-order terms.",
-    "stddev": "Standard deviation of the embeddings' initial values.",
-    "eval_batch_size": "Rows per step of an evaluation.",
-    "steps_per_execution": "Steps per call of the compiled function.",
-    "checkpoint_steps": "Steps between checkpoints inside an epoch; 0: at the end of epochs.",
-}
+    flags.DEFINE_string("model", "mlp", "Base model, with settings: mlp(hidden=(400,400,400), dropout=0.5).", module_name=_SEARCH)
+    flags.DEFINE_string(
+        "method", "irazor", "Search method, with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.", module_name=_SEARCH
+    )
+    flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)
+    flags.DEFINE_integer("width", 16, "Embedding width of every field in the search space.", lower_bound=1, module_name=_SEARCH)
+    flags.DEFINE_float(
+        "cpt",
+        None,
+        "Cumulative probability threshold of the (last) method, instead of the one in --method; may change after a search.",
+        module_name=_SEARCH,
+    )
+    flags.DEFINE_integer(
+        "budget_params",
+        None,
+        "Most embedding parameters of the found config; may change after a search.",
+        lower_bound=1,
+        module_name=_SEARCH,
+    )
+    flags.DEFINE_float("budget_mib", None, "The same in MiB of float32 values.", module_name=_SEARCH)
+
+    flags.DEFINE_string("retrain_model", None, "Base model of the final models; default: --model.", module_name=_COMPARE)
+    flags.DEFINE_string(
+        "controls",
+        "fde + magnitude + random",
+        "Methods to compare with, joined by +; empty: none. May change after a search.",
+        module_name=_COMPARE,
+    )
+    flags.DEFINE_bool(
+        "curve",
+        False,
+        "Also train other thresholds, uniform widths and the controls at those sizes. May change after a search.",
+        module_name=_COMPARE,
+    )
+
+    flags.DEFINE_integer("batch_size", 1024, "Rows per step, over all replicas.", module_name=_TRAIN)
+    flags.DEFINE_integer("epochs", 10, "Most passes over the training rows.", module_name=_TRAIN)
+    flags.DEFINE_integer("patience", 2, "Epochs without a better validation metric before training stops; 0: never.", module_name=_TRAIN)
+    flags.DEFINE_string("metric", "auc", "Validation metric that decides (auc or log_loss).", module_name=_TRAIN)
+    flags.DEFINE_string("bias_optimizer", "ftrl(learning_rate=0.01)", "Optimizer of first-order terms and bias.", module_name=_TRAIN)
+    flags.DEFINE_string(
+        "network_optimizer",
+        "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
+        "Optimizer of embeddings and dense layers: adagrad, adam, lazy_adam, ftrl or sgd, with settings.",
+        module_name=_TRAIN,
+    )
+    flags.DEFINE_string(
+        "architecture_optimizer", "adagrad(learning_rate=0.02)", "Optimizer of architecture parameters.", module_name=_TRAIN
+    )
+    flags.DEFINE_float(
+        "embedding_l2", 0.0, "Half of this times the mean squared norm of a row's embeddings enters the loss.", module_name=_TRAIN
+    )
+    flags.DEFINE_float("linear_l2", 0.0, "The same for first-order terms.", module_name=_TRAIN)
+    flags.DEFINE_float("stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN)
+    flags.DEFINE_integer("eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN)
+    flags.DEFINE_integer("steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN)
+    flags.DEFINE_integer("checkpoint_steps", 0, "Steps between checkpoints inside an epoch; 0: at the end of epochs.", module_name=_TRAIN)
+
+    flags.DEFINE_enum("distribution_strategy", "off", ["off", "one_device", "mirrored"], "tf.distribute strategy.", module_name=_RUN)
+    flags.DEFINE_bool("progress", True, "Show progress bars.", module_name=_RUN)
+    flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.", module_name=_RUN)
 
 
 def job_config() -> Any:
     """The `JobConfig` that the flags describe."""
     from data_pipelines.preprocess import PreprocessOptions
-    from irazor_tf.jobs import JobConfig
+    from irazor_tf.job_config import JobConfig
     from irazor_tf.registry import parse_specs
     from irazor_tf.trainer import TrainOptions
 
@@ -93,7 +140,7 @@ def job_config() -> Any:
             input=tuple(FLAGS.input),
             valid_input=tuple(FLAGS.valid_input),
             test_input=tuple(FLAGS.test_input),
-            schema=FLAGS.schema,
+            schema=_schema(FLAGS.schema),
             min_count=FLAGS.min_count,
             max_vocab=FLAGS.max_vocab,
             split=FLAGS.split,
@@ -109,7 +156,7 @@ def job_config() -> Any:
     method = FLAGS.method
     if FLAGS.cpt is not None:
         *before, last = parse_specs(method)
-        method = " + ".join(map(str, (*before, last.replace(cpt=FLAGS.cpt))))
+        method = " + ".join(map(str, (*before, _with_cpt(last))))
     return JobConfig(
         model_dir=FLAGS.model_dir,
         data=data,
@@ -142,11 +189,29 @@ def _numbers(name: str, count: int | None = None) -> Any:
     return found
 
 
+def _with_cpt(spec: Any) -> Any:
+    """The spec with --cpt, given to the method that a method works on, if there is one."""
+    if spec.operands:
+        return dataclasses.replace(spec, operands=tuple(map(_with_cpt, spec.operands)))
+    return spec.replace(cpt=FLAGS.cpt)
+
+
 def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
     """Parses the command line and runs one stage; bad input ends in one line on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     define()
+    given = sys.argv if arguments is None else arguments
+    if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(given[1:]):
+        print(help_text(given[0], sys.modules[stage.__module__].__doc__ or ""))
+        sys.exit(0)
+
+    def parse(words: list[str]) -> list[str]:
+        try:
+            return FLAGS(with_presets(words))
+        except (flags.Error, ValueError) as error:
+            print(f"error: {_one_line(error)} (--help lists the flags)", file=sys.stderr)
+            sys.exit(2)
 
     def main(rest: list[str]) -> int:
         logging.set_verbosity(logging.ERROR)
@@ -154,21 +219,65 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
             stage(job_config())
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (ValueError, OSError) as error:
+            print(f"error: {_one_line(error)}", file=sys.stderr)
             return 2
         return 0
 
-    app.run(main, [argument if i == 0 else _preset(argument) for i, argument in enumerate(arguments or sys.argv)])
+    app.run(main, given, flags_parser=parse)
 
 
-def _preset(argument: str) -> str:
-    """`--flagfile=NAME` finds the preset of that name where there is no such file."""
-    key, _, name = argument.partition("=")
-    path = os.path.join(PRESETS, f"{name}.flags")
-    if key in ("--flagfile", "-flagfile") and not os.path.exists(name):
-        if not os.path.exists(path):
-            known = ", ".join(sorted(os.path.basename(found)[:-6] for found in glob.glob(os.path.join(PRESETS, "*.flags"))))
-            sys.exit(f"error: --flagfile should be a file or one of: {known}. Received: {name!r}")
-        return f"{key}={path}"
-    return argument
+def help_text(program: str, what: str) -> str:
+    """What `--help` prints: what the job does, and all flags, by group."""
+    names = ", ".join(_known("flags"))
+    lines = [
+        what.strip(),
+        "",
+        f"usage: {program} --model_dir=DIR [flags]",
+        "",
+        "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE). What is finished is not done again, what was",
+        "interrupted goes on, and what would not fit to it is refused.",
+        f"--flagfile also takes the name of a preset: {names}.",
+    ]
+    for group in GROUPS:
+        lines.append(FLAGS.module_help(group))
+    return "\n".join([*lines, "", "--helpfull lists the flags of the libraries, too."])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _known(ending: str) -> list[str]:
+    """Names of the presets with this ending."""
+    return sorted(os.path.basename(found).removesuffix(f".{ending}") for found in glob.glob(os.path.join(PRESETS, f"*.{ending}")))
+
+
+def _preset(flag: str, name: str, ending: str) -> str:
+    """The file called `name`, or else the preset of that name."""
+    path = os.path.join(PRESETS, f"{name}.{ending}")
+    if not os.path.exists(name) and name in _known(ending):
+        return path
+    if not os.path.exists(name):
+        raise ValueError(f"--{flag} should be a file or one of: {', '.join(_known(ending))}. Received: {name!r}")
+    return name
+
+
+def with_presets(words: list[str]) -> list[str]:
+    """The command line with the paths of presets for their names."""
+    found = list(words)
+    for place, word in enumerate(words):
+        key, equals, name = word.partition("=")
+        if word == "--":
+            break
+        if key not in ("--flagfile", "-flagfile"):
+            continue
+        if equals:
+            found[place] = f"{key}={_preset('flagfile', name, 'flags')}"
+        elif place + 1 < len(words):
+            found[place + 1] = _preset("flagfile", words[place + 1], "flags")
+    return found
+
+
+def _schema(name: str | None) -> str | None:
+    return None if name is None else _preset("schema", name, "yaml")

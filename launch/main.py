@@ -16,13 +16,34 @@ JOBS = {
 }
 
 
+def usage() -> str:
+    """What `irazor --help` prints."""
+    listed = [f"  {name:<11} {what}" for name, what in JOBS.items()]
+    return "\n".join(
+        [
+            "Which fields of a click or rating log deserve to stay, and how wide should each one's embedding be?",
+            "",
+            "usage: irazor JOB --model_dir=DIR [flags]",
+            "",
+            *listed,
+            "",
+            "  irazor pipeline --reader=table --schema=FILE.yaml --input=LOG.csv --model_dir=DIR --budget_params=1000000",
+            "  irazor pipeline --flagfile=PRESET --input=LOG --model_dir=DIR",
+            "",
+            "irazor JOB --help lists the flags and the presets.",
+        ]
+    )
+
+
 def main() -> None:
     """Entry point of the command line."""
-    if len(sys.argv) < 2 or sys.argv[1] not in JOBS:
-        wrong = [] if len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h", "help") else [f"error: no job {sys.argv[1]!r}"]
-        listed = [f"  {name:<11} {what}" for name, what in JOBS.items()]
-        print("\n".join([*wrong, "usage: irazor JOB [flags]    (irazor JOB --helpfull lists the flags)", *listed]))
-        sys.exit(2 if wrong else 0)
-    name = sys.argv.pop(1)
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-help", "-h", "help", "--helpshort", "--helpfull"):
+        print(usage())
+        sys.exit(0)
+    if name not in JOBS:
+        print(f"error: A job should be one of {', '.join(JOBS)}. Received: {name!r}", file=sys.stderr)
+        sys.exit(2)
+    del sys.argv[1]
     sys.argv[0] = f"irazor {name}"
     importlib.import_module(f"launch.{name}").main()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from launch import flags
+
+
+_SCORED = 3
 
 
 def main() -> None:
@@ -13,13 +17,19 @@ def main() -> None:
     flags.run(_stage)
 
 
-def _stage(job: object) -> None:
-    from irazor_tf import jobs, tables
+def _stage(job: Any) -> None:
+    from irazor_tf import jobs, serving, tables
 
     start = time.perf_counter()
-    summary = jobs.pipeline(job)  # type: ignore[arg-type]
-    print(tables.summary_table(summary))
-    print(f"report: {os.path.abspath(job.path('report.html'))}    {time.perf_counter() - start:.0f} s")  # type: ignore[attr-defined]
+    summary = jobs.pipeline(job)
+    print(f"\n{tables.summary_table(summary)}\n")
+    if job.data is not None:
+        path, schema = jobs.export(job), jobs.preprocess(job)
+        inputs, scores = serving.score_log(path, job.data, job.records_dir, schema, _SCORED)
+        header = ("raw row", *inputs, "score")
+        rows = [(str(i + 1), *(str(values[i]) for values in inputs.values()), f"{score:.4f}") for i, score in enumerate(scores)]
+        print(f"The log's first rows through {path}:\n{tables.text_table(header, rows)}\n")
+    print(f"report: {os.path.abspath(job.path('report.html'))}    {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class IRazor(SearchMethod):
             `held_out`, where alpha does; else the validation split).
           warmup: epochs in which alpha is frozen, before `epochs`.
           held_out: share of the training rows that alpha alone learns from; None: one level.
-          alpha_optimizer: optimizer of the region logits; None: the flags' one.
+          alpha_optimizer, weights_optimizer: of the region logits, and of everything else while searching; None: the flags' ones.
           normalize, batch_statistics, epsilon: see `RegionGate`.
           cardinality: whether the penalty weighs fields by their number of features; if not, each weighs 0.01.
           official_rule: round alpha to 4 decimals and ask for a sum strictly above cpt.
@@ -137,6 +137,7 @@ class IRazor(SearchMethod):
         warmup: int = 0
         held_out: float | None = None
         alpha_optimizer: str | None = None
+        weights_optimizer: str | None = None
         normalize: bool = True
         batch_statistics: bool = True
         epsilon: float = 1e-3
@@ -168,6 +169,7 @@ class IRazor(SearchMethod):
             "cardinality": False,
             "official_rule": True,
             "alpha_optimizer": "adam(learning_rate=0.01, epsilon=1e-8)",
+            "weights_optimizer": "adam(learning_rate=0.01, epsilon=1e-8)",
         },
     }
     derive_only = frozenset({"cpt", "sweep", "official_rule"})
@@ -200,7 +202,9 @@ class IRazor(SearchMethod):
         return Joint() if self.params.held_out is None else Alternating(held_out=self.params.held_out)
 
     def optimizers(self) -> dict[str, str]:
-        return {} if self.params.alpha_optimizer is None else {"architecture": self.params.alpha_optimizer}
+        alpha, weights = self.params.alpha_optimizer, self.params.weights_optimizer
+        chosen = {"architecture": alpha, "bias": weights, "network": weights}
+        return {group: spec for group, spec in chosen.items() if spec is not None}
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         params = self.params
@@ -208,12 +212,11 @@ class IRazor(SearchMethod):
             gates = self.gates(trainer.schema, space)
         supernet = trainer.build(space, gates)
         judge: Source | None = None if params.held_out is None else trainer.train.held_out(params.held_out)[1]
-        if params.warmup:
-            trainer.fit(supernet, "warmup", step=self.step(), epochs=params.warmup, patience=0, judge=judge, frozen=("architecture",))
         trainer.fit(
             supernet,
             "supernet",
             step=self.step(),
+            warmup=params.warmup,
             epochs=params.epochs,
             patience=params.epochs if params.stop_at_best else 0,
             metric="log_loss" if params.stop_at_best else None,

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ VARIANTS = {
 }
 FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
 
+# Several steps per call of the compiled function, where laws of the trainer are at stake; one compiles in half the time.
 OPTIONS = TrainOptions(
     batch_size=128,
     epochs=EPOCHS,
@@ -50,6 +51,7 @@ OPTIONS = TrainOptions(
     eval_batch_size=256,
     steps_per_execution=4,
 )
+ONE_BY_ONE = dataclasses.replace(OPTIONS, steps_per_execution=1)
 
 
 def tiny_spec(registry: Registry, name: str) -> Spec:
@@ -103,13 +105,13 @@ def method_names() -> list[str]:
 
 
 @functools.cache
-def method_cases() -> tuple[Case, ...]:
+def method_cases(variants: bool = True) -> tuple[Case, ...]:
     """Every method, and its variants, on one model that meets its needs (the MLP where it does)."""
     models = [tiny_spec(MODELS, name) for name in sorted(MODELS.names(), key=lambda name: (name != "mlp", name))]
     cases = []
     with registered():
         for name in method_names():
-            for spec in [tiny_spec(METHODS, name), *VARIANTS.get(name, [])]:
+            for spec in [tiny_spec(METHODS, name), *(VARIANTS.get(name, []) if variants else [])]:
                 cases += [Case(spec, model) for model in models if fits(spec, model)][:1]
     return tuple(cases)
 
@@ -120,6 +122,17 @@ def model_cases() -> tuple[Case, ...]:
     models = [tiny_spec(MODELS, name) for name in MODELS.names()]
     methods = [tiny_spec(METHODS, name) for name in FEW_METHODS]
     return tuple(Case(method, model) for method in methods for model in models if fits(method, model))
+
+
+@functools.cache
+def training_cases() -> tuple[Case, ...]:
+    """For laws that train again: every method, and every model under the first of a few methods whose needs it meets."""
+    first: dict[str, Case] = {}
+    for method in ("irazor", "fde"):
+        for case in model_cases():
+            if case.method.name == method:
+                first.setdefault(case.model.name, case)
+    return tuple(dict.fromkeys([*method_cases(), *first.values(), *task_cases()]))
 
 
 @functools.cache
@@ -143,27 +156,36 @@ def ranking_cases() -> tuple[Case, ...]:
 
 @functools.cache
 def product_cases() -> tuple[Case, ...]:
-    """The full product of methods and models, without `all_cases`."""
+    """The full product of methods and models."""
     with registered():
         specs = [tiny_spec(METHODS, name) for name in method_names()]
         models = [tiny_spec(MODELS, name) for name in MODELS.names()]
-        product = [Case(method, model) for method in specs for model in models if fits(method, model)]
-    return tuple(case for case in product if case not in all_cases())
+        return tuple(Case(method, model) for method in specs for model in models if fits(method, model))
 
 
 # Law number -> names of the entries it is run on, by kind; `test_coverage` compares it with the registries.
+REGISTRIES: dict[str, Registry] = {"method": METHODS, "model": MODELS, "task": TASKS}
 COVERED: dict[int, dict[str, set[str]]] = {}
 
 
-def law(number: int, cases: Sequence[Case], *, slow: Sequence[Case] = ()) -> Callable[[Any], Any]:
-    """Parametrises a test by cases, and remembers whom the law covers (slow cases do not count)."""
-    covered = COVERED.setdefault(number, {"method": set(), "model": set(), "task": set()})
-    for case in cases:
-        covered["method"].add(case.method.name)
-        covered["model"].add(case.model.name)
-        covered["task"].add(case.task)
+def covers(number: int, **names: Iterable[str]) -> None:
+    """Remembers whom a law covers: by kind of entry, their names."""
+    covered = COVERED.setdefault(number, {kind: set() for kind in REGISTRIES})
+    for kind, found in names.items():
+        covered[kind].update(found)
+
+
+def law(number: int, cases: Sequence[Case], *, product: bool = True) -> Callable[[Any], Any]:
+    """Parametrises a test by cases, and remembers whom the law covers; the rest of the product of methods and models is marked slow."""
+    covers(
+        number,
+        method=(case.method.name for case in cases),
+        model=(case.model.name for case in cases),
+        task=(case.task for case in cases),
+    )
     parameters = [pytest.param(case, id=str(case)) for case in cases]
-    parameters += [pytest.param(case, id=str(case), marks=pytest.mark.slow) for case in slow]
+    rest = [case for case in product_cases() if case not in cases] if product else []
+    parameters += [pytest.param(case, id=str(case), marks=pytest.mark.slow) for case in rest]
     return pytest.mark.parametrize("case", parameters)
 
 

@@ -22,7 +22,7 @@ from tests.conformance.toys import NeedsPairs
 TOLERANCE = 1e-6
 
 
-@laws.law(4, laws.all_cases(), slow=laws.product_cases())
+@laws.law(4, laws.all_cases())
 def test_result_is_within_its_space(case, searched, tiny):
     run = searched(case)
     for config in run.result.clusters:
@@ -46,17 +46,17 @@ def test_result_is_within_its_space(case, searched, tiny):
         assert other.derive(run.supernet, tiny.space).within(tiny.space)
 
 
-@laws.law(4, laws.method_cases())
+@laws.law(4, laws.method_cases(variants=False), product=False)
 def test_result_is_within_a_space_with_gaps(case, tiny, tmp_path):
     """What `a + b` does: b searches inside a's result."""
-    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
+    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.ONE_BY_ONE, epochs=1))
     result, _ = METHODS.build(case.method).search(trainer, tiny.awkward)
     for config in result.clusters:
         config.check(tiny.schema)
         assert config.within(tiny.awkward)
 
 
-@laws.law(5, laws.all_cases(), slow=laws.product_cases())
+@laws.law(5, laws.all_cases())
 def test_json_round_trip_is_identity(case, searched, tiny, tmp_path):
     run = searched(case)
     path = str(tmp_path / "result.json")
@@ -76,7 +76,7 @@ def close(a: tf.Tensor, b: tf.Tensor) -> None:
     np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=TOLERANCE)
 
 
-@laws.law(6, laws.all_cases(), slow=laws.product_cases())
+@laws.law(6, laws.all_cases())
 def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
     run = searched(case)
     model = run.supernet
@@ -138,7 +138,7 @@ def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
     np.testing.assert_array_equal(stacked, table[ids[:, tiny.schema.index("pair_a")]])
 
 
-@laws.law(9, [*laws.model_cases(), *laws.task_cases()], slow=[case for case in laws.method_cases() if case not in laws.model_cases()])
+@laws.law(9, [*laws.model_cases(), *laws.task_cases()])
 def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
     run = searched(case)
     batch = tiny.batch()
@@ -157,10 +157,10 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
 # What a method is given to rank the fields of the tiny data, and the share of pairs it is to get right where that is not all.
 RANKING: dict[str, str] = {}
 BOUNDS: dict[str, float] = {}
-RANKING_OPTIONS = TrainOptions(batch_size=128, epochs=6, patience=0, stddev=0.1, steps_per_execution=8, network_optimizer="adagrad(learning_rate=0.1)")
+RANKING_OPTIONS = TrainOptions(batch_size=128, epochs=6, patience=0, stddev=0.1, steps_per_execution=1, network_optimizer="adagrad(learning_rate=0.1)")
 
 
-@laws.law(11, laws.ranking_cases())
+@laws.law(11, laws.ranking_cases(), product=False)
 def test_strong_fields_come_first(case, tiny, tmp_path):
     name = case.method.name
     case = dataclasses.replace(case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model)
@@ -170,6 +170,9 @@ def test_strong_fields_come_first(case, tiny, tmp_path):
     scores = method.field_scores(supernet)
     assert set(scores) == set(tiny.schema.names)
     assert laws.auc(scores) >= BOUNDS.get(name, 1.0), scores
+
+
+laws.covers(12, method=laws.method_names(), model=MODELS.names())
 
 
 @pytest.mark.parametrize("method", laws.method_names())

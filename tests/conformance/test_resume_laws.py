@@ -51,15 +51,16 @@ def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]
     return calls
 
 
-@laws.law(10, laws.all_cases(), slow=laws.product_cases())
+@laws.law(10, laws.training_cases())
 def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path, monkeypatch):
     run = searched(case)
-    options = dataclasses.replace(laws.OPTIONS, checkpoint_steps=4)
-    # In the middle of the first epoch, with steps lost since the last checkpoint; at the end of an epoch; in the middle again.
-    for killer in (Killer(7), Killer(None), Killer(6)):
+    options = dataclasses.replace(laws.ONE_BY_ONE, checkpoint_steps=8)
+    # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has just been saved.
+    several = dataclasses.replace(options, steps_per_execution=4)
+    for killer, used in ((Killer(11), several), (Killer(None), options)):
         watched(monkeypatch, killer)
         with pytest.raises(Killed):
-            laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+            laws.train(case, tiny.trainer(case, tmp_path, options=used), tiny.space)
     calls = watched(monkeypatch, None)
     _, result, supernet = laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
     assert 0 < len(calls) < len(run.fits), "epochs that had ended should not be trained again"
@@ -80,9 +81,15 @@ def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.nd
 
 
 CASE = next(case for case in laws.model_cases() if case.method.name == "fde" and case.model.name == "mlp")
-OVERFITTING = dataclasses.replace(
-    laws.OPTIONS, patience=2, epochs=9, network_optimizer="adam(learning_rate=0.1)", bias_optimizer="adam(learning_rate=0.1)"
-)
+FAST = "adam(learning_rate=0.1)"
+OVERFITTING = dataclasses.replace(laws.ONE_BY_ONE, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory) -> tuple[str, Recommender, list[dict[str, float]]]:
+    """A fit that stopped early: its folder, model and history."""
+    folder = str(tmp_path_factory.mktemp("whole"))
+    return folder, *plain(tiny, folder)
 
 
 def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
@@ -91,14 +98,14 @@ def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
     return model, trainer.fit(model, "final")
 
 
-def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, tmp_path, monkeypatch):
-    model, history = plain(tiny, tmp_path)
+def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, monkeypatch):
+    folder, model, history = whole
     best = int(np.argmax([record["auc"] for record in history]))
-    assert best == len(history) - 3 and len(history) < 9, "the settings should make the fit stop early"
-    trainer = tiny.trainer(CASE, tmp_path, options=OVERFITTING)
+    assert best == len(history) - 2 and 2 < len(history) < 9, "the settings should make the fit stop early"
+    trainer = tiny.trainer(CASE, folder, options=OVERFITTING)
     assert trainer.evaluate(model, trainer.valid)["auc"] == history[best]["auc"]
     calls = watched(monkeypatch, None)
-    again, same = plain(tiny, tmp_path)
+    again, same = plain(tiny, folder)
     assert not calls and same == history
     assert not laws.differing(weights(model, laws.values(model)), weights(again, laws.values(again)))
     restored = trainer.build(tiny.space)
@@ -107,8 +114,8 @@ def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, tmp_path,
 
 
 @pytest.mark.parametrize("where", ["before the state", "before the old checkpoints go", "before the last epoch is recorded"])
-def test_killed_while_saving(where, tiny, tmp_path, monkeypatch):
-    model, history = plain(tiny, tmp_path / "whole")
+def test_killed_while_saving(where, tiny, whole, tmp_path, monkeypatch):
+    _, model, history = whole
     count = 0
 
     def kill(*args: Any, **kwargs: Any) -> Any:

@@ -15,10 +15,11 @@ from irazor_tf.gate import Gate
 from irazor_tf.recommender import Recommender
 from irazor_tf.steps import Alternating, Joint
 from irazor_tf.tasks.ctr import ClickThroughRate
+from irazor_tf.trainer import Trainer
 from tests.conformance import laws
 
 
-@laws.law(1, laws.all_cases(), slow=laws.product_cases())
+@laws.law(1, laws.all_cases())
 def test_trains_in_graph_mode_without_retracing(case, searched):
     run = searched(case)
     assert not run.supernet.run_eagerly
@@ -31,7 +32,7 @@ def test_trains_in_graph_mode_without_retracing(case, searched):
             assert fit.train_traces == 0 and fit.predict_traces == 0, f"traced again after the first epoch: {run.fits}"
 
 
-@laws.law(2, laws.all_cases(), slow=laws.product_cases())
+@laws.law(2, laws.all_cases())
 def test_only_declared_variables_move(case, searched, monkeypatch):
     run = searched(case)
     model, step = run.supernet, run.supernet.step
@@ -149,7 +150,7 @@ def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
         Recommender(tiny.schema, tiny.space, MODELS.build("mlp(hidden=(4,))"), LearningTask())
 
 
-@laws.law(3, laws.all_cases(), slow=laws.product_cases())
+@laws.law(3, laws.all_cases())
 def test_evaluation_has_no_side_effect(case, searched, tiny):
     run = searched(case)
     model, trainer = run.supernet, run.trainer
@@ -176,11 +177,19 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
         assert not laws.differing(expected, steps(found[2:]))
 
 
-@laws.law(7, laws.all_cases(), slow=laws.product_cases())
+@laws.law(7, laws.training_cases())
 def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path):
     run = searched(case)
-    trainer = tiny.trainer(case, tmp_path, strategy=two_replicas)
-    _, result, supernet = laws.train(case, trainer, tiny.space)
+    check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.ONE_BY_ONE))
+
+
+def test_one_and_two_replicas_agree_with_several_steps_per_call(searched, tiny, two_replicas, tmp_path):
+    case = next(case for case in laws.method_cases() if case.method.name == "irazor")
+    check_replicas(searched(case), tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
+
+
+def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
+    _, _, supernet = laws.train(run.case, trainer, tiny.space)
     assert supernet.clock.values[1].device.endswith("CPU:1")
     sums = {variable.ref() for metric in run.supernet.metrics for variable in metric.variables}  # of losses over replicas
     for one, two in zip(run.supernet.variables, supernet.variables, strict=True):
@@ -196,20 +205,20 @@ def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path
     np.testing.assert_allclose(supernet.predict_proba(batch["ids"]), run.supernet.predict_proba(batch["ids"]), rtol=0, atol=1e-5)
 
 
-@laws.law(8, laws.all_cases(), slow=laws.product_cases())
+@laws.law(8, laws.training_cases())
 def test_same_seed_same_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    again = tiny.trainer(case, tmp_path / "elsewhere" / "again")
+    again = tiny.trainer(case, tmp_path / "elsewhere" / "again", options=laws.ONE_BY_ONE)
     _, result, supernet = laws.train(case, again, tiny.space)
     assert not laws.differing(run.at_end, laws.values(supernet))
     assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
     assert laws.histories(again.work_dir) == laws.histories(run.trainer.work_dir)
 
 
-@laws.law(8, laws.method_cases())
+@laws.law(8, laws.method_cases(variants=False), product=False)
 def test_another_seed_another_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)
+    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2, options=laws.ONE_BY_ONE), tiny.space)
     differing = set(laws.differing(run.at_end, laws.values(supernet)))
     trainable = {f"{i}:{v.name}" for i, v in enumerate(supernet.variables) if v.trainable}
     assert trainable <= differing

@@ -1,0 +1,140 @@
+"""Runs `irazor JOB [flags]` in a process that kills itself at a chosen moment: python killed.py MOMENT JOB [flags].
+
+Nothing is tidied up, no handler runs: SIGKILL, as from the out-of-memory killer.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+
+def die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, when: Callable[..., bool]) -> None:
+    """Dies where `owner.name` is called and `when` says so of its arguments."""
+    original = getattr(owner, name)
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        if when(*args, **kwargs):
+            die()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, watched)
+
+
+def count(wanted: int, matches: Callable[..., bool] = lambda *args, **kwargs: True) -> Callable[..., bool]:
+    """True at the call number `wanted` (from 1) of those that match."""
+    seen = 0
+
+    def when(*args: Any, **kwargs: Any) -> bool:
+        nonlocal seen
+        seen += matches(*args, **kwargs)
+        return seen == wanted
+
+    return when
+
+
+def preprocess_between_chunks() -> None:
+    from data_pipelines import lines, preprocess
+
+    lines.CHUNK_BYTES = 1 << 14
+    before(preprocess, "_labels", count(2))
+
+
+def preprocess_while_writing() -> None:
+    from data_pipelines import records
+
+    before(records.BlockWriter, "_write", count(2))
+
+
+def preprocess_before_the_rename() -> None:
+    from data_pipelines import preprocess
+
+    before(preprocess.os, "rename", lambda source, target: source.endswith("data.partial"))
+
+
+def _step(folder: str, number: int) -> None:
+    """At the end of a training step of a fit in that folder, counted in this process."""
+    from irazor_tf import trainer
+
+    matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self._state.directory  # noqa: E731
+    before(trainer._Checkpoints, "on_train_batch_end", count(number, matches))
+
+
+def search_inside_an_epoch() -> None:
+    _step("search", 5)  # a checkpoint after 3 steps
+
+
+def search_before_the_first_checkpoint() -> None:
+    _step("search", 2)
+
+
+def search_before_the_result() -> None:
+    from irazor_tf import input_config
+
+    before(input_config.SearchResult, "save", lambda self, path: path.endswith(os.path.join("search", "result.json")))
+
+
+def retrain_inside_an_epoch() -> None:
+    _step("models", 2 * 7 + 5)  # 7 steps an epoch, 2 epochs a model: the second model's first epoch
+
+
+def retrain_between_state_and_metrics() -> None:
+    from irazor_tf import jobs
+
+    before(jobs, "write_json", lambda path, *args: path.endswith("metrics.json"))
+
+
+def evaluate_between_two_models() -> None:
+    from irazor_tf import jobs
+
+    before(jobs, "evaluate_candidate", count(2))
+
+
+def evaluate_before_the_summary() -> None:
+    from irazor_tf import jobs
+
+    before(jobs, "write_json", lambda path, *args: path.endswith("summary.json"))
+
+
+def _export(moment: str) -> None:
+    from irazor_tf import export, jobs
+
+    def real(path: str) -> bool:
+        return os.path.basename(os.path.dirname(path)) == "export"  # not that of a size measured elsewhere
+
+    if moment == "before":
+        before(export.os, "rename", lambda source, target: real(target))
+    else:
+        before(jobs.export_lib, "size_report", lambda path: real(path))
+
+
+def export_before_the_rename() -> None:
+    _export("before")
+
+
+def export_after_the_rename() -> None:
+    _export("after")
+
+
+def report_while_writing() -> None:
+    from irazor_tf import report
+
+    before(report, "page", lambda *args, **kwargs: True)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv.pop(1)]()
+    from launch.main import main
+
+    main()

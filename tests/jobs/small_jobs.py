@@ -1,0 +1,165 @@
+"""Small logs, the flags of small jobs, and what a job leaves, made comparable."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+
+from irazor_tf import report as report_lib
+from irazor_tf.input_config import read_json, write_json
+from irazor_tf.job_config import TIMING, JobConfig
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Schema
+from launch import flags
+
+SCHEMA = """
+header: true
+columns:
+  - {name: label, kind: label}
+  - {name: user, role: user}
+  - {name: item, dtype: int64, role: item}
+  - {name: price, kind: numeric}
+  - {name: junk}
+"""
+RECORD = ("name", "method", "model", "seed", "auc", "log_loss", "valid_auc", "fields", "dims", "params", "total_params", *TIMING[1:])
+# A model of each kind is trained in a second or two; a checkpoint lies inside every epoch.
+SMALL = {
+    "model": "mlp(hidden=(16,))",
+    "epochs": 2,
+    "batch_size": 256,
+    "steps_per_execution": 1,
+    "checkpoint_steps": 3,
+    "width": 4,
+    "block_rows": 128,
+    "progress": False,
+}
+
+
+def table_lines(rows: int = 2500, seed: int = 0) -> list[str]:
+    """Header and rows of a log in which user and item matter, price a little, junk not at all."""
+    rng = np.random.default_rng(seed)
+    users, items, junk = rng.integers(120, size=rows), rng.integers(40, size=rows), rng.integers(300, size=rows)
+    price = np.exp(rng.normal(2, 1, rows))
+    logits = 0.8 * (users % 5 - 2) + 0.9 * (items % 3 - 1) + 0.1 * np.log(price)
+    labels = rng.random(rows) < 1 / (1 + np.exp(-logits))
+    lines = [f"{int(y)},u{u},{i},{p:.3f},{j}" for y, u, i, p, j in zip(labels, users, items, price, junk, strict=True)]
+    return ["label,user,item,price,junk", *lines]
+
+
+def write_table(folder: pathlib.Path, lines: Sequence[str] | None = None) -> dict[str, str]:
+    """Writes a log and its schema file; returns the flags that name them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.csv").write_text("".join(line + "\n" for line in lines or table_lines()), encoding="utf-8")
+    (folder / "log.yaml").write_text(SCHEMA, encoding="utf-8")
+    return {"reader": "table", "input": str(folder / "log.csv"), "schema": str(folder / "log.yaml")}
+
+
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """The settings as a command line has them."""
+    return [f"--{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in settings.items()]
+
+
+def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
+    """The job that these flags describe."""
+    flags.define()
+    given = words(settings) if isinstance(settings, Mapping) else list(settings)
+    with flagsaver.flagsaver():
+        flags.FLAGS(flags.with_presets(["test", *given]))
+        return flags.job_config()
+
+
+def fits(patch: pytest.MonkeyPatch) -> list[str]:
+    """The folder of every epoch that is trained from now on, by the state that it is saved in."""
+    from irazor_tf import trainer
+
+    seen: list[str] = []
+    original = trainer._State.end_epoch
+
+    def end_epoch(self: Any, *args: Any, **kwargs: Any) -> None:
+        seen.append(self.directory)
+        original(self, *args, **kwargs)
+
+    patch.setattr(trainer._State, "end_epoch", end_epoch)
+    return seen
+
+
+def evaluations(patch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for every pass over a split that is made from now on to predict."""
+    seen: list[str] = []
+    original = Recommender.predict
+
+    def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(self.name)
+        return original(self, *args, **kwargs)
+
+    patch.setattr(Recommender, "predict", predict)
+    return seen
+
+
+def snapshot(folder: pathlib.Path | str, *patterns: str) -> dict[str, tuple[int, int, int]]:
+    """Inode, size and time of change of the files that match."""
+    folder = pathlib.Path(folder)
+    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)}
+
+
+def without_timing(value: Any) -> Any:
+    """JSON with a zero wherever a time is measured."""
+    if isinstance(value, dict):
+        return {key: 0 if key in TIMING else without_timing(item) for key, item in value.items()}
+    return [without_timing(item) for item in value] if isinstance(value, list) else value
+
+
+def leavings(folder: pathlib.Path | str) -> dict[str, Any]:
+    """Everything a job left that does not depend on the clock: path -> JSON, arrays, weights, text or bytes."""
+    found: dict[str, Any] = {}
+    for path in _files(pathlib.Path(folder)):
+        key = str(path.relative_to(folder))
+        if path.name == "seconds.json":
+            found[key] = None
+        elif path.suffix == ".json":
+            found[key] = without_timing(json.loads(path.read_text(encoding="utf-8")))
+        elif path.suffix == ".npz":
+            with np.load(path) as stored:
+                found[key] = {name: stored[name].tolist() for name in stored.files}
+        elif path.suffix == ".index":
+            reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+            # Bookkeeping: the graph of objects, and how often this process has saved.
+            names = sorted(name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name and "save_counter" not in name)
+            found[key] = {name: np.asarray(reader.get_tensor(name)).tolist() for name in names}
+        elif ".data-" in path.name or path.name in ("saved_model.pb", "fingerprint.pb"):
+            found[key] = None  # weights: see .index; graphs: names of functions are counted through the process
+        elif path.name != "report.html":
+            found[key] = path.read_bytes()
+    found["report.html"] = report_without_timing(folder)
+    return found
+
+
+def report_without_timing(folder: pathlib.Path | str) -> str:
+    """The report, made again of files in which every time is zero (they are put back afterwards)."""
+    folder = pathlib.Path(folder)
+    kept = {name: (folder / name).read_bytes() for name in ("report.html", "summary.json", "curve.json")}
+    found = [path for path in _files(folder) if path.name == "result.json"]
+    kept |= {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    try:
+        for name in kept:
+            if name.endswith(".json"):
+                write_json(str(folder / name), without_timing(read_json(str(folder / name))[0]))
+        data = read_json(str(folder / "job.json"))[0]["chosen"]["data_dir"] or str(folder / "data")
+        report_lib.write(str(folder), Schema.load(data))
+        return (folder / "report.html").read_text(encoding="utf-8")
+    finally:
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    return (pathlib.Path(top) / name for top, _, names in sorted(os.walk(folder)) for name in sorted(names))
