@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,8 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Field, Schema
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
+
+K = TypeVar("K")
 
 
 def machine() -> str:
@@ -41,32 +43,35 @@ def even_schema(num_fields: int, num_features: int) -> Schema:
     return Schema(tuple(Field(f"f{i}", vocabulary_size=int(size)) for i, size in enumerate(sizes)))
 
 
-def draw_ids(schema: Schema, batch_size: int, distinct: int, rng: np.random.Generator) -> np.ndarray:
+def draw_ids(schema: Schema, batch_size: int, distinct: int, rng: np.random.Generator, *, uniform: bool = False) -> np.ndarray:
     """A batch in which every field has exactly `distinct` different ids (or its vocabulary, where that is smaller).
 
-    Which ids is drawn anew per batch from the whole vocabulary; how often each occurs falls as 1 / rank. Cost of the sparse update
-    depends on the number of different rows, which therefore is the same for every size of vocabulary.
+    The cost of the sparse update depends on the number of different rows, which therefore is the same for every size of vocabulary.
+    Ids are drawn until there are so many: in proportion to 1 / rank, as they come in logs (vocabularies have the most frequent first),
+    or `uniform`, so that no batch meets the rows of an earlier one in the processor's caches.
 
     Returns:
       [batch_size, N] int32.
     """
     columns = []
-    for field in schema.fields:
-        number = min(distinct, field.vocabulary_size, batch_size)
-        found = np.unique(rng.integers(0, field.vocabulary_size, 2 * number))
+    for size in schema.vocabulary_sizes:
+        number = min(distinct, int(size), batch_size)
+        found = np.zeros(0, np.int64)
         while len(found) < number:
-            found = np.unique(np.concatenate([found, rng.integers(0, field.vocabulary_size, 2 * number)]))
-        found = rng.permutation(found)[:number]
+            chance = rng.random(4 * number)
+            drawn = np.concatenate([found, (size * chance if uniform else size**chance - 1).astype(np.int64)])
+            found = drawn[np.sort(np.unique(drawn, return_index=True)[1])]  # in the order of first appearance
+        found = found[:number]
         weights = 1.0 / np.arange(1, number + 1)
         rest = rng.choice(number, batch_size - number, p=weights / weights.sum())
         columns.append(found[rng.permutation(np.concatenate([np.arange(number), rest]))])
     return np.stack(columns, axis=1).astype(np.int32)
 
 
-def dataset(schema: Schema, batch_size: int, distinct: int, number: int = 64, seed: int = 1) -> tf.data.Dataset:
-    """Endless batches from memory, `number` different ones."""
+def dataset(schema: Schema, batch_size: int, distinct: int, *, number: int = 64, uniform: bool = False, seed: int = 1) -> tf.data.Dataset:
+    """Endless batches from memory, `number` different ones; see `draw_ids`."""
     rng = np.random.default_rng(seed)
-    ids = np.stack([draw_ids(schema, batch_size, distinct, rng) for _ in range(number)])
+    ids = np.stack([draw_ids(schema, batch_size, distinct, rng, uniform=uniform) for _ in range(number)])
     label = (rng.random((number, batch_size)) < 0.25).astype(np.float32)
     return tf.data.Dataset.from_tensor_slices({"ids": ids, "label": label}).repeat().prefetch(tf.data.AUTOTUNE)
 
@@ -107,7 +112,7 @@ class Seconds(NamedTuple):
     processor: list[float]
 
 
-def in_turn(calls: Mapping[str, Callable[[], object]], blocks: int, repeats: int, warm_up: int = 1) -> dict[str, Seconds]:
+def in_turn(calls: Mapping[K, Callable[[], object]], blocks: int, repeats: int, warm_up: int = 1) -> dict[K, Seconds]:
     """Times `blocks` blocks of `repeats` calls of everything in `calls`.
 
     The blocks take turns, their order turning round each time, so that what disturbs the machine disturbs all alike; block i of one

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import tensorflow as tf
-import tf_keras as keras
 
-from irazor_tf.recommender import Recommender
 from tests.conformance import laws, tiny_data
 
 
@@ -26,8 +24,12 @@ def toys() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
-    """One per process: the collective operations of a second strategy would take the keys of the first one's."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    """One for all: the collective operations of a second strategy would take the keys of the first one's, and fail on their shapes."""
+
+    class WithKeysOfItsOwn(tf.distribute.MirroredStrategy):
+        _collective_key_base = 500_000  # as TensorFlow's own tests do
+
+    return WithKeysOfItsOwn(["CPU:0", "CPU:1"])
 
 
 @pytest.fixture(scope="session")
@@ -39,38 +41,9 @@ def searched(tiny: laws.Tiny, tmp_path_factory: pytest.TempPathFactory) -> Calla
         if case not in runs:
             trainer = tiny.trainer(case, tmp_path_factory.mktemp("run"))
             with pytest.MonkeyPatch.context() as patch:
-                fits = watch_fits(patch)
+                fits = laws.watch_fits(patch)
                 method, result, supernet = laws.train(case, trainer, tiny.space)
             runs[case] = laws.Run(case, trainer, method, result, supernet, fits, laws.values(supernet))
         return runs[case]
 
     return run
-
-
-def watch_fits(patch: pytest.MonkeyPatch) -> list[laws.Fit]:
-    """A record of every call of `Model.fit` from now on."""
-    fits: list[laws.Fit] = []
-    fit, train_step, predict_step = keras.Model.fit, Recommender.train_step, Recommender.predict_step
-
-    def watched_fit(self, *args, initial_epoch=0, **kwargs):
-        fits.append(laws.Fit(first=initial_epoch == 0))
-        result = fit(self, *args, initial_epoch=initial_epoch, **kwargs)
-        fits[-1].functions = self.train_tf_function.experimental_get_tracing_count()
-        return result
-
-    def watched_train_step(self, data):
-        if tf.executing_eagerly():
-            fits[-1].eager += 1
-        else:
-            fits[-1].train_traces += 1
-        return train_step(self, data)
-
-    def watched_predict_step(self, data):
-        if fits:
-            fits[-1].predict_traces += 1
-        return predict_step(self, data)
-
-    patch.setattr(Recommender, "fit", watched_fit)
-    patch.setattr(Recommender, "train_step", watched_train_step)
-    patch.setattr(Recommender, "predict_step", watched_predict_step)
-    return fits

@@ -40,7 +40,7 @@ VARIANTS = {
 }
 FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
 
-# Several steps per call of the compiled function, where laws of the trainer are at stake; one compiles in half the time.
+# One step per call compiles in half the time of several, and a fused loop rounds otherwise: SEVERAL is for tests of its own.
 OPTIONS = TrainOptions(
     batch_size=128,
     epochs=EPOCHS,
@@ -49,9 +49,9 @@ OPTIONS = TrainOptions(
     linear_l2=0.01,
     stddev=0.3,
     eval_batch_size=256,
-    steps_per_execution=4,
+    steps_per_execution=1,
 )
-ONE_BY_ONE = dataclasses.replace(OPTIONS, steps_per_execution=1)
+SEVERAL = dataclasses.replace(OPTIONS, steps_per_execution=4)
 
 
 def tiny_spec(registry: Registry, name: str) -> Spec:
@@ -114,6 +114,11 @@ def method_cases(variants: bool = True) -> tuple[Case, ...]:
             for spec in [tiny_spec(METHODS, name), *(VARIANTS.get(name, []) if variants else [])]:
                 cases += [Case(spec, model) for model in models if fits(spec, model)][:1]
     return tuple(cases)
+
+
+def named(method: str) -> Case:
+    """The first case of a method."""
+    return next(case for case in method_cases() if case.method.name == method)
 
 
 @functools.cache
@@ -203,7 +208,8 @@ class Tiny:
     @property
     def awkward(self) -> InputConfig:
         """Gaps at the front, in the middle and at the end, a field gone, one at full width, several widths."""
-        columns = {"strong_a": (1, 4), "noise_low": (), "pair_a": (0, 2, 5), "strong_b": tuple(range(WIDTH)), "noise_high": (3,), "pair_b": (0, 1, 2)}
+        columns = {"strong_a": (1, 4), "noise_low": (), "pair_a": (0, 2, 5), "strong_b": tuple(range(WIDTH)), "noise_high": (3,)}
+        columns["pair_b"] = (0, 1, 2)
         return InputConfig({name: FieldConfig(len(labels), labels) for name, labels in columns.items()})
 
     def trainer(
@@ -221,13 +227,43 @@ class Tiny:
 
 @dataclasses.dataclass
 class Fit:
-    """One call of `Model.fit`: traces and eager calls of the training step in it, traces of the prediction step since the one before."""
+    """One call of `Model.fit`: traces and eager calls of the training step in it, traces of the prediction step after it."""
 
-    first: bool
+    epoch: int
+    frozen: frozenset[str]
     train_traces: int = 0
     eager: int = 0
     predict_traces: int = 0
     functions: int = 0
+
+
+def watch_fits(patch: pytest.MonkeyPatch) -> list[Fit]:
+    """A record of every call of `Model.fit` from now on."""
+    fits: list[Fit] = []
+    fit, train_step, predict_step = keras.Model.fit, Recommender.train_step, Recommender.predict_step
+
+    def watched_fit(self, *args, initial_epoch=0, **kwargs):
+        fits.append(Fit(initial_epoch, self.frozen))
+        result = fit(self, *args, initial_epoch=initial_epoch, **kwargs)
+        fits[-1].functions = self.train_tf_function.experimental_get_tracing_count()
+        return result
+
+    def watched_train_step(self, data):
+        if tf.executing_eagerly():
+            fits[-1].eager += 1
+        else:
+            fits[-1].train_traces += 1
+        return train_step(self, data)
+
+    def watched_predict_step(self, data):
+        if fits:
+            fits[-1].predict_traces += 1
+        return predict_step(self, data)
+
+    patch.setattr(Recommender, "fit", watched_fit)
+    patch.setattr(Recommender, "train_step", watched_train_step)
+    patch.setattr(Recommender, "predict_step", watched_predict_step)
+    return fits
 
 
 @dataclasses.dataclass

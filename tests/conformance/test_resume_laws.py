@@ -54,24 +54,42 @@ def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]
 @laws.law(10, laws.training_cases())
 def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path, monkeypatch):
     run = searched(case)
-    options = dataclasses.replace(laws.ONE_BY_ONE, checkpoint_steps=8)
+    check_resumed(run, tiny, tmp_path, monkeypatch)
+
+
+def test_killed_and_resumed_with_several_steps_per_call(tiny, tmp_path, tmp_path_factory, monkeypatch):
+    case = laws.named("irazor")
+    trainer = tiny.trainer(case, tmp_path_factory.mktemp("whole"), options=laws.SEVERAL)
+    fits = laws.watch_fits(monkeypatch)
+    method, result, supernet = laws.train(case, trainer, tiny.space)
+    run = laws.Run(case, trainer, method, result, supernet, fits, laws.values(supernet))
+    check_resumed(run, tiny, tmp_path, monkeypatch)
+
+
+def check_resumed(run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills the same search twice, and compares how it ends with `run`."""
+    options = dataclasses.replace(run.trainer.options, checkpoint_steps=8)
+
+    def train() -> tuple[Any, Recommender]:
+        _, result, supernet = laws.train(run.case, tiny.trainer(run.case, work_dir, options=options), tiny.space)
+        return dataclasses.replace(result, seconds=0.0), supernet
+
     # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has just been saved.
-    several = dataclasses.replace(options, steps_per_execution=4)
-    for killer, used in ((Killer(11), several), (Killer(None), options)):
+    for killer in (Killer(11), Killer(None)):
         watched(monkeypatch, killer)
         with pytest.raises(Killed):
-            laws.train(case, tiny.trainer(case, tmp_path, options=used), tiny.space)
+            train()
     calls = watched(monkeypatch, None)
-    _, result, supernet = laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+    result, supernet = train()
     assert 0 < len(calls) < len(run.fits), "epochs that had ended should not be trained again"
-    assert laws.histories(str(tmp_path)) == laws.histories(run.trainer.work_dir)
+    assert laws.histories(str(work_dir)) == laws.histories(run.trainer.work_dir)
     assert not laws.differing(run.at_end, laws.values(supernet))
-    assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
+    assert result == dataclasses.replace(run.result, seconds=0.0)
     calls.clear()
-    _, result, supernet = laws.train(case, tiny.trainer(case, tmp_path, options=options), tiny.space)
+    result, supernet = train()
     assert not calls, "a finished fit should not be trained again"
     assert not laws.differing(weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet)))
-    assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
+    assert result == dataclasses.replace(run.result, seconds=0.0)
 
 
 def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -80,9 +98,9 @@ def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.nd
     return {name: found[name] for name in names}
 
 
-CASE = next(case for case in laws.model_cases() if case.method.name == "fde" and case.model.name == "mlp")
+CASE = laws.named("fde")
 FAST = "adam(learning_rate=0.1)"
-OVERFITTING = dataclasses.replace(laws.ONE_BY_ONE, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST)
+OVERFITTING = dataclasses.replace(laws.OPTIONS, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,33 +17,35 @@ from irazor_tf.routing import RoutedRecommender, partition
 from tests.conformance import laws
 
 
-def case_of(name: str) -> laws.Case:
-    return next(case for case in laws.method_cases() if case.method.name == name)
-
-
 def test_own_update_normalises_and_clips(searched):
-    run = searched(case_of("toy_masked"))
+    run = searched(laws.named("toy_masked"))
     gate = run.supernet.gates["embedding"]
-    assert 0 <= gate.alpha.numpy().min() and gate.alpha.numpy().max() <= 1 and gate.alpha.numpy().min() < 1
-    applied = []
+    alpha = gate.alpha.numpy()
+    assert alpha.min() >= 0 and alpha.max() <= 1 and alpha.min() < 1
+    applied: list[Any] = []
     with laws.untouched(run.supernet):
         gate.alpha.assign(tf.zeros_like(gate.alpha) + 0.999)
         gradient = np.random.default_rng(0).normal(size=gate.alpha.shape).astype(np.float32)
-        gate.update([tf.constant(gradient)], lambda found: applied.append(found) or gate.alpha.assign_sub(found[0]))
-        ((normed,),) = applied
+
+        def apply(found: Sequence[tf.Tensor]) -> None:
+            applied.extend(found)
+            gate.alpha.assign_sub(found[0])
+
+        gate.update([tf.constant(gradient)], apply)
+        (normed,) = applied
         np.testing.assert_allclose(np.linalg.norm(normed, axis=1), 1, rtol=1e-4)
         np.testing.assert_allclose(gate.alpha, np.clip(0.999 - normed, 0, 1), rtol=0, atol=1e-6)
 
 
 def test_masked_result_keeps_entries(searched, tiny):
-    config = searched(case_of("toy_masked")).result.config
+    config = searched(laws.named("toy_masked")).result.config
     masks = [field.mask for field in config.fields.values() if field.mask is not None]
     assert masks and all(len(mask.shape) == 2 for mask in masks)
     assert 0 < config.num_params(tiny.schema) <= tiny.space.num_params(tiny.schema) // 2
 
 
 def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
-    run = searched(case_of("toy_folded"))
+    run = searched(laws.named("toy_folded"))
     model, config = run.supernet, run.result.config
     assert run.result.init == "continue" and config.num_fields < tiny.space.num_fields
     ids = tiny.batch()["ids"]
@@ -55,7 +60,7 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
     assert not narrow.gates
     np.testing.assert_allclose(narrow(ids), expected, rtol=0, atol=1e-6)
     # It goes on from there.
-    trainer = tiny.trainer(run.case, tmp_path, options=laws.ONE_BY_ONE)
+    trainer = tiny.trainer(run.case, tmp_path)
     before = trainer.evaluate(narrow, trainer.train)["log_loss"]
     trainer.fit(narrow, "final")
     assert trainer.evaluate(narrow, trainer.train)["log_loss"] < before
@@ -63,11 +68,11 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
 
 
 def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
-    run = searched(case_of("toy_routed"))
+    run = searched(laws.named("toy_routed"))
     run.result.save(str(tmp_path / "result.json"))
     result = SearchResult.load(str(tmp_path / "result.json"))
     router = METHODS.build(result.method).router(tiny.schema, result.router, str(tmp_path))
-    trainer = tiny.trainer(run.case, tmp_path, options=laws.ONE_BY_ONE)
+    trainer = tiny.trainer(run.case, tmp_path)
     models = []
     for cluster, config in enumerate(result.clusters):
         parts = {source.split: partition(source, router, cluster) for source in (trainer.train, trainer.valid)}
@@ -91,7 +96,7 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
 
 
 def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_path):
-    run = searched(case_of("toy_routed"))
+    run = searched(laws.named("toy_routed"))
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     without = InputConfig({name: FieldConfig(0 if name == "strong_a" else 2) for name in tiny.schema.names})
     routed = RoutedRecommender([run.trainer.build(without), run.trainer.build(without)], router)
@@ -100,7 +105,7 @@ def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_pa
 
 @pytest.mark.parametrize("cluster", [0, 1])
 def test_a_partition_holds_the_rows_of_its_cluster(cluster, searched, tiny, tmp_path):
-    run = searched(case_of("toy_routed"))
+    run = searched(laws.named("toy_routed"))
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     source = Source(tiny.directory, "train")
     part = partition(source, router, cluster)

@@ -24,12 +24,27 @@ def test_trains_in_graph_mode_without_retracing(case, searched):
     run = searched(case)
     assert not run.supernet.run_eagerly
     assert len(run.fits) >= laws.EPOCHS
-    for fit in run.fits:
-        assert fit.eager == 0
-        if fit.first:
-            assert fit.train_traces > 0 and fit.functions == 1
-        else:
-            assert fit.train_traces == 0 and fit.predict_traces == 0, f"traced again after the first epoch: {run.fits}"
+    check_traces(run.fits)
+
+
+def check_traces(fits: list[laws.Fit]) -> None:
+    """The training step is traced where a fit starts and where other groups are frozen, the prediction step once, and nothing runs eagerly."""
+    for before, fit in zip([None, *fits], fits, strict=False):
+        assert fit.eager == 0 and fit.functions == 1
+        starts = before is None or fit.epoch == 0
+        assert (fit.train_traces > 0) == (starts or fit.frozen != before.frozen), f"traced again: {fits}"
+        assert (fit.predict_traces > 0) == starts, f"traced again: {fits}"
+
+
+def test_several_steps_per_call_trace_once(tiny, tmp_path, monkeypatch):
+    """With a shorter call at the end of an epoch."""
+    case = laws.named("irazor")
+    fits = laws.watch_fits(monkeypatch)
+    trainer = tiny.trainer(case, tmp_path, options=laws.SEVERAL)
+    assert trainer.train.batches_per_epoch(128) % laws.SEVERAL.steps_per_execution
+    laws.train(case, trainer, tiny.space)
+    assert len(fits) == laws.EPOCHS
+    check_traces(fits)
 
 
 @laws.law(2, laws.all_cases())
@@ -92,7 +107,7 @@ def rows_of(elements: Any) -> set[tuple[int, ...]]:
 
 
 def test_the_streams_of_an_alternating_step_share_no_row(tiny, searched, tmp_path):
-    trainer = tiny.trainer(laws.method_cases()[0], tmp_path)
+    trainer = tiny.trainer(laws.named("fde"), tmp_path)
     step = Alternating(held_out=0.25)
     per_epoch = step.steps_per_epoch(trainer.train, 128)
     found = list(step.elements(trainer.train, trainer.valid, 128, 0, 0).take(2 * per_epoch))
@@ -180,12 +195,12 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
 @laws.law(7, laws.training_cases())
 def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path):
     run = searched(case)
-    check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.ONE_BY_ONE))
+    check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
 
 
 def test_one_and_two_replicas_agree_with_several_steps_per_call(searched, tiny, two_replicas, tmp_path):
-    case = next(case for case in laws.method_cases() if case.method.name == "irazor")
-    check_replicas(searched(case), tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
+    case = laws.named("irazor")
+    check_replicas(searched(case), tiny, tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.SEVERAL))
 
 
 def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
@@ -208,7 +223,7 @@ def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
 @laws.law(8, laws.training_cases())
 def test_same_seed_same_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    again = tiny.trainer(case, tmp_path / "elsewhere" / "again", options=laws.ONE_BY_ONE)
+    again = tiny.trainer(case, tmp_path / "elsewhere" / "again")
     _, result, supernet = laws.train(case, again, tiny.space)
     assert not laws.differing(run.at_end, laws.values(supernet))
     assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
@@ -218,20 +233,20 @@ def test_same_seed_same_result(case, searched, tiny, tmp_path):
 @laws.law(8, laws.method_cases(variants=False), product=False)
 def test_another_seed_another_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2, options=laws.ONE_BY_ONE), tiny.space)
+    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)
     differing = set(laws.differing(run.at_end, laws.values(supernet)))
     trainable = {f"{i}:{v.name}" for i, v in enumerate(supernet.variables) if v.trainable}
     assert trainable <= differing
 
 
 def test_another_seed_another_order_of_rows(tiny, tmp_path):
-    trainer = tiny.trainer(laws.method_cases()[0], tmp_path)
+    trainer = tiny.trainer(laws.named("fde"), tmp_path)
     first = [next(iter(trainer.train.batches(128, seed)))["ids"].numpy() for seed in (1, 1, 2)]
     assert np.array_equal(first[0], first[1]) and not np.array_equal(first[0], first[2])
 
 
 def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
-    source = tiny.trainer(laws.method_cases()[0], tmp_path).train
+    source = tiny.trainer(laws.named("fde"), tmp_path).train
     per_epoch = source.batches_per_epoch(64)
     batches = list(source.batches(64, 9).take(2 * per_epoch))
     assert per_epoch * 64 == source.rows

@@ -111,7 +111,10 @@ class MaskedBilevel(SearchMethod):
         if budget < 1:
             raise budget_error(budget, 1)
         alpha = supernet.gates["embedding"].alpha.numpy()
-        sizes = {name: np.abs(supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim]) for i, name in enumerate(space.kept)}
+        assert supernet.embedding is not None
+        sizes = {}
+        for i, name in enumerate(space.kept):
+            sizes[name] = np.abs(supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim])
         threshold = np.sort(np.concatenate([size.ravel() for size in sizes.values()]))[-budget]
         fields = {name: FieldConfig(0) for name in space.fields}
         for name, size in sizes.items():

@@ -180,7 +180,7 @@ def test_another_size_needs_no_second_search(change, copied, monkeypatch):
     assert read_json(os.path.join(folder, "export.json"))[0]["version"] == "2"
     # And back: everything is there, and served again.
     epochs.clear()
-    jobs.pipeline(job_of({**settings, **copied(), "controls": ""}))
+    jobs.pipeline(job_of(copied(controls="")))
     assert not epochs
     assert read_json(os.path.join(folder, "export.json"))[0]["version"] == "3"
 
