@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from irazor_tf.data import Source
 
-if TYPE_CHECKING:
-    from irazor_tf.recommender import Recommender
+
+class Descending(Protocol):
+    """What a step needs of a model."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that have variables."""
+
+    def descend(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tf.Tensor:
+        """One update of some groups from one batch, in a replica; returns the loss."""
 
 
 class Step(abc.ABC):
@@ -26,7 +35,7 @@ class Step(abc.ABC):
         """Steps after which the weights have seen their training rows once."""
 
     @abc.abstractmethod
-    def __call__(self, model: Recommender, element: Any) -> tf.Tensor:
+    def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         """Updates the model in a replica; returns the loss."""
 
 
@@ -40,7 +49,7 @@ class Joint(Step):
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
         return train.batches_per_epoch(batch_size)
 
-    def __call__(self, model: Recommender, element: Any) -> tf.Tensor:
+    def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         return model.descend(element, model.groups)
 
 
@@ -81,7 +90,7 @@ class Alternating(Step):
         weights = train if self.held_out is None else train.held_out(self.held_out)[0]
         return max(1, weights.batches_per_epoch(batch_size) // self.every)
 
-    def __call__(self, model: Recommender, element: Any) -> tf.Tensor:
+    def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         if self.architecture_first:
             model.descend(element["architecture"], ("architecture",))
         losses = [model.descend(batch, ("bias", "network")) for batch in element["weights"]]

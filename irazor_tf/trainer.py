@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +18,7 @@ import tf_keras as keras
 from irazor_tf.base_model import BaseModel
 from irazor_tf.data import Source
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.input_config import InputConfig, read_json
 from irazor_tf.ops import seed_of
 from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recommender import Recommender
@@ -28,8 +26,7 @@ from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
 from irazor_tf.task import Task
-
-_VERSION = 1
+from irazor_tf.training_state import TrainingState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +204,11 @@ class Trainer:
         model.step = step
         model.frozen = always = frozenset(frozen)
         model.train_function = None
-        state = _State(os.path.join(self.work_dir, name), model)
-        state.restore()
+        state = TrainingState(os.path.join(self.work_dir, name), model)
+        if state.done:
+            state.restore_final()
+            return state.history
+        state.restore_last()
         callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch)]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
@@ -234,8 +234,7 @@ class Trainer:
             state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
-        if patience:
-            state.restore_best()
+        state.restore_final()
         return state.history
 
     def is_done(self, name: str) -> bool:
@@ -243,7 +242,7 @@ class Trainer:
         path = os.path.join(self.work_dir, name, "state.json")
         return os.path.exists(path) and read_json(path)[0]["done"]
 
-    def restore(self, model: Recommender, name: str, *, best: bool = True) -> None:
+    def restore(self, model: Recommender, name: str) -> None:
         """Gives `model` the weights that the fit called `name` ended with.
 
         Raises:
@@ -251,8 +250,7 @@ class Trainer:
         """
         if not self.is_done(name):
             raise ValueError(f"Weights can be restored from a fit that has ended. Received: {os.path.join(self.work_dir, name)}")
-        state = _State(os.path.join(self.work_dir, name), model)
-        state.restore(best=best)
+        TrainingState(os.path.join(self.work_dir, name), model).restore_final()
 
     def predictions(
         self, model: Recommender | RoutedRecommender, source: Source, config: InputConfig | None = None
@@ -282,91 +280,3 @@ def _masked(model: Recommender | RoutedRecommender, config: InputConfig | None) 
         yield
     finally:
         model.hard_mask(None)
-
-
-class _State:
-    """What a fit leaves on disk: `state.json` and the checkpoints it names."""
-
-    def __init__(self, directory: str, model: Recommender):
-        self.directory = directory
-        self._path = os.path.join(directory, "state.json")
-        self._model = model
-        self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
-        self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
-        self._resumed_loss: list[np.ndarray] | None = None
-        if os.path.exists(self._path):
-            self._value = read_json(self._path)[0]
-
-    step = property(lambda self: int(self._value["step"]))
-    done = property(lambda self: bool(self._value["done"]))
-    history = property(lambda self: list(self._value["history"]))
-
-    def restore(self, *, best: bool = False) -> None:
-        """Loads the last checkpoint (or the best one's weights)."""
-        if best:
-            self.restore_best()
-        elif self._value["last"] is not None:
-            self._checkpoint.restore(os.path.join(self.directory, self._value["last"])).expect_partial()
-            self._resumed_loss = [variable.numpy() for variable in self._model.metrics[0].variables]
-
-    def restore_best(self) -> None:
-        name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
-        tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
-
-    def end_epoch(self, step: int, record: dict[str, float], value: float, patience: int, warmup: int, epochs: int) -> None:
-        """Records an epoch, the better the larger `value`; writes checkpoint and state; decides whether the fit has ended."""
-        name = f"step-{step}"
-        history = [*self._value["history"], record]
-        best = self._value["best"]
-        if len(history) > warmup and (best is None or value > best["value"]):
-            best = {"value": value, "epoch": len(history), "checkpoint": name}
-        waited = len(history) - best["epoch"] if best else 0
-        done = len(history) >= warmup + epochs or bool(patience and waited >= patience)
-        self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
-        self._resumed_loss = None
-
-    def callback(self, every: int, per_epoch: int) -> keras.callbacks.Callback:
-        return _Checkpoints(self, every, per_epoch)
-
-    def save_inside(self, step: int) -> None:
-        """A checkpoint inside an epoch."""
-        self._save(f"step-{step}", {"step": step})
-
-    def load_loss(self) -> None:
-        """Keras resets the mean loss when a fit starts; inside a resumed epoch it goes on from where it stood."""
-        if self._resumed_loss is not None:
-            for variable, value in zip(self._model.metrics[0].variables, self._resumed_loss, strict=True):
-                variable.assign(value)
-            self._resumed_loss = None
-
-    def _save(self, name: str, changes: dict[str, Any]) -> None:
-        os.makedirs(self.directory, exist_ok=True)
-        self._checkpoint.write(os.path.join(self.directory, name))
-        self._value |= changes | {"last": name}
-        best = self._value["best"]
-        if self._value["done"] and best:  # nobody continues from the last epoch any more
-            self._value["last"] = best["checkpoint"]
-        write_json(self._path, self._value)
-        kept = {self._value["last"], best["checkpoint"] if best else None}
-        for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
-            if os.path.basename(path).split(".")[0] not in kept:
-                os.remove(path)
-
-
-class _Checkpoints(keras.callbacks.Callback):
-    def __init__(self, state: _State, every: int, per_epoch: int):
-        super().__init__()
-        self._state = state
-        self._every = every
-        self._per_epoch = per_epoch
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = self._saved = self._state.step
-        if self._state.step % self._per_epoch:
-            self._state.load_loss()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        step = self._first + batch + 1
-        if self._every and step - self._saved >= self._every and step % self._per_epoch:
-            self._saved = step
-            self._state.save_inside(step)

@@ -17,9 +17,9 @@ PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 LAYERS = (
     {"launch"},
     {"job_config", "jobs"},
-    {"candidates", "export", "job_folder", "page", "plots", "report"},
+    {"candidates", "export", "job_folder", "page", "plots", "report", "serving"},
     {"data_pipelines"},
-    {"method", "methods", "models", "tasks", "trainer"},
+    {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"recommender", "routing", "steps"},
     {"base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task"},
     {"", "input_config", "ops", "regions", "registry", "schema", "tables"},

@@ -182,6 +182,7 @@ def covers(number: int, **names: Iterable[str]) -> None:
 
 def law(number: int, cases: Sequence[Case], *, product: bool = True) -> Callable[[Any], Any]:
     """Parametrises a test by cases, and remembers whom the law covers; the rest of the product of methods and models is marked slow."""
+    cases = tuple(dict.fromkeys(cases))
     covers(
         number,
         method=(case.method.name for case in cases),

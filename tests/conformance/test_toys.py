@@ -37,6 +37,26 @@ def test_own_update_normalises_and_clips(searched):
         np.testing.assert_allclose(gate.alpha, np.clip(0.999 - normed, 0, 1), rtol=0, atol=1e-6)
 
 
+def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, monkeypatch):
+    model = searched(laws.named("toy_folded")).supernet
+    batch = tiny.batch("train")
+    found = []
+    for penalty in (type(model.gates["embedding"]).penalty, lambda *args: {}, lambda gate, table, x, ids: {"network": tf.reduce_sum(x)}):
+        monkeypatch.setattr(type(model.gates["embedding"]), "penalty", penalty)
+        _, gradients = model.gradients(batch, model.groups)
+        found.append({group: [tf.convert_to_tensor(g).numpy() for g in gradients[group]] for group in gradients})
+    own, none, other = found
+
+    def same(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]]) -> set[str]:
+        return {group for group in a if all(np.array_equal(x, y) for x, y in zip(a[group], b[group], strict=True))}
+
+    assert same(own, none) == {"bias", "network"}
+    assert same(other, none) == {"bias", "architecture"}
+    monkeypatch.setattr(type(model.gates["embedding"]), "penalty", lambda *args: {"weights": tf.constant(1.0)})
+    with pytest.raises(ValueError, match="one of the groups .* Received: 'weights'"):
+        model.gradients(batch, model.groups)
+
+
 def test_masked_result_keeps_entries(searched, tiny):
     config = searched(laws.named("toy_masked")).result.config
     masks = [field.mask for field in config.fields.values() if field.mask is not None]

@@ -78,16 +78,16 @@ def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
 
 def fits(patch: pytest.MonkeyPatch) -> list[str]:
     """The folder of every epoch that is trained from now on, by the state that it is saved in."""
-    from irazor_tf import trainer
+    from irazor_tf import training_state
 
     seen: list[str] = []
-    original = trainer._State.end_epoch
+    original = training_state.TrainingState.end_epoch
 
     def end_epoch(self: Any, *args: Any, **kwargs: Any) -> None:
         seen.append(self.directory)
         original(self, *args, **kwargs)
 
-    patch.setattr(trainer._State, "end_epoch", end_epoch)
+    patch.setattr(training_state.TrainingState, "end_epoch", end_epoch)
     return seen
 
 

@@ -1,0 +1,108 @@
+"""What a fit leaves on disk, so that a killed one goes on as if it had not been: `state.json` and the checkpoints it names."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.input_config import read_json, write_json
+from irazor_tf.recommender import Recommender
+
+_VERSION = 1
+
+
+class TrainingState:
+    """Step, history, last and best checkpoint of one fit.
+
+    Args:
+      directory: folder of the fit.
+      model: with its optimizers.
+    """
+
+    def __init__(self, directory: str, model: Recommender):
+        self.directory = directory
+        self._path = os.path.join(directory, "state.json")
+        self._model = model
+        self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
+        self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
+        self._resumed_loss: list[np.ndarray] | None = None
+        if os.path.exists(self._path):
+            self._value = read_json(self._path)[0]
+
+    step = property(lambda self: int(self._value["step"]))
+    done = property(lambda self: bool(self._value["done"]))
+    history = property(lambda self: list(self._value["history"]))
+
+    def restore_last(self) -> None:
+        """Where an interrupted fit stood: weights, optimizers, the running loss."""
+        if self._value["last"] is not None:
+            self._checkpoint.restore(os.path.join(self.directory, self._value["last"])).expect_partial()
+            self._resumed_loss = [variable.numpy() for variable in self._model.metrics[0].variables]
+
+    def restore_final(self) -> None:
+        """The weights that an ended fit leaves: those of its best epoch, or the last ones where none is looked for."""
+        name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
+        tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
+
+    def end_epoch(self, step: int, record: dict[str, float], value: float, patience: int, warmup: int, epochs: int) -> None:
+        """Records an epoch, the better the larger `value`; writes checkpoint and state; decides whether the fit has ended."""
+        name = f"step-{step}"
+        history = [*self._value["history"], record]
+        best = self._value["best"]
+        if len(history) > warmup and (best is None or value > best["value"]):
+            best = {"value": value, "epoch": len(history), "checkpoint": name}
+        waited = len(history) - best["epoch"] if best else 0
+        done = len(history) >= warmup + epochs or bool(patience and waited >= patience)
+        self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
+        self._resumed_loss = None
+
+    def callback(self, every: int, per_epoch: int) -> keras.callbacks.Callback:
+        return _Checkpoints(self, every, per_epoch)
+
+    def save_inside(self, step: int) -> None:
+        """A checkpoint inside an epoch."""
+        self._save(f"step-{step}", {"step": step})
+
+    def load_loss(self) -> None:
+        """Keras resets the mean loss when a fit starts; inside a resumed epoch it goes on from where it stood."""
+        if self._resumed_loss is not None:
+            for variable, value in zip(self._model.metrics[0].variables, self._resumed_loss, strict=True):
+                variable.assign(value)
+            self._resumed_loss = None
+
+    def _save(self, name: str, changes: dict[str, Any]) -> None:
+        os.makedirs(self.directory, exist_ok=True)
+        self._checkpoint.write(os.path.join(self.directory, name))
+        self._value |= changes | {"last": name}
+        best = self._value["best"]
+        if self._value["done"] and best:  # nobody continues from the last epoch any more
+            self._value["last"] = best["checkpoint"]
+        write_json(self._path, self._value)
+        kept = {self._value["last"], best["checkpoint"] if best else None}
+        for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
+            if os.path.basename(path).split(".")[0] not in kept:
+                os.remove(path)
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    def __init__(self, state: TrainingState, every: int, per_epoch: int):
+        super().__init__()
+        self._state = state
+        self._every = every
+        self._per_epoch = per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._first = self._saved = self._state.step
+        if self._state.step % self._per_epoch:
+            self._state.load_loss()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        step = self._first + batch + 1
+        if self._every and step - self._saved >= self._every and step % self._per_epoch:
+            self._saved = step
+            self._state.save_inside(step)

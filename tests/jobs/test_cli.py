@@ -1,0 +1,187 @@
+"""The command line: help, one line for bad input, names that do not exist, flags that agree with what they set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from absl import flags as absl_flags
+
+from data_pipelines.preprocess import PreprocessOptions
+from irazor_tf import jobs
+from irazor_tf.job_config import JobConfig
+from irazor_tf.trainer import TrainOptions
+from launch import flags, main
+from tests.jobs.small_jobs import SMALL, job_of, words
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
+    """The program, as setup.py installs it."""
+    code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, env=environment, **options
+    )
+
+
+def error_of(done: subprocess.CompletedProcess) -> str:
+    """The one line on stderr (before it TensorFlow may have its say)."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    return lines[-1]
+
+
+# Help -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("help",)])
+def test_help_of_the_program(arguments):
+    done = irazor(*arguments)
+    assert done.returncode == 0 and not done.stderr
+    for job in main.JOBS:
+        assert f"\n  {job} " in done.stdout
+        assert (ROOT / "launch" / f"{job}.py").exists()
+    assert "irazor pipeline --reader=table" in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("job", main.JOBS)
+def test_help_of_a_job_lists_every_flag_by_group(job):
+    done = irazor(job, "--help")
+    assert done.returncode == 0 and not done.stderr, "no TensorFlow for a help text"
+    assert f"usage: irazor {job} --model_dir=DIR [flags]" in done.stdout
+    places = [done.stdout.index(f"\n{group}:\n") for group in flags.GROUPS]
+    assert places == sorted(places)
+    flags.define()
+    shown = {line.split(":")[0].replace("[no]", "").strip() for line in done.stdout.splitlines() if line.startswith("  --")}
+    by_module = absl_flags.FLAGS.flags_by_module_dict()
+    ours = {f"--{flag.name}" for group in flags.GROUPS for flag in by_module[group]}
+    assert shown == ours and len(ours) > 40
+    assert "--flagfile also takes the name of a preset: adult, avazu" in done.stdout
+
+
+def test_help_without_the_program():
+    done = subprocess.run([sys.executable, "-m", "launch.search", "--help"], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0 and "The search:" in done.stdout and done.stdout.startswith("Records -> the found config.")
+
+
+def test_flags_have_the_defaults_of_what_they_set():
+    flags.define()
+    for field in dataclasses.fields(TrainOptions):
+        flag = absl_flags.FLAGS[field.name]
+        assert flag.default == field.default and type(flag.default) is type(field.default), field.name
+    assert job_of({"model_dir": "d"}).train == TrainOptions()
+    job = job_of({"model_dir": "d", "reader": "criteo", "input": "a,b"})
+    assert job.data == PreprocessOptions(reader="criteo", input=("a", "b"))
+    expected = JobConfig(model_dir="d", data=job.data, model="mlp", method="irazor", controls=("fde()", "magnitude()", "random()"))
+    assert job == expected
+
+
+def test_every_setting_has_a_flag():
+    flags.define()
+    named = set(absl_flags.FLAGS)
+    renamed = {"seed": "split_seed", "num_files": "block_rows"}  # of the data; the number of files follows from nothing else
+    for field in dataclasses.fields(PreprocessOptions):
+        assert renamed.get(field.name, field.name) in named
+    assert {field.name for field in dataclasses.fields(JobConfig)} - named == {"data", "train"}
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pipelin"], "error: A job should be one of preprocess, search, retrain, evaluate, export, report, pipeline. Received: 'pipelin'"),
+        (["search"], "--model_dir"),
+        (["search", "--model_dir=d", "--epoch=3"], "Unknown command line flag 'epoch'"),
+        (["search", "--model_dir=d", "--epochs=many"], "--epochs=many"),
+        (["search", "--model_dir=d", "--distribution_strategy=tpu"], "<off|one_device|mirrored>"),
+        (["search", "--model_dir=d", "--flagfile=adlut"], "--flagfile should be a file or one of: adult, avazu, criteo"),
+        (["search", "--model_dir=d", "--flagfile", "adlut"], "--flagfile should be a file or one of: adult, avazu, criteo"),
+    ],
+)
+def test_a_bad_command_line_ends_in_one_line_at_once(arguments, message):
+    done = irazor(*arguments)
+    line = error_of(done)
+    assert message in line and done.stderr == line + "\n", "without TensorFlow"
+
+
+def test_bad_data_end_in_one_line(tmp_path):
+    (tmp_path / "log.tsv").write_text("1\t2\n")
+    done = irazor("pipeline", "--reader=criteo", "--input=log.tsv", "--model_dir=job", cwd=tmp_path)
+    assert error_of(done) == "error: A row should have 40 columns. Received: 2 columns (log.tsv, line 1)"
+
+
+def test_a_table_end_to_end_by_the_program(table, tmp_path):
+    settings = {**table, **SMALL, "model_dir": tmp_path / "job", "controls": "", "epochs": 1, "budget_params": 1500}
+    done = irazor("pipeline", *words(settings))
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / "job" / "summary.json").read_text())
+    assert record["name"] == "irazor" and f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
+    assert (tmp_path / "job" / "export" / "1" / "saved_model.pb").exists() and (tmp_path / "job" / "report.html").exists()
+    assert "WARNING:tensorflow" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "irazer"}, "The method should be one of .*fde.*irazor.*Received: 'irazer'"),
+        ({"method": "fde + irazer"}, "The method should be one of"),
+        ({"method": "fields(irazer)"}, "The method should be one of"),
+        ({"method": "irazor(tau=1)"}, "A parameter of method 'irazor' should be one of: .*temperature.*Received: 'tau'"),
+        ({"method": "irazor(preset='code')"}, "`preset` of method 'irazor' should be one of: official_code, paper"),
+        ({"method": "irazor("}, "A spec should read like"),
+        ({"method": "irazor(alpha_optimizer='adama')"}, "An optimizer should be one of .*adam.*Received: 'adama'"),
+        ({"method": "fields(irazor(alpha_optimizer='adama'))"}, "An optimizer should be one of"),
+        ({"method": "irazor(temperature=0)"}, "`temperature` of irazor should be above 0"),
+        ({"method": "fde", "cpt": 0.3}, "A parameter of method 'fde' should be one of: .*Received: 'cpt'"),
+        ({"controls": "fde + irazer"}, "The method should be one of"),
+        ({"model": "mpl"}, "The model should be one of lr, mlp.*Received: 'mpl'"),
+        ({"model": "mlp(layers=3)"}, "A parameter of model 'mlp' should be one of: hidden.*Received: 'layers'"),
+        ({"retrain_model": "mpl"}, "The model should be one of"),
+        ({"task": "cdr"}, "The task should be one of ctr.*Received: 'cdr'"),
+        ({"metric": "mse"}, "The metric should be one of auc, log_loss.*Received: 'mse'"),
+        ({"reader": "crieto"}, "The reader should be one of criteo, libfm, movielens.*Received: 'crieto'"),
+        ({"reader": "libfm(fields=3)"}, "A parameter of reader 'libfm' should be one of: .*Received: 'fields'"),
+        ({"reader": "table"}, "should be given a `schema` file"),
+        ({"network_optimizer": "adama"}, "An optimizer should be one of adagrad, adam, ftrl.*Received: 'adama'"),
+        ({"bias_optimizer": "ftrl(rate=1)"}, "An argument of optimizer 'ftrl' should be one of learning_rate.*Received: 'rate'"),
+        ({"model": "lr"}, "method 'irazor', which needs embedding, on model 'lr'"),
+        ({"model": "lr", "method": "fields(irazor)"}, "needs embedding, on model 'lr'"),
+        ({"batch_size": 0}, "`batch_size` should be at least 1"),
+        ({"budget_params": 5, "budget_mib": 1.0}, "At most one of"),
+        ({"fractions": "0.5,0.5"}, "--fractions should be 3 numbers"),
+        ({"input": "nowhere.tsv"}, "`input` should name existing files.*nowhere.tsv"),
+    ],
+    ids=str,
+)
+def test_what_does_not_exist_or_fit_is_said_at_the_start(changes, message, tmp_path):
+    settings = {"model_dir": str(tmp_path / "job"), "reader": "criteo", "input": __file__, **changes}
+    with pytest.raises(ValueError, match=message):
+        jobs.preprocess(job_of(settings))
+    assert not (tmp_path / "job" / "data").exists()
+    if "input" not in changes:
+        assert not (tmp_path / "job").exists(), "a mistyped name leaves nothing that binds the next call"
+
+
+def test_a_method_that_goes_on_with_its_weights_keeps_its_model(tmp_path):
+    from irazor_tf.method import METHODS
+    from tests.conformance.toys import TOYS
+
+    METHODS.register("toy_folded")(TOYS["toy_folded"])
+    try:
+        settings = {"model_dir": str(tmp_path), "reader": "criteo", "method": "toy_folded", "model": "mlp(hidden=(8,))"}
+        with pytest.raises(ValueError, match=r"'toy_folded\(\)', searched with 'mlp\(hidden=\(8,\)\)', retrained with 'lr'"):
+            jobs.preprocess(job_of({**settings, "retrain_model": "lr"}))
+    finally:
+        METHODS.remove("toy_folded")

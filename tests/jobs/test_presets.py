@@ -1,0 +1,146 @@
+"""Every preset makes a job, says in its first lines how it is called and what to expect, and travels with the package."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from data_pipelines.preprocess import PreprocessOptions, preprocess
+from data_pipelines.reader import READERS
+from data_pipelines.readers.table import TableSchema
+from irazor_tf import jobs
+from irazor_tf.job_config import check
+from irazor_tf.method import METHODS
+from irazor_tf.registry import parse_spec
+from launch import flags
+from tests.jobs.small_jobs import job_of
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PRESETS = sorted(pathlib.Path(flags.PRESETS).glob("*.flags"))
+NAMES = [path.stem for path in PRESETS]
+# Table 2 of the paper: width, candidates, temperature, cpt, rows of a batch, layer normalisation.
+PAPER = {
+    "paper_avazu": (30, (0, 1, 2, 4, 8, 16, 30), 0.05, 0.45, 128, True),
+    "paper_avazu_fg": (6, (0, 1, 2, 4, 6), 0.05, 0.3, 128, True),
+    "paper_criteo": (25, (0, 1, 2, 4, 8, 16, 25), 0.1, 0.8, 500, False),
+    "paper_criteo_fg": (10, (0, 1, 3, 6, 10), 0.2, 0.3, 500, False),
+}
+
+
+def preset(name: str, *more: str) -> jobs.JobConfig:
+    return job_of([f"--flagfile={name}", "--model_dir=somewhere", *more])
+
+
+def test_the_presets_that_are_promised():
+    assert {"adult", "avazu", "criteo", "frappe", "movielens", "planted", "quickstart", *PAPER} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_preset_makes_a_job(name):
+    job = preset(name)
+    assert job.data is not None and job.model_dir == "somewhere"
+    if parse_spec(job.data.reader).name == "table" and job.data.schema is None:
+        job = preset(name, "--schema=avazu")  # a crossed log comes with a schema file of its own
+    check(job)
+    assert job.data is not None and job.data.make_reader().fields()
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=NAMES)
+def test_preset_opens_with_its_command_and_the_expected_number(path):
+    head = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        assert len(line) <= 140
+        head.append(line)
+    text = "\n".join(head)
+    assert f"irazor pipeline --flagfile={path.stem}" in text
+    assert re.search(r"AUC (about )?\.\d\d", text)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_settings(name):
+    width, candidates, temperature, cpt, batch, layer_norm = PAPER[name]
+    job = preset(name)
+    method = METHODS.build(job.method).params
+    assert (job.width, method.candidates, method.temperature, method.cpt, method.penalty) == (width, candidates, temperature, cpt, 1e-4)
+    assert job.model == f"mlp(hidden=(700,700,700,700,700), layer_norm={layer_norm})"
+    train = job.train
+    assert (train.batch_size, train.embedding_l2, train.bias_optimizer) == (batch, 0.001, "ftrl(learning_rate=0.01)")
+    assert train.network_optimizer.startswith("adagrad(learning_rate=0.02")
+    crossed = "hold the crossed fields as columns" in (pathlib.Path(flags.PRESETS) / f"{name}.flags").read_text().splitlines()[0]
+    assert crossed == name.endswith("_fg")
+
+
+@pytest.mark.parametrize("path", sorted(pathlib.Path(flags.PRESETS).glob("*.yaml")), ids=lambda path: path.stem)
+def test_schema_preset_is_found_by_name(path):
+    job = job_of(["--model_dir=somewhere", "--reader=table", f"--schema={path.stem}"])
+    assert job.data is not None and job.data.schema == str(path)
+    assert TableSchema.load(str(path)).fields()
+
+
+def test_a_file_goes_before_a_preset_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adult").write_text("--reader=criteo\n")
+    assert preset("adult").data == PreprocessOptions(reader="criteo")
+
+
+def test_unknown_presets_list_those_there_are():
+    with pytest.raises(ValueError, match=r"--flagfile should be a file or one of: adult, avazu, .*planted.*Received: 'adlut'"):
+        preset("adlut")
+    with pytest.raises(ValueError, match=r"--schema should be a file or one of: adult, avazu\. Received: 'adlut'"):
+        preset("adult", "--schema=adlut")
+
+
+def test_presets_travel_with_the_package():
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    (call,) = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup")
+    (data,) = (ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == "package_data")
+    shipped = {path for pattern in data["launch"] for path in (ROOT / "launch").glob(pattern)}
+    assert shipped >= set((ROOT / "launch" / "presets").iterdir())
+
+
+def test_the_readers_of_presets_exist():
+    assert {parse_spec(preset(name).data.reader).name for name in NAMES} <= set(READERS.names())  # type: ignore[union-attr]
+
+
+# On the real logs -----------------------------------------------------------------------------------------------------------------
+
+
+def first_rows(job: jobs.JobConfig, folder: pathlib.Path, **inputs: str) -> jobs.Schema:
+    import dataclasses
+
+    assert job.data is not None
+    return preprocess(dataclasses.replace(job.data, **inputs), str(folder), progress=False)
+
+
+def test_adult_reads_both_files(shared_data, tmp_path):
+    files = {"input": str(shared_data / "adult" / "adult.data.gz"), "test_input": str(shared_data / "adult" / "adult.test.gz")}
+    schema = first_rows(preset("adult"), tmp_path / "data", **files)
+    from irazor_tf.data import Source
+
+    assert len(schema.fields) == 13 and schema.field("age").dtype == "float64"
+    rows = {split: Source(str(tmp_path / "data"), split).rows for split in ("train", "valid", "test")}
+    assert rows["train"] + rows["valid"] == 32561 and rows["test"] == 16281
+    labels = np.concatenate([batch["label"] for batch in Source(str(tmp_path / "data"), "test").ordered(8192)])
+    assert labels.mean() == pytest.approx(0.2362, abs=1e-4)
+
+
+def test_avazu_reads_its_file(shared_data, tmp_path):
+    schema = first_rows(preset("avazu"), tmp_path / "data", input=str(shared_data / "avazu" / "avazu_first9999.csv.gz"))
+    assert len(schema.fields) == 22 and schema.field("hour").vocabulary_size == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least"), [("adult", 0.918), ("planted", 0.74)])
+def test_the_number_that_a_preset_promises(name, least, request, tmp_path):
+    more = []
+    if name == "adult":
+        data = request.getfixturevalue("shared_data") / "adult"
+        more = [f"--input={data / 'adult.data.gz'}", f"--test_input={data / 'adult.test.gz'}"]
+    job = job_of([f"--flagfile={name}", f"--model_dir={tmp_path}", "--noprogress", "--controls=", *more])
+    assert jobs.pipeline(job)[0]["auc"] > least
