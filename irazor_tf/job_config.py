@@ -156,7 +156,7 @@ def claim(job: JobConfig) -> None:
                 f"folder another. Received: {'; '.join(changed)}"
             )
     if before and os.path.isdir(job.path("search")):
-        changed = _difference(*({key: value for key, value in side.items() if key != "data"} for side in (old, settings)))
+        changed = _difference(_but_data(old), _but_data(settings))
         known = before.get("data_fingerprint")
         changed += _difference(known, fingerprint, "data fingerprint") if known and fingerprint else []
         if changed:
@@ -182,9 +182,18 @@ def check_trained(job: JobConfig) -> None:
     trained = read_json(path)[0].get("trained") if os.path.exists(path) else None
     if trained is None:
         raise ValueError(f"Models should be trained before this stage (retrain). Received: none in {job.model_dir}")
-    changed = _difference(*(side | {"method": list(map(str, parse_specs(side["method"])))} for side in (trained, _plain(job.choices()))))
+    changed = _difference(_respelled(trained), _respelled(_plain(job.choices())))
     if changed:
         raise ValueError(f"The choices should be those that models were last trained for (retrain). Received: {'; '.join(changed)}")
+
+
+def _but_data(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "data"}
+
+
+def _respelled(choices: dict[str, Any]) -> dict[str, Any]:
+    """The choices with the method in its one spelling."""
+    return choices | {"method": " + ".join(map(str, parse_specs(choices["method"])))}
 
 
 def _with_operands(spec: Spec) -> list[Spec]:
@@ -194,8 +203,9 @@ def _with_operands(spec: Spec) -> list[Spec]:
 def _moved(options: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """The options; a schema file that has only moved (as with a newly installed package) under its old path."""
     old, new = before.get("schema"), options["schema"]
-    moved = bool(old and new) and not os.path.exists(old) and os.path.basename(old) == os.path.basename(new)
-    return options | {"schema": old} if moved else options
+    if old and new and not os.path.exists(old) and os.path.basename(old) == os.path.basename(new):
+        return options | {"schema": old}
+    return options
 
 
 def _plain(value: Any) -> Any:

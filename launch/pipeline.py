@@ -8,7 +8,6 @@ from typing import Any
 
 from launch import flags
 
-
 _SCORED = 3
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 import tf_keras as keras
 
-from irazor_tf import trainer as trainer_module
 from irazor_tf.recommender import Recommender
 from tests.conformance import laws
 
@@ -131,24 +131,27 @@ def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, mo
     assert not laws.differing(weights(model, laws.values(model)), laws.values(restored))
 
 
-@pytest.mark.parametrize("where", ["before the state", "before the old checkpoints go", "before the last epoch is recorded"])
-def test_killed_while_saving(where, tiny, whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "call, path, times",
+    [
+        pytest.param("replace", "state.json", 2, id="before the state of an epoch"),
+        pytest.param("replace", "state.json", -1, id="before the state of the last epoch"),
+        pytest.param("remove", "step-", 2, id="while old checkpoints go"),
+    ],
+)
+def test_killed_while_saving(call, path, times, tiny, whole, tmp_path, monkeypatch):
     _, model, history = whole
-    count = 0
+    original = getattr(os, call)
+    left = times if times > 0 else len(history)
 
-    def kill(*args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == (2 if where != "before the last epoch is recorded" else len(history)):
+    def kill(*args: Any) -> Any:
+        nonlocal left
+        left -= path in args[-1]
+        if not left:
             raise Killed
-        return original(*args, **kwargs)
+        return original(*args)
 
-    if where == "before the old checkpoints go":
-        original: Any = trainer_module.glob.glob
-        monkeypatch.setattr(trainer_module.glob, "glob", kill)
-    else:
-        original = trainer_module.write_json
-        monkeypatch.setattr(trainer_module, "write_json", kill)
+    monkeypatch.setattr(os, call, kill)
     with pytest.raises(Killed):
         plain(tiny, tmp_path / "killed")
     monkeypatch.undo()

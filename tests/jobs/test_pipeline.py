@@ -27,7 +27,7 @@ from irazor_tf.job_config import TIMING
 from irazor_tf.method import METHODS
 from irazor_tf.registry import Spec
 from irazor_tf.schema import Schema
-from tests.conformance.toys import TOYS
+from tests.conformance.toys import TOYS, FoldedColumns
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, table_lines, write_table
 
@@ -43,7 +43,12 @@ def scores(folder: str, rows: dict[str, list[Any]]) -> np.ndarray:
     return signature(**inputs)["probability"].numpy()
 
 
-ROWS = {"user": ["u3", "u4", "never", ""], "item": [1, 2, 3, 4], "price": [1.5, 20.0, float("nan"), 7.0], "junk": ["1", "2", "3", ""]}
+ROWS: dict[str, list[Any]] = {
+    "user": ["u3", "u4", "never", ""],
+    "item": [1, 2, 3, 4],
+    "price": [1.5, 20.0, float("nan"), 7.0],
+    "junk": ["1", "2", "3", ""],
+}
 
 
 # What a job leaves ----------------------------------------------------------------------------------------------------------------
@@ -107,7 +112,8 @@ def test_criteo_files_end_to_end(tmp_path):
         for _ in range(700):
             click = draw.random() < 0.3
             numbers = [maybe(str(draw.randrange(-2, 1000))) for _ in range(13)]
-            tokens = [f"{draw.randrange(10) + 10 * click * (draw.random() < 0.5):08x}"] + [maybe(f"{draw.randrange(9):x}") for _ in range(25)]
+            telling = f"{draw.randrange(10) + 10 * click * (draw.random() < 0.5):08x}"
+            tokens = [telling, *(maybe(f"{draw.randrange(9):x}") for _ in range(25))]
             lines.append("\t".join([str(int(click)), *numbers, *tokens]) + "\n")
         paths.append(tmp_path / f"part{part}.tsv.gz")
         paths[-1].write_bytes(gzip.compress("".join(lines).encode()))
@@ -194,7 +200,7 @@ def registered(**entries: Any) -> Iterator[None]:
             METHODS.remove(name)
 
 
-class Ticket(TOYS["toy_folded"]):
+class Ticket(FoldedColumns):
     """The final model starts with the searched tables and a fresh network."""
 
     init = "ticket"
@@ -239,6 +245,7 @@ def test_the_final_model_starts_where_it_should(records, tmp_path):
             final = jobs._initial(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
             supernet = method.train(trainer.inside(folder), space)
             if name == "toy_ticket":
+                assert final.embedding is not None and supernet.embedding is not None
                 for field in result.config.kept:
                     kept = list(result.config.fields[field].labels)
                     np.testing.assert_array_equal(final.embedding.field_table(field), supernet.embedding.field_table(field)[:, kept])
@@ -305,7 +312,8 @@ def test_strategies_agree(records, tmp_path):
         (summaries[name],) = jobs.evaluate(job)
         jobs.export(job)
         found[name] = SearchResult.load(os.path.join(folder, "search", "result.json")).config
-    assert jobs.strategy_of("mirrored").num_replicas_in_sync == 2
+    mirrored = jobs.strategy_of("mirrored")
+    assert mirrored is not None and mirrored.num_replicas_in_sync == 2
     for name in ("one_device", "mirrored"):
         assert found[name] == found["off"]
         for key in ("auc", "log_loss", "valid_auc"):
@@ -345,7 +353,7 @@ def test_a_bad_row_stops_the_job_with_file_and_line(change, message, tmp_path):
 
 
 def test_damaged_files_stop_the_job_with_file_and_line(tmp_path):
-    settings = {**write_table(tmp_path / "log"), **SMALL, "model_dir": str(tmp_path / "job")}
+    settings: dict[str, Any] = {**write_table(tmp_path / "log"), **SMALL, "model_dir": str(tmp_path / "job")}
     whole = pathlib.Path(settings["input"]).read_bytes()
     settings["input"] = str(tmp_path / "log.csv.gz")
     pathlib.Path(settings["input"]).write_bytes(gzip.compress(whole)[:-2000])

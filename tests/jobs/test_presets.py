@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import pathlib
 import re
 
@@ -13,9 +14,11 @@ from data_pipelines.preprocess import PreprocessOptions, preprocess
 from data_pipelines.reader import READERS
 from data_pipelines.readers.table import TableSchema
 from irazor_tf import jobs
-from irazor_tf.job_config import check
+from irazor_tf.data import Source
+from irazor_tf.job_config import JobConfig, check
 from irazor_tf.method import METHODS
 from irazor_tf.registry import parse_spec
+from irazor_tf.schema import Schema
 from launch import flags
 from tests.jobs.small_jobs import job_of
 
@@ -31,7 +34,7 @@ PAPER = {
 }
 
 
-def preset(name: str, *more: str) -> jobs.JobConfig:
+def preset(name: str, *more: str) -> JobConfig:
     return job_of([f"--flagfile={name}", "--model_dir=somewhere", *more])
 
 
@@ -111,18 +114,14 @@ def test_the_readers_of_presets_exist():
 # On the real logs -----------------------------------------------------------------------------------------------------------------
 
 
-def first_rows(job: jobs.JobConfig, folder: pathlib.Path, **inputs: str) -> jobs.Schema:
-    import dataclasses
-
+def records(job: JobConfig, folder: pathlib.Path, log: pathlib.Path, test: tuple[str, ...] = ()) -> Schema:
     assert job.data is not None
-    return preprocess(dataclasses.replace(job.data, **inputs), str(folder), progress=False)
+    return preprocess(dataclasses.replace(job.data, input=(str(log),), test_input=test), str(folder), progress=False)
 
 
 def test_adult_reads_both_files(shared_data, tmp_path):
-    files = {"input": str(shared_data / "adult" / "adult.data.gz"), "test_input": str(shared_data / "adult" / "adult.test.gz")}
-    schema = first_rows(preset("adult"), tmp_path / "data", **files)
-    from irazor_tf.data import Source
-
+    folder = shared_data / "adult"
+    schema = records(preset("adult"), tmp_path / "data", folder / "adult.data.gz", (str(folder / "adult.test.gz"),))
     assert len(schema.fields) == 13 and schema.field("age").dtype == "float64"
     rows = {split: Source(str(tmp_path / "data"), split).rows for split in ("train", "valid", "test")}
     assert rows["train"] + rows["valid"] == 32561 and rows["test"] == 16281
@@ -131,7 +130,7 @@ def test_adult_reads_both_files(shared_data, tmp_path):
 
 
 def test_avazu_reads_its_file(shared_data, tmp_path):
-    schema = first_rows(preset("avazu"), tmp_path / "data", input=str(shared_data / "avazu" / "avazu_first9999.csv.gz"))
+    schema = records(preset("avazu"), tmp_path / "data", shared_data / "avazu" / "avazu_first9999.csv.gz")
     assert len(schema.fields) == 22 and schema.field("hour").vocabulary_size == 2
 
 

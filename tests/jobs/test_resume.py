@@ -95,7 +95,8 @@ def test_killed_in_every_stage(finished, uninterrupted, tmp_path):
 
 def assert_in_the_middle(moment: str, folder: pathlib.Path) -> None:
     """The process died where this test says it did."""
-    states = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{'models' if 'retrain' in moment else 'search'}/*/*/state.json"))]
+    place = "models" if stage_of(moment) == "retrain" else "search"
+    states = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{place}/*/*/state.json"))]
     if moment == "preprocess_between_chunks":
         assert (folder / "data.partial" / "scratch" / "input.arrow").exists() and not (folder / "data").exists()
     elif moment == "search_inside_an_epoch":
