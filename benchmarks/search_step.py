@@ -1,6 +1,6 @@
 """Search step against plain step at equal width: what the gate of i-Razor adds.
 
-    python -m benchmarks.search_step [--blocks=11]
+    python -m benchmarks.search_step [--blocks=9]
 
 24 fields, 1M features, batch 1024; width 16 and 30; three layers of 400 and the five of 700 of the paper. Supernet and plain model
 live in one process and take turns, block by block; the ratio is the median over pairs of neighbouring blocks.
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("method", "irazor()", "The searched model's method.")
     flags.DEFINE_integer("batch_size", 1024, "Rows per step.")
     flags.DEFINE_integer("distinct", 512, "Different ids per field and batch.")
-    flags.DEFINE_integer("blocks", 11, "Timed blocks per model.")
+    flags.DEFINE_integer("blocks", 9, "Timed blocks per model.")
     flags.DEFINE_integer("executions", 2, "Calls of the train function (8 steps each) per block.")
     flags.DEFINE_bool("verbose", False, "Print every row as it comes.")
     app.run(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 
 import numpy as np
@@ -10,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipelines.reader import RawField
-from irazor_tf.schema import MISSING, numeric_codes
+from irazor_tf.schema import MISSING, numeric_codes, save_counts
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
 _MERGE_AT = 1 << 18
+_HASH_ABOVE = 1 << 16
+_FACTOR = 0x9E3779B97F4A7C15
 
 
 def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
@@ -99,8 +102,23 @@ class Vocabulary:
 
     def encode(self, tokens: pa.Array) -> np.ndarray:
         """Ids of distinct tokens, [len(tokens)] int32."""
-        found = pc.index_in(tokens, value_set=self.tokens)
-        return found.fill_null(-1).to_numpy().astype(np.int32) + 1
+        # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow with the square of the rows.
+        if len(self.tokens) <= _HASH_ABOVE or self._index is None or not len(tokens):
+            found = pc.index_in(tokens, value_set=self.tokens)
+            return found.fill_null(-1).to_numpy().astype(np.int32) + 1
+        order, keys = self._index
+        place = np.minimum(np.searchsorted(keys, _hashes(tokens)), len(keys) - 1)
+        candidate = order[place]
+        same = pc.equal(self.tokens.take(pa.array(candidate)), tokens).to_numpy(zero_copy_only=False)
+        return np.where(same, candidate + 1, 0).astype(np.int32)
+
+    @functools.cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Positions of the tokens by ascending hash, and the hashes; None in the unlikely case that two are equal."""
+        hashes = np.concatenate([_hashes(self.tokens[start : start + _HASH_ABOVE]) for start in range(0, len(self.tokens), _HASH_ABOVE)])
+        order = np.argsort(hashes).astype(np.int32)
+        keys = hashes[order]
+        return None if (keys[1:] == keys[:-1]).any() else (order, keys)
 
     def save(self, path: str) -> None:
         """One token per line, line k being id k."""
@@ -151,7 +169,19 @@ def save(directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, 
     os.makedirs(os.path.join(directory, "vocab"), exist_ok=True)
     for name, vocabulary in vocabularies.items():
         vocabulary.save(os.path.join(directory, "vocab", f"{name}.txt"))
-    np.savez(os.path.join(directory, "counts.npz"), **counts)  # type: ignore[arg-type]
+    save_counts(directory, counts)
+
+
+def _hashes(tokens: pa.Array) -> np.ndarray:
+    """A 64-bit polynomial in the bytes of every token and in its length, [len(tokens)] uint64."""
+    offsets = np.frombuffer(tokens.buffers()[1], np.int32)[tokens.offset : tokens.offset + len(tokens) + 1]
+    lengths, starts = np.diff(offsets), offsets[:-1] - offsets[0]
+    values = np.frombuffer(tokens.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
+    powers = np.cumprod(np.full(int(lengths.max()) + 1, _FACTOR, np.uint64))
+    values = (values + np.uint64(1)) * powers[np.arange(len(values)) - np.repeat(starts, lengths)]
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values)])  # modulo 2^64, so differences are exact
+    hashes = sums[starts + lengths] - sums[starts]
+    return hashes ^ (hashes >> np.uint64(32))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

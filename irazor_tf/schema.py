@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,6 +24,7 @@ TRANSFORMS = ("none", "log_square", "floor")
 ROLES = ("user", "item", "context", "shadow")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _VERSION = 1
+_COUNTS = "counts/"  # so that a field may have the name of an argument of `np.savez`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Schema:
         if self.directory is None:
             raise ValueError("`counts` needs a schema loaded from a folder. Received: a schema made in memory")
         with np.load(os.path.join(self.directory, "counts.npz"), allow_pickle=False) as stored:
-            return {name: stored[name] for name in self.names}
+            return {name: stored[f"{_COUNTS}{name}"] for name in self.names}
 
     def vocabulary_file(self, name: str) -> str:
         if self.directory is None:
@@ -139,6 +141,11 @@ class Schema:
     def load(cls, directory: str) -> Schema:
         with open(os.path.join(directory, "schema.json"), encoding="utf-8") as file:
             return cls.from_json(json.load(file), directory)
+
+
+def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:
+    """Writes `counts.npz`, which `Schema.counts` reads: field name -> [V] int64."""
+    np.savez(os.path.join(directory, "counts.npz"), allow_pickle=False, **{_COUNTS + name: array for name, array in counts.items()})
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from data_pipelines import records
-from irazor_tf.schema import Field, Schema
+from irazor_tf.schema import Field, Schema, save_counts
 
 # name -> ids, out-of-vocabulary included
 SIZES = {"strong_a": 13, "noise_low": 3, "pair_a": 6, "strong_b": 31, "noise_high": 300, "pair_b": 6}
@@ -39,7 +39,7 @@ def write(directory: str, rows: dict[str, int] | None = None, seed: int = 5) -> 
             splits[split] = writer.finish()
         if split == "train":
             counts = {name: np.bincount(column, minlength=SIZES[name]).astype(np.int64) for name, column in columns.items()}
-    np.savez(os.path.join(directory, "counts.npz"), allow_pickle=False, **counts)
+    save_counts(directory, counts)
     for name, size in SIZES.items():
         with open(os.path.join(directory, "vocab", f"{name}.txt"), "w", encoding="utf-8") as file:
             file.writelines(f"{name}_{k}\n" for k in range(1, size))

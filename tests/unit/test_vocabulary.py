@@ -102,3 +102,21 @@ def test_ids_are_lines_of_the_file(tmp_path):
 def test_a_token_that_is_no_line_is_refused(token):
     with pytest.raises(ValueError, match="token of field 'f' should not hold a newline.*Received: 'a"):
         build(counts_of(["a", token]), name="f")
+
+
+def test_large_vocabularies_are_looked_up_by_hash(monkeypatch):
+    words = [f"w{'x' * (k % 5)}{k}" for k in range(500)] + [MISSING, "ä", "äö"]
+    made = vocabulary.Vocabulary(pa.array(words), np.zeros(len(words) + 1, np.int64))
+    asked = pa.array(["no", *words[::-1], "", "w", "new", words[3]]).slice(1)
+    expected = [words.index(token) + 1 if token in words else 0 for token in asked.to_pylist()]
+    assert made.encode(asked).tolist() == expected
+    monkeypatch.setattr(vocabulary, "_HASH_ABOVE", 64)
+    by_hash = vocabulary.Vocabulary(made.tokens, made.counts)
+    assert by_hash._index is not None
+    assert by_hash.encode(asked).tolist() == expected
+    assert by_hash.encode(asked.slice(0, 0)).tolist() == []
+    # Two tokens with one hash: the slower lookup takes over.
+    monkeypatch.setattr(vocabulary, "_hashes", lambda tokens: np.zeros(len(tokens), np.uint64))
+    collided = vocabulary.Vocabulary(made.tokens, made.counts)
+    assert collided._index is None
+    assert collided.encode(asked).tolist() == expected
