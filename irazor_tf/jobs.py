@@ -56,7 +56,11 @@ def search(job: JobConfig) -> SearchResult:
     schema = preprocess(job)
     path = job.path("search", "result.json")
     if not os.path.exists(path):
-        records.verify(job.records_dir, full=True)  # reads every record once; from here on their own checksums tell
+        # Reads every record once; from here on their own checksums tell.
+        splits = records.verify(job.records_dir, full=True)["splits"]
+        rows = {split: splits.get(split, {"rows": 0})["rows"] for split in records.SPLITS}
+        if not all(rows.values()):
+            raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
     trainer = trainer_of(job, schema)
     method, space, _ = _last_method(job, trainer)
     result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])

@@ -441,6 +441,13 @@ def test_too_few_rows_for_a_batch(records, tmp_path):
         run(records, model_dir=str(tmp_path), batch_size=100000)
 
 
+@pytest.mark.parametrize(("fractions", "split"), [("0.9,0.1,0", "test"), ("0.9,0,0.1", "valid")])
+def test_a_split_without_rows_is_said_before_anything_is_trained(fractions, split, table, tmp_path):
+    with pytest.raises(ValueError, match=rf"should each have rows.*'{split}': 0"):
+        run({**table, **SMALL}, model_dir=str(tmp_path), fractions=fractions)
+    assert not (tmp_path / "search").exists()
+
+
 def test_no_records(tmp_path):
     with pytest.raises(ValueError, match="no records in"):
         jobs.pipeline(job_of({"model_dir": str(tmp_path)}))
