@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf import jobs
+from irazor_tf import final_models, jobs, searching
 from irazor_tf.candidates import Candidate, Role
 from irazor_tf.input_config import InputConfig, SearchResult, read_json
 from irazor_tf.job_config import JobConfig
@@ -72,15 +72,15 @@ class Points:
         )
         self.schema = jobs.preprocess(self.job)
         self.space = InputConfig.uniform(self.schema, experiment.width)
-        self._trainer = jobs.trainer_of(self.job, self.schema)
+        self._trainer = searching.trainer_of(self.job, self.schema)
         self._supernets: dict[str, Any] = {}
         self._points: list[tuple[str, str, Candidate]] = []
 
     def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None) -> Candidate:
         """Searches (once per supernet) and notes the derived config as a point."""
         method = METHODS.build(spec) if isinstance(spec, str) else spec
-        folder = jobs.search_folder_of(method, self.space)
-        result, self._supernets[folder] = jobs.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
+        folder = searching.search_folder_of(method, self.space)
+        result, self._supernets[folder] = searching.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
         candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
         self._points.append((series, label, candidate))
         return candidate
@@ -107,7 +107,7 @@ class Points:
 
     def scores(self, spec: str) -> dict[str, float]:
         """What the finished search of `spec` thinks of every field."""
-        folder = jobs.search_folder_of(METHODS.build(spec), self.space)
+        folder = searching.search_folder_of(METHODS.build(spec), self.space)
         return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))[0]
 
     def run(self) -> list[dict[str, Any]]:
@@ -115,8 +115,8 @@ class Points:
         records = []
         for number, (series, label, candidate) in enumerate(self._points):
             start = time.perf_counter()
-            jobs.train_candidate(self.job, self.schema, candidate)
-            record = jobs.evaluate_candidate(self.job, self.schema, candidate) | {"series": series, "label": label}
+            final_models.train_candidate(self.job, self.schema, candidate)
+            record = final_models.evaluate_candidate(self.job, self.schema, candidate) | {"series": series, "label": label}
             records.append(record)
             quality = f"valid {record['valid_auc']:.4f} test {record['auc']:.4f}  {time.perf_counter() - start:.0f} s"
             print(f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} {quality}", flush=True)

@@ -7,10 +7,8 @@ refused with the difference. What can be chosen after a search (threshold, budge
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,16 +18,14 @@ from data_pipelines import preprocess as pipelines
 from data_pipelines import records
 from irazor_tf import export as export_lib
 from irazor_tf import report as report_lib
-from irazor_tf.base_model import MODELS
-from irazor_tf.candidates import Candidate, Role, digest, identity, short_name, unique_names
+from irazor_tf.candidates import Candidate, Role, short_name, unique_names
+from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
-from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained, training_spec
+from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec, parse_specs
-from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
-from irazor_tf.task import TASKS
+from irazor_tf.searching import search_folder_of, search_with, trainer_of
 from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
@@ -115,7 +111,7 @@ def export(job: JobConfig) -> str:
         done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
         write_json(marker, done)
         with tf.device("/CPU:0"):
-            model = _guarded(job, lambda: _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
+            model = _guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
             export_lib.export(model, schema, folder)
     path = os.path.join(folder, done["version"])
     if "mib" not in done:
@@ -128,7 +124,7 @@ def export_size(job: JobConfig, schema: Schema, candidate: Candidate) -> float:
     path = job.path("models", candidate.key, "export_size.json")
     if not os.path.exists(path):
         with tempfile.TemporaryDirectory() as folder:
-            model = _restored(dataclasses.replace(job, distribution_strategy="off"), schema, candidate)
+            model = restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate)
             write_json(path, _size(export_lib.export(model, schema, folder)))
     return read_json(path)[0]["mib"]
 
@@ -168,35 +164,6 @@ def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
         raise
 
 
-@functools.cache
-def strategy_of(name: str) -> tf.distribute.Strategy | None:
-    """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU devices where there is none.
-
-    One per process and name: the collective operations of a second one would take the keys of the first one's.
-    """
-    if name == "one_device":
-        return tf.distribute.OneDeviceStrategy("/GPU:0" if tf.config.list_logical_devices("GPU") else "/CPU:0")
-    if name == "mirrored":
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices(kind)])
-    return None
-
-
-def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None = None) -> Trainer:
-    return Trainer(
-        schema,
-        job.records_dir,
-        MODELS.build(model or job.model),
-        TASKS.build(job.task),
-        job.train,
-        job.path(*folder),
-        strategy=strategy_of(job.distribution_strategy),
-        seed=job.seed,
-        progress=job.progress,
-        tensorboard=job.tensorboard,
-    )
-
-
 def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig, tuple[Spec, ...]]:
     """The last method of the chain, the space it searches, the ones before having searched, and their specs."""
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
@@ -204,31 +171,6 @@ def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputC
     for method in methods[:-1]:
         space = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0]).config  # type: ignore[misc]
     return methods[-1], space, tuple(method.spec() for method in methods[:-1])
-
-
-def search_with(
-    trainer: Trainer, method: SearchMethod, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
-) -> tuple[SearchResult, Recommender]:
-    """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it."""
-    inside = trainer.inside(search_folder_of(method, space))
-    timing = os.path.join(inside.work_dir, "seconds.json")
-    space.save(os.path.join(inside.work_dir, "space.json"))
-    start = time.perf_counter()
-    result, supernet = method.search(inside, space, budget, supernet)
-    if not os.path.exists(timing):
-        write_json(timing, time.perf_counter() - start)
-    for config in result.clusters:
-        config.check(trainer.schema)
-    if method.ranks_fields:
-        arrays = method.architecture(supernet)
-        write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
-    return dataclasses.replace(result, seconds=read_json(timing)[0]), supernet
-
-
-def search_folder_of(method: SearchMethod, space: InputConfig) -> str:
-    """One folder per training: the same supernet serves every threshold and budget."""
-    spec = training_spec(method.spec())
-    return os.path.join("search", f"{spec.name}-{digest([str(spec), identity(space)])}")
 
 
 def _candidates(
@@ -259,101 +201,6 @@ def _candidates(
             derived, supernet = search_with(trainer, other, full, None, supernet)
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
     return unique_names(chosen)
-
-
-def _initial(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trainer, config: InputConfig) -> Recommender:
-    """The model that the final training starts from."""
-    if candidate.result.init == "fresh":
-        return trainer.build(config)
-    searcher = trainer_of(job, schema, candidate.search_folder)
-    space = InputConfig.load(os.path.join(searcher.work_dir, "space.json"))
-    supernet = METHODS.build(candidate.result.method).train(searcher, space)
-    if candidate.result.init == "ticket":
-        model = trainer.build(config)
-        own = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
-        wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces() if piece.key.startswith("embedding/")}
-        model.load_pieces(own | wide)
-        return model
-    for gate in supernet.gates.values():
-        gate.fold(supernet.embedding)
-    with trainer.scope():
-        return supernet.restrict(config, keep_gates=False)
-
-
-def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
-    """The candidate's model or models, trained here or restored from disk."""
-    trainer = trainer_of(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
-    result = candidate.result
-    router = None
-    if result.router is not None:
-        method = METHODS.build(result.method)
-        with trainer.scope():
-            router = method.router(schema, result.router, job.path(candidate.search_folder))
-    models = []
-    for cluster, config in enumerate(result.clusters):
-        name = f"cluster-{cluster}" if router is not None else "model"
-        if result.init == "keep" or (train and not trainer.is_done(name)):
-            model = _initial(job, schema, candidate, trainer, config)
-            if router is not None:
-                train_rows, judge = (partition(source, router, cluster) for source in (trainer.train, trainer.valid))
-                trainer.fit(model, name, train=train_rows, judge=judge)
-            elif result.init != "keep":
-                trainer.fit(model, name)
-        else:
-            model = trainer.build(config)
-            trainer.restore(model, name)
-        models.append(model)
-    if router is None:
-        return models[0]
-    with trainer.scope():
-        return RoutedRecommender(models, router)
-
-
-def _restored(job: JobConfig, schema: Schema, candidate: Candidate) -> Recommender | RoutedRecommender:
-    return _models(job, schema, candidate, train=False)
-
-
-def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
-    """Trains a candidate and writes its validation metrics."""
-    path = job.path("models", candidate.key, "metrics.json")
-    if os.path.exists(path):
-        return
-    start = time.perf_counter()
-    model = _models(job, schema, candidate, train=True)
-    seconds = time.perf_counter() - start
-    trainer = trainer_of(job, schema, "models", candidate.key)
-    metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
-    sizes = {"params": model.num_params(), "total_params": model.num_total_params()}
-    write_json(path, metrics | sizes | {"train_seconds": seconds})
-
-
-def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
-    """Metrics of a trained candidate on the test split, with what describes it."""
-    path = job.path("models", candidate.key, "test.json")
-    if not os.path.exists(path):
-        trainer = trainer_of(job, schema, "models", candidate.key)
-        model = _restored(job, schema, candidate)
-        start = time.perf_counter()
-        metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
-        write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
-    trained = read_json(job.path("models", candidate.key, "metrics.json"))[0]
-    tested = read_json(path)[0]
-    model_spec = job.retrain_model or job.model
-    clusters = candidate.result.clusters
-    return {
-        "name": candidate.name,
-        "role": candidate.role.value,
-        "method": candidate.method,
-        "model": model_spec,
-        "seed": job.seed,
-        **tested,
-        **trained,
-        "fields": len({name for config in clusters for name in config.kept}),
-        "dims": sum(config.total_dims for config in clusters),
-        "search_seconds": candidate.result.seconds,
-        "folder": os.path.join("models", candidate.key),
-        "field_dims": [config.dims for config in clusters],
-    }
 
 
 def _summary(point: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,10 @@ PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 # package's name, and a folder (`methods`) is one module here. "" is irazor_tf/__init__.py, which every import of the package runs.
 LAYERS = (
     {"launch"},
-    {"job_config", "jobs"},
+    {"jobs"},
+    {"final_models"},
+    {"searching"},
+    {"job_config"},
     {"candidates", "export", "job_folder", "page", "plots", "report", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},

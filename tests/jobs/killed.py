@@ -90,9 +90,9 @@ def retrain_inside_an_epoch() -> None:
 
 
 def retrain_between_state_and_metrics() -> None:
-    from irazor_tf import jobs
+    from irazor_tf import final_models
 
-    before(jobs, "write_json", lambda path, *args: path.endswith("metrics.json"))
+    before(final_models, "write_json", lambda path, *args: path.endswith("metrics.json"))
 
 
 def evaluate_between_two_models() -> None:

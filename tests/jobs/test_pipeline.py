@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 import irazor_tf.methods
-from irazor_tf import jobs
+from irazor_tf import final_models, jobs, searching
 from irazor_tf.candidates import Candidate, Role
 from irazor_tf.data import Source
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
@@ -220,7 +220,7 @@ def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path)
         assert trained == {"keep": [], "fresh": ["cluster-0", "cluster-1"]}.get(init, ["model"])
         job, schema = job_of(settings), Schema.load(records["data_dir"])
         (candidate,) = jobs._load_candidates(job)
-        model, trainer = jobs._restored(job, schema, candidate), jobs.trainer_of(job, schema)
+        model, trainer = final_models.restored_model(job, schema, candidate), searching.trainer_of(job, schema)
         again = trainer.evaluate(model, trainer.test)
         assert again == pytest.approx({"auc": record["auc"], "log_loss": record["log_loss"]}, abs=1e-9)
         assert record["params"] == sum(config.num_params(schema) for config in result.clusters)
@@ -239,10 +239,10 @@ def test_the_final_model_starts_where_it_should(records, tmp_path):
         for name in ("toy_ticket", "toy_folded"):
             job = job_of({**records, "model_dir": str(tmp_path / name), "method": name})
             result = jobs.search(job)
-            trainer = jobs.trainer_of(job, schema)
+            trainer = searching.trainer_of(job, schema)
             method, space, _ = jobs._last_method(job, trainer)
-            folder = jobs.search_folder_of(method, space)
-            final = jobs._initial(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
+            folder = searching.search_folder_of(method, space)
+            final = final_models.initial_model(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
             supernet = method.train(trainer.inside(folder), space)
             if name == "toy_ticket":
                 assert final.embedding is not None and supernet.embedding is not None
@@ -312,7 +312,7 @@ def test_strategies_agree(records, tmp_path):
         (summaries[name],) = jobs.evaluate(job)
         jobs.export(job)
         found[name] = SearchResult.load(os.path.join(folder, "search", "result.json")).config
-    mirrored = jobs.strategy_of("mirrored")
+    mirrored = searching.strategy_of("mirrored")
     assert mirrored is not None and mirrored.num_replicas_in_sync == 2
     for name in ("one_device", "mirrored"):
         assert found[name] == found["off"]

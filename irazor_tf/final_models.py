@@ -1,0 +1,113 @@
+"""The models that are compared and served: how a candidate's training starts, training, evaluation."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from irazor_tf.candidates import Candidate
+from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.job_config import JobConfig
+from irazor_tf.method import METHODS
+from irazor_tf.recommender import Recommender
+from irazor_tf.routing import RoutedRecommender, partition
+from irazor_tf.schema import Schema
+from irazor_tf.searching import trainer_of
+from irazor_tf.trainer import Trainer
+
+
+def initial_model(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trainer, config: InputConfig) -> Recommender:
+    """The model that the final training starts from."""
+    if candidate.result.init == "fresh":
+        return trainer.build(config)
+    searcher = trainer_of(job, schema, candidate.search_folder)
+    space = InputConfig.load(os.path.join(searcher.work_dir, "space.json"))
+    supernet = METHODS.build(candidate.result.method).train(searcher, space)
+    if candidate.result.init == "ticket":
+        model = trainer.build(config)
+        own = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
+        wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces() if piece.key.startswith("embedding/")}
+        model.load_pieces(own | wide)
+        return model
+    for gate in supernet.gates.values():
+        gate.fold(supernet.embedding)
+    with trainer.scope():
+        return supernet.restrict(config, keep_gates=False)
+
+
+def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
+    """The candidate's model or models, trained here or restored from disk."""
+    trainer = trainer_of(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
+    result = candidate.result
+    router = None
+    if result.router is not None:
+        method = METHODS.build(result.method)
+        with trainer.scope():
+            router = method.router(schema, result.router, job.path(candidate.search_folder))
+    models = []
+    for cluster, config in enumerate(result.clusters):
+        name = f"cluster-{cluster}" if router is not None else "model"
+        if result.init == "keep" or (train and not trainer.is_done(name)):
+            model = initial_model(job, schema, candidate, trainer, config)
+            if router is not None:
+                train_rows, judge = (partition(source, router, cluster) for source in (trainer.train, trainer.valid))
+                trainer.fit(model, name, train=train_rows, judge=judge)
+            elif result.init != "keep":
+                trainer.fit(model, name)
+        else:
+            model = trainer.build(config)
+            trainer.restore(model, name)
+        models.append(model)
+    if router is None:
+        return models[0]
+    with trainer.scope():
+        return RoutedRecommender(models, router)
+
+
+def restored_model(job: JobConfig, schema: Schema, candidate: Candidate) -> Recommender | RoutedRecommender:
+    """The candidate's trained model, from disk."""
+    return _models(job, schema, candidate, train=False)
+
+
+def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
+    """Trains a candidate and writes its validation metrics."""
+    path = job.path("models", candidate.key, "metrics.json")
+    if os.path.exists(path):
+        return
+    start = time.perf_counter()
+    model = _models(job, schema, candidate, train=True)
+    seconds = time.perf_counter() - start
+    trainer = trainer_of(job, schema, "models", candidate.key)
+    metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
+    sizes = {"params": model.num_params(), "total_params": model.num_total_params()}
+    write_json(path, metrics | sizes | {"train_seconds": seconds})
+
+
+def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
+    """Metrics of a trained candidate on the test split, with what describes it."""
+    path = job.path("models", candidate.key, "test.json")
+    if not os.path.exists(path):
+        trainer = trainer_of(job, schema, "models", candidate.key)
+        model = restored_model(job, schema, candidate)
+        start = time.perf_counter()
+        metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
+        write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
+    trained = read_json(job.path("models", candidate.key, "metrics.json"))[0]
+    tested = read_json(path)[0]
+    model_spec = job.retrain_model or job.model
+    clusters = candidate.result.clusters
+    return {
+        "name": candidate.name,
+        "role": candidate.role.value,
+        "method": candidate.method,
+        "model": model_spec,
+        "seed": job.seed,
+        **tested,
+        **trained,
+        "fields": len({name for config in clusters for name in config.kept}),
+        "dims": sum(config.total_dims for config in clusters),
+        "search_seconds": candidate.result.seconds,
+        "folder": os.path.join("models", candidate.key),
+        "field_dims": [config.dims for config in clusters],
+    }
