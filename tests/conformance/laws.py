@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -71,7 +72,8 @@ class Case:
     task: str = "ctr"
 
     def __str__(self) -> str:
-        return f"{self.method}-{self.model.name}-{self.task}".replace(" ", "")
+        method = re.sub(r"\W+", "_", str(self.method)).strip("_")
+        return f"{method}-{self.model.name}-{self.task}"
 
     def make_method(self) -> SearchMethod:
         return METHODS.build(self.method)
