@@ -1,7 +1,7 @@
 """Optimizers by spec string, on the kernels that touch only the rows of a batch.
 
 The legacy Keras optimizers are used because they reach `ResourceSparseApplyAdagradV2`, `...FtrlV2` and sum repeated ids first; the
-newer ones update whole tables or fall back to gathers (measured in BUILD_NOTES.md).
+newer FTRL takes twice as long (measured in BUILD_NOTES.md).
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -228,26 +229,22 @@ class IRazor(SearchMethod):
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         alpha = self.architecture(supernet)["alpha"]
         if budget is None:
-            return self._config(alpha, space, self.params.cpt)
-        # A higher threshold only adds regions, so the widest config that fits is found by halving.
-        steps = regions.thresholds(alpha)
-        configs = [self._config(alpha, space, steps[0])]
-        if configs[0].num_params(supernet.schema) > budget:
-            raise budget_error(budget, configs[0].num_params(supernet.schema))
-        low, high = 0, len(steps)
-        while high - low > 1:
-            middle = (low + high) // 2
-            config = self._config(alpha, space, float(steps[middle]))
-            if config.num_params(supernet.schema) <= budget:
-                low = middle
-                configs.append(config)
-            else:
-                high = middle
-        return configs[-1]
+            return self._config(alpha, space, self.params.cpt, regions.prune_official if self.params.official_rule else regions.prune)
+        # By Algorithm 1 a higher threshold only adds regions, so halving finds the narrowest config with a field and the widest that
+        # fits. (The official comparison drops a field whose rounded weights never sum to more than the threshold.)
+        steps = [float(step) for step in regions.thresholds(alpha)]
 
-    def _config(self, alpha: np.ndarray, space: InputConfig, cpt: float) -> InputConfig:
+        def config(cpt: float) -> InputConfig:
+            return self._config(alpha, space, cpt, regions.prune)
+
+        first = bisect.bisect_left(steps, True, key=lambda cpt: config(cpt).num_fields > 0)
+        end = bisect.bisect_right(steps, budget, key=lambda cpt: config(cpt).num_params(supernet.schema))
+        if end <= first:
+            raise budget_error(budget, config(steps[first]).num_params(supernet.schema))
+        return config(steps[end - 1])
+
+    def _config(self, alpha: np.ndarray, space: InputConfig, cpt: float, rule: Callable[..., tuple[int, ...]]) -> InputConfig:
         """Algorithm 1 on every field."""
-        rule = regions.prune_official if self.params.official_rule else regions.prune
         fields = {name: FieldConfig(0) for name in space.fields}
         for weights, name, candidates in zip(alpha, space.kept, self.candidates(space), strict=True):
             kept = rule(weights[: len(candidates)], cpt)

@@ -304,3 +304,29 @@ def test_a_step_moves_alpha_down_the_gradient():
     (gradient,) = gradients["architecture"]
     np.testing.assert_allclose(model.gates["embedding"].logits, before - 0.1 * gradient.numpy(), rtol=0, atol=1e-6)
     assert np.abs(model.embedding.tables[0].numpy() - table).max() > 0
+
+
+@pytest.mark.parametrize("spec", ["irazor()", "irazor(preset='official_code')"])
+@pytest.mark.parametrize("first_region", [0.0, 0.5])
+def test_a_budget_never_gives_a_config_without_fields(spec, first_region):
+    """Neither where region 0 outweighs all others, nor where the official comparison finds no sum above the threshold."""
+    method, space = METHODS.build(spec), InputConfig.uniform(SCHEMA, DIM)
+    base, task = MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr")
+    model = Recommender(SCHEMA, space, base, task, gates=method.gates(SCHEMA, space))
+    generator = np.random.default_rng(7)
+    logits = generator.normal(0, 0.01, model.gates["embedding"].logits.shape)
+    logits[:, 0] += first_region
+    model.gates["embedding"].logits.assign(logits)
+    whole = space.num_params(SCHEMA)
+    assert method.derive(model, space, whole) == space
+    sizes = []
+    for budget in range(whole, 0, -1):
+        try:
+            config = method.derive(model, space, budget)
+        except ValueError as error:
+            assert "budget" in str(error)
+            break
+        config.check(SCHEMA)
+        sizes.append(config.num_params(SCHEMA))
+        assert sizes[-1] <= budget
+    assert len(set(sizes)) > 3 and sizes == sorted(sizes, reverse=True)
