@@ -90,6 +90,10 @@ class Points:
         added = []
         for label, method in METHODS.build(spec).sweep():
             candidate = self.add(series, prefix + label, method)
+            if not candidate.result.config.num_fields:
+                self._points.pop()
+                print(f"  {series} {prefix}{label} keeps no field: no point")
+                continue
             added.append((prefix + label, candidate.num_params(self.schema)))
         return added
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_VERSION = 1
@@ -192,7 +193,7 @@ def load_manifest(directory: str) -> dict[str, Any]:
     return manifest
 
 
-def verify(directory: str, full: bool = False) -> dict[str, Any]:
+def verify(directory: str, full: bool = False, progress: bool = False) -> dict[str, Any]:
     """Compares the record files with the manifest: files, byte sizes, blocks, rows and, where `full`, the checksum of every record.
 
     Returns:
@@ -206,7 +207,7 @@ def verify(directory: str, full: bool = False) -> dict[str, Any]:
         for key, total in (("rows", sum(f["rows"] for f in entry["files"])), ("blocks", sum(len(f["blocks"]) for f in entry["files"]))):
             if entry[key] != total:
                 raise ValueError(f"`{key}` of split {split!r} should be the sum over its files, {total}. Received: {entry[key]}")
-        for k, file in enumerate(entry["files"]):
+        for k, file in enumerate(tqdm(entry["files"], f"verify {split}", unit="file", disable=not progress)):
             blocks = range(k, entry["blocks"], len(entry["files"]))
             _verify_file(os.path.join(directory, file["name"]), file, blocks, full)
     return manifest

@@ -80,7 +80,7 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     seconds = time.perf_counter() - start
     trainer = trainer_of(job, schema, "models", candidate.key)
     metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
-    sizes = {"params": model.num_params(), "total_params": model.num_total_params()}
+    sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims()}
     write_json(path, metrics | sizes | {"train_seconds": seconds})
 
 
@@ -106,7 +106,6 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         **tested,
         **trained,
         "fields": len({name for config in clusters for name in config.kept}),
-        "dims": sum(config.total_dims for config in clusters),
         "search_seconds": candidate.result.seconds,
         "folder": os.path.join("models", candidate.key),
         "field_dims": [config.dims for config in clusters],

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
 
 from data_pipelines import preprocess as pipelines
 from data_pipelines import records
@@ -25,7 +27,7 @@ from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema
-from irazor_tf.searching import search_folder_of, search_with, trainer_of
+from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
 from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
@@ -53,13 +55,15 @@ def search(job: JobConfig) -> SearchResult:
     path = job.path("search", "result.json")
     if not os.path.exists(path):
         # Reads every record once; from here on their own checksums tell.
-        splits = records.verify(job.records_dir, full=True)["splits"]
+        splits = records.verify(job.records_dir, full=True, progress=job.progress)["splits"]
         rows = {split: splits.get(split, {"rows": 0})["rows"] for split in records.SPLITS}
         if not all(rows.values()):
             raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
     trainer = trainer_of(job, schema)
     method, space, _ = _last_method(job, trainer)
     result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])
+    for config in result.clusters:
+        config.check(schema)
     result.save(path)
     if job.progress:
         for config in result.clusters:
@@ -90,9 +94,10 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
     schema = preprocess(job)
     candidates = _load_candidates(job)
-    points = [_guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate)) for candidate in candidates]  # type: ignore[misc]
-    summary = []
-    for point, candidate in zip(points, candidates, strict=True):
+    points, summary = [], []
+    for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
+        point = _guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
+        points.append(point)
         if candidate.role is not Role.CURVE:
             summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
     write_json(job.path("summary.json"), summary)
@@ -170,6 +175,7 @@ def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputC
     space = InputConfig.uniform(trainer.schema, job.width)
     for method in methods[:-1]:
         space = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0]).config  # type: ignore[misc]
+        space.check(trainer.schema)
     return methods[-1], space, tuple(method.spec() for method in methods[:-1])
 
 
@@ -184,21 +190,21 @@ def _candidates(
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     if job.curve and len(result.clusters) == 1:
-        supernet = None
-        for label, other in method.sweep():
-            derived, supernet = search_with(trainer, other, space, None, supernet)
+        for label, derived, _ in sweep_with(trainer, method, space):
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder, before))
             sizes[f" at {label}"] = derived.config.num_params(schema)
     full = InputConfig.uniform(schema, job.width)
     for control in (METHODS.build(spec) for spec in job.controls):
-        if control.needs - trainer.base.sites or (control.spec() == method.spec() and not before):
+        if control.spec() == method.spec() and not before:
+            continue
+        if control.needs - trainer.base.sites:
+            logging.warning("control %s left out: %s has no %s", control.spec(), job.model, ", ".join(control.needs - trainer.base.sites))
             continue
         name, folder, supernet = short_name(control.spec()), search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
             derived, supernet = search_with(trainer, control, full, size, supernet)
             chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
-        for label, other in control.sweep() if job.curve else []:
-            derived, supernet = search_with(trainer, other, full, None, supernet)
+        for label, derived, _ in sweep_with(trainer, control, full, supernet) if job.curve else ():
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
     return unique_names(chosen)
 

@@ -312,6 +312,10 @@ class Recommender(keras.Model):
         """Names of the fields that the model reads, in the schema's order."""
         return self.config.kept
 
+    def num_dims(self) -> int:
+        """Embedding dimensions of all fields together; 0 for a model without embeddings."""
+        return self.config.total_dims if self.embedding is not None else 0
+
     def num_params(self) -> int:
         """Embedding values, masked entries not counted; 0 for a model without embeddings."""
         return self.config.num_params(self.schema) if self.embedding is not None else 0

@@ -102,6 +102,10 @@ class RoutedRecommender(keras.Model):
     def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self.predict_proba(data["ids"]), data["label"]
 
+    def num_dims(self) -> int:
+        """Embedding dimensions of all models together."""
+        return sum(model.num_dims() for model in self.models)
+
     def num_params(self) -> int:
         """Embedding values of all models, and all of the router's."""
         return sum(model.num_params() for model in self.models) + self.router.count_params()

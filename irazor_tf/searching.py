@@ -6,8 +6,10 @@ import dataclasses
 import functools
 import os
 import time
+from collections.abc import Iterator
 
 import tensorflow as tf
+from absl import logging
 
 from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import digest, identity
@@ -61,12 +63,22 @@ def search_with(
     result, supernet = method.search(inside, space, budget, supernet)
     if not os.path.exists(timing):
         write_json(timing, time.perf_counter() - start)
-    for config in result.clusters:
-        config.check(trainer.schema)
     if method.ranks_fields:
         arrays = method.architecture(supernet)
         write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
     return dataclasses.replace(result, seconds=read_json(timing)[0]), supernet
+
+
+def sweep_with(
+    trainer: Trainer, method: SearchMethod, space: InputConfig, supernet: Recommender | None = None
+) -> Iterator[tuple[str, SearchResult, Recommender]]:
+    """Label, result and supernet for every other setting that one search serves; a setting that keeps no field is left out, and said."""
+    for label, other in method.sweep():
+        result, supernet = search_with(trainer, other, space, None, supernet)
+        if all(config.num_fields for config in result.clusters):
+            yield label, result, supernet
+        else:
+            logging.warning("%s keeps no field: no point of the curve", other.spec())
 
 
 def search_folder_of(method: SearchMethod, space: InputConfig) -> str:

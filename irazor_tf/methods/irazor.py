@@ -118,8 +118,8 @@ class IRazor(SearchMethod):
           cpt: cumulative probability threshold.
           sweep: other values of cpt worth a point on the curve.
           epochs: passes over the training rows in the search.
-          stop_at_best: keep alpha of the epoch with the lowest log loss on rows that alpha did not learn from (held-out rows with
-            `held_out`, where alpha does; else the validation split).
+          stop_at_best: keep alpha of the epoch with the lowest log loss, taken on the held-out rows with `held_out` (the weights never
+            see them), else on the validation split.
           warmup: epochs in which alpha is frozen, before `epochs`.
           held_out: share of the training rows that alpha alone learns from; None: one level.
           alpha_optimizer, weights_optimizer: of the region logits, and of everything else while searching; None: the flags' ones.
@@ -166,6 +166,7 @@ class IRazor(SearchMethod):
         "paper": {},
         # No batch statistics, a constant weight per field in the penalty, one Adam for everything, a strict comparison.
         "official_code": {
+            "candidates": (0, 1, 2, 4, 8, 16, 30),
             "batch_statistics": False,
             "cardinality": False,
             "official_rule": True,

@@ -1,0 +1,24 @@
+"""The points that one search serves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irazor_tf.method import METHODS
+from irazor_tf.registry import Spec, parse_spec
+from irazor_tf.searching import sweep_with
+from tests.conformance import laws
+
+
+def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(tiny: laws.Tiny, tmp_path, caplog) -> None:
+    case = laws.Case(parse_spec("irazor(sweep=(0.01, 0.9, 1.0))"), Spec("mlp", (("hidden", (4,)),)))
+    trainer = tiny.trainer(case, tmp_path)
+    method = METHODS.build(case.method)
+    supernet = trainer.build(tiny.space, method.gates(tiny.schema, tiny.space))
+    logits = np.zeros(supernet.gates["embedding"].logits.shape, np.float32)
+    logits[:, 0] = 1.0  # at tau .05 the region without columns has all the weight
+    supernet.gates["embedding"].logits.assign(logits)
+    points = [(label, result.config) for label, result, _ in sweep_with(trainer, method, tiny.space, supernet)]
+    assert [label for label, _ in points] == ["cpt=1"]
+    assert points[0][1].dims == tiny.space.dims
+    assert "cpt=0.01" in caplog.text and "keeps no field" in caplog.text
