@@ -150,3 +150,23 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
         rows.append((f"{series} {label}", size, fields, *metrics, *more))
     header = ("point", "params", "fields", "valid AUC", "valid log loss", "test AUC", "test log loss", *extra)
     return text_table(header, rows)
+
+
+def over_common_budgets(records: Sequence[dict[str, Any]], metric: str = "auc") -> dict[str, list[float]]:
+    """Series -> its mean metric over the budgets that all series reach, one value per seed.
+
+    Every series is read at 16 budgets, evenly spaced in the logarithm of the parameters, on straight lines between its points (those of one
+    size averaged).
+    """
+    found: dict[str, list[float]] = {}
+    for seed in dict.fromkeys(record["seed"] for record in records):
+        curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for series in dict.fromkeys(record["series"] for record in records):
+            own = [(record["params"], record[metric]) for record in records if (record["seed"], record["series"]) == (seed, series)]
+            sizes = sorted({size for size, _ in own})
+            values = [np.mean([value for size, value in own if size == at]) for at in sizes]
+            curves[series] = (np.log(sizes), np.array(values))
+        low, high = max(x[0] for x, _ in curves.values()), min(x[-1] for x, _ in curves.values())
+        for series, (x, y) in curves.items():
+            found.setdefault(series, []).append(float(np.interp(np.linspace(low, high, 16), x, y).mean()))
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from benchmarks.common import Experiment, Points, table
+from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.input_config import write_json
 from irazor_tf.trainer import TrainOptions
@@ -73,9 +73,10 @@ EXPERIMENTS = {
         ),
         width=16,
         methods={
-            "warm-up, lambda .001": (
+            "lambda .001": (
                 "irazor(temperature=0.05, penalty=1e-3, warmup=1, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.4, 0.6, 0.8))"
-            )
+            ),
+            "lambda .01": "irazor(temperature=0.05, penalty=1e-2, warmup=1, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.6,))",
         },
         seeds=(1, 2),
     ),
@@ -108,6 +109,9 @@ def main(_: list[str]) -> None:
             records += run_seed(experiment, os.path.join(given.out, name), given.logs, seed)
         write_json(os.path.join(given.out, f"{name}.json"), records)
         print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records)}\n", flush=True)
+        for metric in ("valid_auc", "auc"):
+            means = over_common_budgets(records, metric)
+            print(f"mean {metric} over the common budgets: " + ", ".join(f"{k} {mean_and_spread(v)}" for k, v in means.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,24 @@
+"""What the quality benchmarks compute of their points."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.common import mean_and_spread, over_common_budgets
+
+
+def test_means_are_taken_over_the_budgets_that_all_series_reach() -> None:
+    points = {"a": {10: 0.5, 1000: 0.7}, "b": {100: 0.6, 10000: 0.6}}
+    records = [{"seed": 1, "series": s, "params": p, "auc": v} for s, own in points.items() for p, v in own.items()]
+    records.append({"seed": 1, "series": "a", "params": 1000, "auc": 0.9})  # a second point of one size: averaged
+    found = over_common_budgets(records)
+    # a is read from 100 (half way to .8 in the logarithm) to 1000.
+    assert found["a"] == [pytest.approx((0.65 + 0.8) / 2)]
+    assert found["b"] == [pytest.approx(0.6)]
+
+
+def test_spread_needs_two_values() -> None:
+    assert mean_and_spread([0.5]) == "0.5000"
+    assert mean_and_spread([0.4, 0.6], 2) == f"0.50 ({math.sqrt(0.02):.2f})"
