@@ -114,16 +114,20 @@ class Points:
         folder = searching.search_folder_of(METHODS.build(spec), self.space)
         return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))[0]
 
-    def run(self) -> list[dict[str, Any]]:
-        """Trains and evaluates every point."""
+    def run(self, *, test: bool = True) -> list[dict[str, Any]]:
+        """Trains every point and evaluates it, on the test split too unless `test` is off."""
         records = []
         for number, (series, label, candidate) in enumerate(self._points):
             start = time.perf_counter()
             final_models.train_candidate(self.job, self.schema, candidate)
-            record = final_models.evaluate_candidate(self.job, self.schema, candidate) | {"series": series, "label": label}
-            records.append(record)
-            quality = f"valid {record['valid_auc']:.4f} test {record['auc']:.4f}  {time.perf_counter() - start:.0f} s"
-            print(f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} {quality}", flush=True)
+            if test:
+                record = final_models.evaluate_candidate(self.job, self.schema, candidate)
+            else:
+                record = final_models.describe_candidate(self.job, candidate)
+            records.append(record | {"series": series, "label": label})
+            quality = f"valid {record['valid_auc']:.4f}" + (f" test {record['auc']:.4f}" if test else "")
+            taken = time.perf_counter() - start
+            print(f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} {quality}  {taken:.0f} s", flush=True)
         return records
 
 
@@ -137,18 +141,20 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
     """Mean and spread over seeds per point, in the order of the runs.
 
     Args:
-      records: as `Points.run` returns them, of all seeds.
+      records: as `Points.run` returns them, of all seeds; without test metrics, their columns are left out.
       extra: further keys to show, as they came out for each seed.
     """
     rows = []
+    titles = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss", "auc": "test AUC", "log_loss": "test log loss"}
+    shown = [key for key in titles if all(key in record for record in records)]
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
         same = [record for record in records if (record["series"], record["label"]) == (series, label)]
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
         fields = f"{np.mean([record['fields'] for record in same]):.1f}"
-        metrics = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
+        metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
         more = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
         rows.append((f"{series} {label}", size, fields, *metrics, *more))
-    header = ("point", "params", "fields", "valid AUC", "valid log loss", "test AUC", "test log loss", *extra)
+    header = ("point", "params", "fields", *(titles[key] for key in shown), *extra)
     return text_table(header, rows)
 
 

@@ -1,9 +1,10 @@
 """AUC and log loss against embedding parameters on real logs: i-Razor, uniform widths, magnitude and random, over seeds.
 
-    python -m benchmarks.real_data --out=DIR --logs=FOLDER [--sets=criteo,frappe,movielens] [--seeds=1,2,3]
+    python -m benchmarks.real_data --out=DIR --logs=FOLDER [--sets=criteo,frappe,movielens] [--seeds=1,2,3] [--validation_only]
 
 Every trained point is kept under DIR, so a run that was stopped goes on where it was; the tables are printed at the end and written to
-DIR/<set>.json. Settings are chosen on the validation split; the test split is read for the tables alone.
+DIR/<set>.json. Settings are chosen on the validation split, with --validation_only, which
+leaves the test split unread.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ EXPERIMENTS = {
 }
 
 
-def run_seed(experiment: Experiment, folder: str, logs: str, seed: int) -> list[dict[str, Any]]:
+def run_seed(experiment: Experiment, folder: str, logs: str, seed: int, test: bool) -> list[dict[str, Any]]:
     """Trains and evaluates every point of one seed; picks up what is there."""
     points = Points(experiment, experiment.located(logs), folder, seed)
     sizes = []
@@ -91,7 +92,7 @@ def run_seed(experiment: Experiment, folder: str, logs: str, seed: int) -> list[
         sizes += points.add_sweep("i-Razor", spec, f"{name}, ")
     points.add_widths(WIDTHS)
     points.add_controls(sizes)
-    return points.run()
+    return points.run(test=test)
 
 
 def main(_: list[str]) -> None:
@@ -106,10 +107,10 @@ def main(_: list[str]) -> None:
         start = time.perf_counter()
         for seed in [int(seed) for seed in given.seeds] or experiment.seeds:
             print(f"{name}, seed {seed}", flush=True)
-            records += run_seed(experiment, os.path.join(given.out, name), given.logs, seed)
+            records += run_seed(experiment, os.path.join(given.out, name), given.logs, seed, not given.validation_only)
         write_json(os.path.join(given.out, f"{name}.json"), records)
         print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records)}\n", flush=True)
-        for metric in ("valid_auc", "auc"):
+        for metric in ("valid_auc",) if given.validation_only else ("valid_auc", "auc"):
             means = over_common_budgets(records, metric)
             print(f"mean {metric} over the common budgets: " + ", ".join(f"{k} {mean_and_spread(v)}" for k, v in means.items()), flush=True)
 
@@ -119,4 +120,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/, ml-1m/).", required=True)
     flags.DEFINE_list("sets", list(EXPERIMENTS), "Which data sets.")
     flags.DEFINE_list("seeds", [], "Which seeds; default: three, for MovieLens two.")
+    flags.DEFINE_bool("validation_only", False, "Leave the test split unread: for choosing settings.")
     app.run(main)

@@ -1,6 +1,6 @@
 """Known noise: every field of a real log beside a row-shuffled copy of itself. Which does i-Razor keep, and what does that win back?
 
-    python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens] [--seeds=1,2,3]
+    python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens] [--seeds=1,2,3] [--validation_only]
 
 Resumable. For every point of the curve: real and shadow fields kept, AUC; beside it the uniform model with and without the shadows.
 """
@@ -39,7 +39,7 @@ SEARCHES = {
 }
 
 
-def run_seed(name: str, experiment: Experiment, out: str, logs: str, seed: int) -> list[dict[str, Any]]:
+def run_seed(name: str, experiment: Experiment, out: str, logs: str, seed: int, test: bool) -> list[dict[str, Any]]:
     """All points of one seed: the uniform model without and with shadows, then the curves of both searches."""
     data = experiment.located(logs)
     plain = Points(experiment, data, os.path.join(out, name, "plain"), seed)
@@ -52,7 +52,7 @@ def run_seed(name: str, experiment: Experiment, out: str, logs: str, seed: int) 
         scores = points.scores(spec)
         shadow = [field.role == "shadow" for field in points.schema.fields]
         separation[f"i-Razor {label}"] = float(roc_auc_score(~np.array(shadow), [scores[field] for field in points.schema.names]))
-    records = plain.run() + points.run()
+    records = plain.run(test=test) + points.run(test=test)
     shadows = {field.name for field in points.schema.fields if field.role == "shadow"}
     for record in records:
         kept = {field for field, dim in record["field_dims"][0].items() if dim}
@@ -70,7 +70,7 @@ def main(_: list[str]) -> None:
         start = time.perf_counter()
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
-            records += run_seed(name, EXPERIMENTS[name], given.out, given.logs, seed)
+            records += run_seed(name, EXPERIMENTS[name], given.out, given.logs, seed, not given.validation_only)
         write_json(os.path.join(given.out, f"{name}-shadows.json"), records)
         print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records, ('real', 'shadow'))}")
         for series in SEARCHES[name]:
@@ -83,4 +83,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, ml-1m/).", required=True)
     flags.DEFINE_list("sets", list(SEARCHES), "Which data sets.")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of training.")
+    flags.DEFINE_bool("validation_only", False, "Leave the test split unread: for choosing settings.")
     app.run(main)

@@ -93,8 +93,11 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         start = time.perf_counter()
         metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
         write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
-    trained = read_json(job.path("models", candidate.key, "metrics.json"))[0]
-    tested = read_json(path)[0]
+    return describe_candidate(job, candidate) | read_json(path)[0]
+
+
+def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+    """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
     clusters = candidate.result.clusters
     return {
@@ -103,8 +106,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         "method": candidate.method,
         "model": model_spec,
         "seed": job.seed,
-        **tested,
-        **trained,
+        **read_json(job.path("models", candidate.key, "metrics.json"))[0],
         "fields": len({name for config in clusters for name in config.kept}),
         "search_seconds": candidate.result.seconds,
         "folder": os.path.join("models", candidate.key),

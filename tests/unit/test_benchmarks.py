@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import pathlib
 
 import pytest
 
-from benchmarks.common import mean_and_spread, over_common_budgets
+from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
+from data_pipelines.preprocess import PreprocessOptions
+from irazor_tf.trainer import TrainOptions
 
 
 def test_means_are_taken_over_the_budgets_that_all_series_reach() -> None:
@@ -22,3 +25,15 @@ def test_means_are_taken_over_the_budgets_that_all_series_reach() -> None:
 def test_spread_needs_two_values() -> None:
     assert mean_and_spread([0.5]) == "0.5000"
     assert mean_and_spread([0.4, 0.6], 2) == f"0.50 ({math.sqrt(0.02):.2f})"
+
+
+def test_choosing_settings_leaves_the_test_split_unread(tmp_path: pathlib.Path) -> None:
+    data = PreprocessOptions(reader="planted(rows=600)")
+    experiment = Experiment(data=data, model="lr", train=TrainOptions(batch_size=64, epochs=1), width=2)
+    points = Points(experiment, data, str(tmp_path), seed=1)
+    points.add_widths((1,))
+    records = points.run(test=False)
+    assert "test" not in table(records) and "valid AUC" in table(records)
+    assert not list(tmp_path.rglob("test.json"))
+    assert "test AUC" in table(points.run())
+    assert list(tmp_path.rglob("test.json"))
