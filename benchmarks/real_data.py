@@ -21,6 +21,7 @@ from irazor_tf.input_config import write_json
 from irazor_tf.trainer import TrainOptions
 
 WIDTHS = (1, 2, 4, 8, 16, 30)
+ADAM = "alpha_optimizer='adam(learning_rate=0.01)'"
 
 EXPERIMENTS = {
     "criteo": Experiment(
@@ -55,11 +56,14 @@ EXPERIMENTS = {
             network_optimizer="adam(learning_rate=2e-3)",
             epochs=13,
             patience=13,
+            stddev=0.1,
         ),
         width=30,
         methods={
-            "lambda .002": "irazor(temperature=0.05, penalty=2e-3, warmup=1, epochs=4, sweep=(0.6, 0.7, 0.8))",
-            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, epochs=4, sweep=(0.3, 0.4, 0.7))",
+            "lambda .002": "irazor(temperature=0.05, penalty=2e-3, warmup=1, epochs=4, sweep=(0.6,))",
+            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, epochs=4, sweep=(0.4, 0.7))",
+            "lambda .001, Adam": f"irazor(temperature=0.05, penalty=1e-3, warmup=1, {ADAM}, sweep=(0.4, 0.6))",
+            "lambda .0001, no batch norm": f"irazor(temperature=0.05, penalty=1e-4, epochs=2, {ADAM}, normalize=False, sweep=(0.4,))",
         },
     ),
     "movielens": Experiment(
