@@ -78,10 +78,10 @@ EXPERIMENTS = {
         ),
         width=16,
         methods={
-            "lambda .001": (
-                "irazor(temperature=0.05, penalty=1e-3, warmup=1, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.4, 0.6, 0.8))"
-            ),
-            "lambda .01": "irazor(temperature=0.05, penalty=1e-2, warmup=1, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.6,))",
+            "lambda .00001, no batch norm": f"irazor(temperature=0.05, penalty=1e-5, warmup=1, {ADAM}, normalize=False, sweep=(0.6,))",
+            "lambda .0001, no batch norm": f"irazor(temperature=0.05, penalty=1e-4, warmup=1, {ADAM}, normalize=False, sweep=(0.3,))",
+            "lambda .0001, no batch norm, no warm-up": f"irazor(temperature=0.05, penalty=1e-4, {ADAM}, normalize=False, sweep=(0.6,))",
+            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, sweep=(0.6,))",
         },
         seeds=(1, 2),
     ),
