@@ -76,13 +76,14 @@ class Points:
         self._supernets: dict[str, Any] = {}
         self._points: list[tuple[str, str, Candidate]] = []
 
-    def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None) -> Candidate:
-        """Searches (once per supernet) and notes the derived config as a point."""
+    def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None, *, train: bool = True) -> Candidate:
+        """Searches (once per supernet) and notes the derived config as a point, unless `train` is off."""
         method = METHODS.build(spec) if isinstance(spec, str) else spec
         folder = searching.search_folder_of(method, self.space)
         result, self._supernets[folder] = searching.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
         candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
-        self._points.append((series, label, candidate))
+        if train:
+            self._points.append((series, label, candidate))
         return candidate
 
     def add_sweep(self, series: str, spec: str, prefix: str = "") -> list[tuple[str, int]]:

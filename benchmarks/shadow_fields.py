@@ -2,7 +2,8 @@
 
     python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens] [--seeds=1,2,3] [--validation_only]
 
-Resumable. For every point of the curve: real and shadow fields kept, AUC; beside it the uniform model with and without the shadows.
+Resumable. Two tables: real and shadow fields kept at every threshold; AUC of some of these configs, beside the uniform model with and without
+the shadows. With the --out of benchmarks.real_data the uniform models without shadows are those trained there.
 """
 
 from __future__ import annotations
@@ -17,65 +18,84 @@ from absl import app, flags, logging
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import Experiment, Points, mean_and_spread, table
-from benchmarks.real_data import EXPERIMENTS
+from benchmarks.real_data import ADAM, EXPERIMENTS
 from irazor_tf.input_config import write_json
+from irazor_tf.method import METHODS
+from irazor_tf.tables import text_table
 
-SEARCHES = {
+# Label -> a search and which of its thresholds are retrained.
+SEARCHES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "criteo": {
-        "one-level": "irazor(temperature=0.05, penalty=1e-3, epochs=1, sweep=(0.2, 0.4, 0.6, 0.8))",
-        "held-out": (
-            "irazor(temperature=0.05, penalty=1e-3, epochs=1, held_out=0.25, alpha_optimizer='adam(learning_rate=0.01)', "
-            "sweep=(0.2, 0.4, 0.6, 0.8))"
+        "one-level": ("irazor(temperature=0.05, penalty=1e-3)", ("cpt=0.2",)),
+        "held-out": (f"irazor(temperature=0.05, penalty=1e-3, held_out=0.25, {ADAM})", ("cpt=0.2",)),
+        "one-level, no batch norm": (f"irazor(temperature=0.05, penalty=1e-3, {ADAM}, normalize=False)", ("cpt=0.2",)),
+        "held-out, no batch norm": (
+            f"irazor(temperature=0.05, penalty=1e-3, held_out=0.25, {ADAM}, normalize=False)",
+            ("cpt=0.2", "cpt=0.4"),
         ),
     },
     "movielens": {
-        "one-level": (
-            "irazor(temperature=0.05, penalty=1e-3, warmup=1, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.2, 0.4, 0.6, 0.8))"
-        ),
-        "held-out": (
-            "irazor(temperature=0.05, penalty=1e-3, held_out=0.25, alpha_optimizer='adam(learning_rate=0.01)', sweep=(0.2, 0.4, 0.6, 0.8))"
-        ),
+        "one-level": (f"irazor(temperature=0.05, penalty=1e-4, warmup=1, {ADAM})", ("cpt=0.2",)),
+        "held-out": (f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM})", ("cpt=0.4",)),
+        "one-level, no batch norm": (f"irazor(temperature=0.05, penalty=3e-5, epochs=2, {ADAM}, normalize=False)", ("cpt=0.8",)),
+        "held-out, no batch norm": (f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM}, normalize=False)", ()),
     },
 }
 
 
-def run_seed(name: str, experiment: Experiment, out: str, logs: str, seed: int, test: bool) -> list[dict[str, Any]]:
-    """All points of one seed: the uniform model without and with shadows, then the curves of both searches."""
+def run_seed(
+    name: str, experiment: Experiment, out: str, logs: str, seed: int, test: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One seed: what every search keeps at every threshold, and the trained points."""
     data = experiment.located(logs)
-    plain = Points(experiment, data, os.path.join(out, name, "plain"), seed)
-    plain.add("uniform", "without shadows", "fde")
+    plain = Points(experiment, data, os.path.join(out, name), seed)
+    plain.add_widths((experiment.width,))
     points = Points(experiment, dataclasses.replace(data, shadow_fields=True), os.path.join(out, name, "shadows"), seed)
-    points.add("uniform", "with shadows", "fde")
-    separation = {}
-    for label, spec in SEARCHES[name].items():
-        points.add_sweep(f"i-Razor {label}", spec)
-        scores = points.scores(spec)
-        shadow = [field.role == "shadow" for field in points.schema.fields]
-        separation[f"i-Razor {label}"] = float(roc_auc_score(~np.array(shadow), [scores[field] for field in points.schema.names]))
-    records = plain.run(test=test) + points.run(test=test)
-    shadows = {field.name for field in points.schema.fields if field.role == "shadow"}
-    for record in records:
-        kept = {field for field, dim in record["field_dims"][0].items() if dim}
-        record["real"], record["shadow"] = len(kept - shadows), len(kept & shadows)
-        record["separation"] = separation.get(record["series"])
-    return records
+    points.add_widths((experiment.width,))
+    shadow = np.array([field.role == "shadow" for field in points.schema.fields])
+    kept = []
+    for label, (spec, trained) in SEARCHES[name].items():
+        for setting, method in METHODS.build(spec).sweep():
+            candidate = points.add(f"i-Razor {label}", setting, method, train=setting in trained)
+            dims = candidate.result.config.dims
+            found = np.array([dims[field] > 0 for field in points.schema.names])
+            row = {"search": label, "setting": setting, "real": int(found[~shadow].sum()), "shadow": int(found[shadow].sum())}
+            scores = points.scores(spec)
+            separation = float(roc_auc_score(~shadow, [scores[field] for field in points.schema.names]))
+            kept.append(row | {"seed": seed, "params": candidate.num_params(points.schema), "separation": separation})
+    records = [record | {"series": "uniform without shadows"} for record in plain.run(test=test)]
+    return kept, records + [
+        record | {"series": "uniform with shadows"} if record["series"] == "uniform" else record for record in points.run(test=test)
+    ]
+
+
+def kept_table(rows: list[dict[str, Any]]) -> str:
+    """Fields kept and separation per search and threshold, by seed."""
+    lines = []
+    for key in dict.fromkeys((row["search"], row["setting"]) for row in rows):
+        same = [row for row in rows if (row["search"], row["setting"]) == key]
+        fields, sizes = (" ".join(f"{row['real']}/{row['shadow']}" for row in same), " ".join(f"{row['params']:,}" for row in same))
+        lines.append((*key, mean_and_spread([row["separation"] for row in same], 3), fields, sizes))
+    return text_table(("search", "threshold", "separation", "real/shadow kept, by seed", "params, by seed"), lines)
 
 
 def main(_: list[str]) -> None:
-    """Runs the chosen sets and seeds and prints a table per set."""
+    """Runs the chosen sets and seeds and prints the tables of each set."""
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     for name in given.sets:
-        records = []
+        if name not in SEARCHES:
+            raise ValueError(f"--sets should be some of {', '.join(SEARCHES)}. Received: {name!r}")
+        kept, records = [], []
         start = time.perf_counter()
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
-            records += run_seed(name, EXPERIMENTS[name], given.out, given.logs, seed, not given.validation_only)
-        write_json(os.path.join(given.out, f"{name}-shadows.json"), records)
-        print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records, ('real', 'shadow'))}")
-        for series in SEARCHES[name]:
-            values = {record["seed"]: record["separation"] for record in records if record["series"] == f"i-Razor {series}"}.values()
-            print(f"separation of real from shadow fields, {series}: {mean_and_spread(list(values), 2)}")
+            found = run_seed(name, EXPERIMENTS[name], given.out, given.logs, seed, not given.validation_only)
+            kept += found[0]
+            records += found[1]
+        write_json(os.path.join(given.out, f"{name}-shadows.json"), {"kept": kept, "records": records})
+        minutes = (time.perf_counter() - start) / 60
+        print(f"\n{name}: {minutes:.1f} min\n{kept_table(kept)}\n\n{table(records)}", flush=True)
 
 
 if __name__ == "__main__":
