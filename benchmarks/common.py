@@ -77,12 +77,14 @@ class Points:
         self._points: list[tuple[str, str, Candidate]] = []
 
     def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None, *, train: bool = True) -> Candidate:
-        """Searches (once per supernet) and notes the derived config as a point, unless `train` is off."""
+        """Searches (once per supernet) and notes the derived config as a point, unless `train` is off or it keeps no field."""
         method = METHODS.build(spec) if isinstance(spec, str) else spec
         folder = searching.search_folder_of(method, self.space)
         result, self._supernets[folder] = searching.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
         candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
-        if train:
+        if train and not candidate.result.config.num_fields:
+            print(f"  {series} {label} keeps no field: no point")
+        elif train:
             self._points.append((series, label, candidate))
         return candidate
 
@@ -91,11 +93,8 @@ class Points:
         added = []
         for label, method in METHODS.build(spec).sweep():
             candidate = self.add(series, prefix + label, method)
-            if not candidate.result.config.num_fields:
-                self._points.pop()
-                print(f"  {series} {prefix}{label} keeps no field: no point")
-                continue
-            added.append((prefix + label, candidate.num_params(self.schema)))
+            if candidate.result.config.num_fields:
+                added.append((prefix + label, candidate.num_params(self.schema)))
         return added
 
     def add_widths(self, widths: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """What i-Razor keeps on the planted log, whose truth is known, over seeds; AUC beside uniform widths, magnitude and the ceiling.
 
-    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--rows=200000] [--min_count=1]
+    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--rows=200000] [--min_count=1] [--model=SPEC]
 
 Resumable: every trained model stays under DIR.
 """
@@ -42,9 +42,10 @@ SEARCHES = {
 }
 
 
-def run_seed(out: str, rows: int, min_count: int, seed: int) -> list[dict[str, Any]]:
+def run_seed(out: str, model: str, rows: int, min_count: int, seed: int) -> list[dict[str, Any]]:
     """All models of one seed, trained or picked up."""
-    points = Points(EXPERIMENT, dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={rows})", min_count=min_count), out, seed)
+    experiment = dataclasses.replace(EXPERIMENT, model=model)
+    points = Points(experiment, dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={rows})", min_count=min_count), out, seed)
     searched = [points.add(name, "", spec) for name, spec in SEARCHES.items()]
     points.add_controls([("i-Razor's size", searched[0].num_params(points.schema))])
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
@@ -65,7 +66,7 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     seeds = [int(seed) for seed in given.seeds]
-    records = {seed: run_seed(given.out, given.rows, given.min_count, seed) for seed in seeds}
+    records = {seed: run_seed(given.out, given.model, given.rows, given.min_count, seed) for seed in seeds}
     write_json(os.path.join(given.out, "planted.json"), list(records.values()))
     with open(os.path.join(given.out, "data", "log", "truth.json"), encoding="utf-8") as file:
         ceiling = json.load(file)["ceiling_auc"]
@@ -94,4 +95,5 @@ if __name__ == "__main__":
     flags.DEFINE_list("seeds", ["1", "2", "3", "4", "5"], "Seeds of training.")
     flags.DEFINE_integer("rows", planted.ROWS, "Rows of the log.")
     flags.DEFINE_integer("min_count", 1, "Values seen less often in training have no id of their own.")
+    flags.DEFINE_string("model", EXPERIMENT.model, "Base model.")
     app.run(main)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens] [--seeds=1,2,3] [--validation_only]
 
-Resumable. Two tables: real and shadow fields kept at every threshold; AUC of some of these configs, beside the uniform model with and without
-the shadows. With the --out of benchmarks.real_data the uniform models without shadows are those trained there.
+Resumable. Two tables: real and shadow fields kept at every threshold; AUC of some of these configs, beside the uniform model with and
+without the shadows. With the --out of benchmarks.real_data the uniform models without shadows are those trained there.
 """
 
 from __future__ import annotations
