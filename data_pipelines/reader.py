@@ -26,6 +26,7 @@ class RawField:
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.
       transform: `log_square` or `floor` for a numeric field, else `none`.
+      missing, strip: how the reader cleans the texts of a string field, for the served model to do the same.
     """
 
     name: str
@@ -33,6 +34,8 @@ class RawField:
     dtype: str = "string"
     role: str = "context"
     transform: str = "none"
+    missing: tuple[str, ...] = ()
+    strip: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("categorical", "numeric"):
@@ -45,7 +48,9 @@ class RawField:
 
     def to_field(self, vocabulary_size: int = 1) -> Field:
         """The field of the schema that comes of this one."""
-        return Field(self.name, self.kind, vocabulary_size, self.dtype, self.transform, role=self.role)
+        return Field(
+            self.name, self.kind, vocabulary_size, self.dtype, self.transform, role=self.role, missing=self.missing, strip=self.strip
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,9 @@ from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries
 
 SIGNATURE = "serving_default"
+# What Unicode calls white space, as Arrow's `utf8_trim_whitespace` leaves it out.
+_SPACE = r"[\t-\r\x1c-\x20\x85\p{Z}]"
+_SPACES = f"^{_SPACE}+|{_SPACE}+$"
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float64": tf.float64}
 
 
@@ -28,8 +31,7 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
     not at all. One process at a time may export into a folder.
 
     The signature `serving_default` (Predict) takes one [B] tensor per field of `model.kept`, called after the field, and gives [B]
-    float32 called `task.output`. A categorical value is the text as the reader hands it to preprocessing (where the schema file says
-    `strip`, without the spaces around it; where it names texts that mean a missing value, "" instead of them), and is looked up as it is.
+    float32 called `task.output`. A text is cleaned as the log's texts were (`strip` and `missing` of the field) and then looked up.
 
     Args:
       model: trained, under any strategy; its gates and hard mask are part of what is served.
@@ -174,7 +176,10 @@ def _tokens(raw: tf.Tensor, field: Field) -> tf.Tensor:
         return tf.where(tf.math.is_nan(raw), MISSING, tf.strings.as_string(graph_codes(raw, field.transform)))
     if field.dtype == "int64":
         return tf.where(tf.equal(raw, MISSING_INT), MISSING, tf.strings.as_string(raw))
-    return tf.where(tf.equal(raw, ""), MISSING, raw)
+    if field.strip:
+        raw = tf.strings.regex_replace(raw, _SPACES, "")
+    missing = tf.reduce_any(tf.equal(raw[:, tf.newaxis], tf.constant(["", *field.missing])), axis=1)
+    return tf.where(missing, MISSING, raw)
 
 
 def _ids(schema: Schema, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:

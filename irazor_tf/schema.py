@@ -40,6 +40,8 @@ class Field:
       transform: `none`, `log_square` or `floor`; see `numeric_codes`.
       parents: the fields a cross is made of, or the field a shadow copies.
       role: `user`, `item`, `context`, or `shadow` (a row-shuffled copy of another field: known noise).
+      missing: texts of a string field that mean a missing value, besides the empty one.
+      strip: whether spaces around the texts of a string field are left out.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Field:
     transform: str = "none"
     parents: tuple[str, ...] = ()
     role: str = "context"
+    missing: tuple[str, ...] = ()
+    strip: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -58,6 +62,8 @@ class Field:
                 raise ValueError(f"`{key}` of field {self.name!r} should be one of {', '.join(allowed)}. Received: {getattr(self, key)!r}")
         if (self.kind == "numeric") != (self.transform != "none"):
             raise ValueError(f"A numeric field, and no other, should have a `transform`. Received: {self}")
+        if self.dtype != "string" and (self.missing or self.strip):
+            raise ValueError(f"A field with `missing` texts or `strip` should have `dtype` string. Received: {self}")
         if self.vocabulary_size < 1:
             raise ValueError(f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: {self.vocabulary_size}")
 
@@ -121,14 +127,17 @@ class Schema:
         return os.path.join(self.directory, "vocab", f"{name}.txt")
 
     def to_json(self) -> dict:
-        fields = [dataclasses.asdict(field) | {"parents": list(field.parents)} for field in self.fields]
+        fields = [dataclasses.asdict(field) | {"parents": list(field.parents), "missing": list(field.missing)} for field in self.fields]
         return {"version": _VERSION, "label": self.label, "fingerprint": self.fingerprint, "fields": fields}
 
     @classmethod
     def from_json(cls, value: dict, directory: str | None = None) -> Schema:
         if value.get("version") != _VERSION:
             raise ValueError(f"A schema file should have `version` {_VERSION}. Received: {value.get('version')!r}")
-        fields = tuple(Field(**(field | {"parents": tuple(field["parents"])})) for field in value["fields"])
+        # Schemas written before a key existed have its default.
+        fields = tuple(
+            Field(**(field | {"parents": tuple(field["parents"]), "missing": tuple(field.get("missing", ()))})) for field in value["fields"]
+        )
         return cls(fields=fields, label=value["label"], fingerprint=value["fingerprint"], directory=directory)
 
     def save(self, directory: str) -> None:

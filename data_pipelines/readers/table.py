@@ -141,7 +141,12 @@ class TableSchema:
         return cls.from_dict(value, path)
 
     def fields(self) -> tuple[RawField, ...]:
-        return tuple(column.to_field() for column in self.columns if column.kind in ("categorical", "numeric"))
+        """The fields; those of strings say how their texts are cleaned."""
+        form = self.form
+        fields = [column.to_field() for column in self.columns if column.kind in ("categorical", "numeric")]
+        return tuple(
+            dataclasses.replace(field, missing=form.missing, strip=form.strip) if field.dtype == "string" else field for field in fields
+        )
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
         """The rows of the files, in order."""

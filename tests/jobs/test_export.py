@@ -192,6 +192,31 @@ def test_missing_and_unseen_values_have_the_ids_of_preprocessing(case: Case) -> 
     assert by_name["item"][59] > 0 and by_name["Count"][-1] == by_name["plain"][-1] == 0 and not by_name["rare"].any()
 
 
+def test_texts_are_cleaned_as_those_of_the_log(tmp_path: pathlib.Path) -> None:
+    layout = """
+        strip: true
+        missing: ["?", "NA"]
+        columns: [{name: label, kind: label}, {name: work}, {name: code, dtype: int64}]
+    """
+    (tmp_path / "log.yaml").write_text(layout, encoding="utf-8")
+    texts = ["clerk", " clerk", "clerk ", "\u3000clerk\u2003", "?", " ? ", "NA", "", "  ", "N A", "clerk ?"]
+    lines = [f"{k % 2},{text}, {k}\n" for k, text in enumerate(texts)]
+    (tmp_path / "log.csv").write_text("".join(lines), encoding="utf-8")
+    options = PreprocessOptions(
+        reader="table", schema=str(tmp_path / "log.yaml"), input=(str(tmp_path / "log.csv"),), valid_input=(str(tmp_path / "log.csv"),),
+        test_input=(str(tmp_path / "log.csv"),), fractions=(1.0, 0.0, 0.0),
+    )  # fmt: skip
+    preprocess(options, str(tmp_path / "data"))
+    schema = Schema.load(str(tmp_path / "data"))
+    assert schema.field("work").missing == ("?", "NA") and schema.field("work").strip
+    assert not schema.field("code").missing and not schema.field("code").strip
+    tokens = vocabulary.Vocabulary.load(schema.vocabulary_file("work")).tokens.to_pylist()
+    assert sorted(tokens) == sorted(["clerk", "N A", "clerk ?", MISSING])
+    expected = ["clerk"] * 4 + [MISSING] * 5 + ["N A", "clerk ?"]
+    found = FieldEncoder(schema, "work")(tf.constant(texts)).numpy()
+    assert [tokens[k - 1] for k in found] == expected
+
+
 def test_only_what_is_served_is_written(case: Case) -> None:
     loaded = tf.saved_model.load(case.path).signatures["serving_default"]
     inputs = loaded.structured_input_signature[1]

@@ -10,7 +10,7 @@ import pytest
 from irazor_tf.schema import Field, Schema, log_square_boundaries, numeric_codes, save_counts
 
 FIELDS = (
-    Field("user", vocabulary_size=10, role="user"),
+    Field("user", vocabulary_size=10, role="user", missing=("?", "none"), strip=True),
     Field("price", "numeric", 7, "float64", "log_square"),
     Field("user_x_price", "cross", 50, parents=("user", "price")),
     Field("user_shadow", vocabulary_size=10, parents=("user",), role="shadow"),
@@ -77,6 +77,8 @@ def test_unknown_transform():
         ({"name": "a", "kind": "numeric"}, "should have a `transform`"),
         ({"name": "a", "transform": "floor"}, "should have a `transform`"),
         ({"name": "a", "vocabulary_size": 0}, "at least 1. Received: 0"),
+        ({"name": "a", "dtype": "int64", "missing": ("?",)}, "should have `dtype` string"),
+        ({"name": "a", "kind": "numeric", "transform": "floor", "dtype": "float64", "strip": True}, "should have `dtype` string"),
     ],
 )
 def test_field_is_checked(arguments, message):
