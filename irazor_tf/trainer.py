@@ -86,7 +86,7 @@ class Trainer:
       strategy: distribution strategy; None: the default one.
       seed: seed of initial values, noise and the order of rows.
       progress: whether to draw progress bars.
-      tensorboard: whether to write curves for TensorBoard beside the states.
+      tensorboard: whether to write curves for TensorBoard beside the states: losses, validation metrics, the gates' traces.
     """
 
     def __init__(
@@ -232,6 +232,8 @@ class Trainer:
                 record |= {key: float(value) for key, value in gate.traces().items()}
             value = self.task.directions[metric] * record[metric]
             state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
+            if self._tensorboard:
+                _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         state.restore_final()
@@ -267,6 +269,15 @@ class Trainer:
         """The task's metrics on every row of `source`; `config` masks what it does not keep (weight-sharing evaluation)."""
         labels, predicted = self.predictions(model, source, config)
         return self.task.metrics(labels, predicted)
+
+
+def _write_scalars(directory: str, record: Mapping[str, float]) -> None:
+    """An epoch's metrics and the gates' traces as TensorBoard scalars."""
+    with tf.summary.create_file_writer(directory).as_default(step=int(record["epoch"])) as writer:
+        for key, value in record.items():
+            if key != "epoch":
+                tf.summary.scalar(key, value)
+        writer.flush()
 
 
 @contextlib.contextmanager

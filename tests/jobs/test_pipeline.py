@@ -167,6 +167,22 @@ def test_a_control_of_the_last_methods_name_is_kept_beside_a_chain(records, tmp_
     assert summary[0]["params"] < summary[1]["params"]
 
 
+def test_curves_for_tensorboard(records, tmp_path):
+    folder = str(tmp_path / "run")
+    job = job_of({**records, "model_dir": folder, "method": "irazor(epochs=2)", "tensorboard": True})
+    jobs.search(job)
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(pathlib.Path(folder).rglob("tensorboard/epochs/events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    (state,) = pathlib.Path(folder).rglob("state.json")
+    history = json.loads(state.read_text())["history"]
+    assert {"loss", "auc", "alpha_entropy", "alpha_first_region", "size_penalty"} <= set(found) and "epoch" not in found
+    for key, values in found.items():
+        assert values == [(record["epoch"], pytest.approx(record[key], rel=1e-6)) for record in history]
+
+
 def test_fields_of_a_search_at_full_width(records, tmp_path):
     job = job_of({**records, "model_dir": str(tmp_path), "method": "fields(irazor(temperature=0.01))", "cpt": 0.3})
     assert job.method == "fields(irazor(temperature=0.01, cpt=0.3))"
