@@ -31,6 +31,7 @@ class Experiment:
       train: training settings.
       width: of the search space.
       methods: label -> spec of a search; every threshold of its sweep is a point.
+      budgets: label of a search -> parameters; the widest config of that size is a point too.
       seeds: default seeds.
     """
 
@@ -39,6 +40,7 @@ class Experiment:
     train: TrainOptions
     width: int
     methods: dict[str, str] = dataclasses.field(default_factory=dict)
+    budgets: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (1, 2, 3)
 
     def located(self, folder: str) -> PreprocessOptions:

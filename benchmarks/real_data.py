@@ -65,6 +65,7 @@ EXPERIMENTS = {
             "lambda .001, Adam": f"irazor(temperature=0.05, penalty=1e-3, warmup=1, {ADAM}, sweep=(0.4, 0.6))",
             "lambda .0001, no batch norm": f"irazor(temperature=0.05, penalty=1e-4, epochs=2, {ADAM}, normalize=False, sweep=(0.4,))",
         },
+        budgets={"lambda .001": (79_320,)},  # half of width 30
     ),
     "movielens": Experiment(
         data=PreprocessOptions(reader="movielens", input=("ml-1m/ratings.dat.gz",)),
@@ -94,6 +95,9 @@ def run_seed(experiment: Experiment, folder: str, logs: str, seed: int, test: bo
     sizes = []
     for name, spec in experiment.methods.items():
         sizes += points.add_sweep("i-Razor", spec, f"{name}, ")
+        for budget in experiment.budgets.get(name, ()):
+            label = f"{name}, at most {budget:,}"
+            sizes.append((label, points.add("i-Razor", label, spec, budget).num_params(points.schema)))
     points.add_widths(WIDTHS)
     points.add_controls(sizes)
     return points.run(test=test)
