@@ -1,6 +1,7 @@
 """What i-Razor keeps on the planted log, whose truth is known, over seeds; AUC beside uniform widths, magnitude and the ceiling.
 
-    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--rows=200000] [--min_count=1] [--model=SPEC]
+    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--rows=200000] [--min_count=1]
+        [--model=SPEC] [--network_optimizer=SPEC] [--stddev=0.01]
 
 Resumable: every trained model stays under DIR.
 """
@@ -42,10 +43,9 @@ SEARCHES = {
 }
 
 
-def run_seed(out: str, model: str, rows: int, min_count: int, seed: int) -> list[dict[str, Any]]:
+def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]]:
     """All models of one seed, trained or picked up."""
-    experiment = dataclasses.replace(EXPERIMENT, model=model)
-    points = Points(experiment, dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={rows})", min_count=min_count), out, seed)
+    points = Points(experiment, experiment.data, out, seed)
     searched = [points.add(name, "", spec) for name, spec in SEARCHES.items()]
     points.add_controls([("i-Razor's size", searched[0].num_params(points.schema))])
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
@@ -66,7 +66,10 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     seeds = [int(seed) for seed in given.seeds]
-    records = {seed: run_seed(given.out, given.model, given.rows, given.min_count, seed) for seed in seeds}
+    data = dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={given.rows})", min_count=given.min_count)
+    train = dataclasses.replace(EXPERIMENT.train, network_optimizer=given.network_optimizer, stddev=given.stddev)
+    experiment = dataclasses.replace(EXPERIMENT, data=data, model=given.model, train=train)
+    records = {seed: run_seed(experiment, given.out, seed) for seed in seeds}
     write_json(os.path.join(given.out, "planted.json"), list(records.values()))
     with open(os.path.join(given.out, "data", "log", "truth.json"), encoding="utf-8") as file:
         ceiling = json.load(file)["ceiling_auc"]
@@ -96,4 +99,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("rows", planted.ROWS, "Rows of the log.")
     flags.DEFINE_integer("min_count", 1, "Values seen less often in training have no id of their own.")
     flags.DEFINE_string("model", EXPERIMENT.model, "Base model.")
+    flags.DEFINE_string("network_optimizer", EXPERIMENT.train.network_optimizer, "Optimizer of embeddings and tower.")
+    flags.DEFINE_float("stddev", EXPERIMENT.train.stddev, "Standard deviation of the embeddings' initial values.")
     app.run(main)
