@@ -147,6 +147,7 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
       extra: further keys to show, as they came out for each seed.
     """
     rows = []
+    seeds = len({record["seed"] for record in records})
     titles = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss", "auc": "test AUC", "log_loss": "test log loss"}
     shown = [key for key in titles if all(key in record for record in records)]
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
@@ -155,7 +156,8 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
         fields = f"{np.mean([record['fields'] for record in same]):.1f}"
         metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
         more = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
-        rows.append((f"{series} {label}", size, fields, *metrics, *more))
+        lacking = f" ({len(same)} of {seeds} seeds)" if len(same) < seeds else ""
+        rows.append((f"{series} {label}{lacking}", size, fields, *metrics, *more))
     header = ("point", "params", "fields", *(titles[key] for key in shown), *extra)
     return text_table(header, rows)
 

@@ -47,17 +47,18 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
     """All models of one seed, trained or picked up."""
     points = Points(experiment, experiment.data, out, seed)
     searched = [points.add(name, "", spec) for name, spec in SEARCHES.items()]
-    points.add_controls([("i-Razor's size", searched[0].num_params(points.schema))])
+    size = searched[0].num_params(points.schema)
+    points.add_controls([("i-Razor's size", size)] if size else [])
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
     records = points.run()
     for record in records:
         dims = record["field_dims"][0]
         record["strong_kept"] = sum(dims[name] > 0 for name in planted.STRONG)
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
-    for record, spec in zip(records, SEARCHES.values(), strict=False):
-        found = points.scores(spec)
-        names = [*planted.STRONG, *planted.NOISE]
-        record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
+        if record["series"] in SEARCHES:
+            found = points.scores(SEARCHES[record["series"]])
+            names = [*planted.STRONG, *planted.NOISE]
+            record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
     return records
 
 
@@ -82,13 +83,14 @@ def main(_: list[str]) -> None:
                 kept.append((f"{record['series']}, seed {seed}", *(str(dims[name]) for name in fields), f"{record['separation']:.2f}"))
     print(text_table(("width of", *fields, "separation"), kept))
     rows = []
-    for i, first in enumerate(records[seeds[0]]):
-        same = [records[seed][i] for seed in seeds]
+    every = [record for seed in seeds for record in records[seed]]
+    for key in dict.fromkeys((record["series"], record["label"]) for record in every):
+        same = [record for record in every if (record["series"], record["label"]) == key]
         quality = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "auc", "log_loss")]
         strong = "/".join(str(record["strong_kept"]) for record in same)
         dropped = sum(not {"noise_high", "noise_id"} & set(record["noise_kept"]) for record in same)
         params = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((f"{first['series']} {first['label']}", *quality, params, strong, f"{dropped} of {len(seeds)}"))
+        rows.append((" ".join(key), *quality, params, strong, f"{dropped} of {len(same)}"))
     header = ("model", "valid AUC", "test AUC", "test log loss", "params", "strong kept of 6, by seed", "both large noise fields dropped")
     print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
 

@@ -3,7 +3,7 @@
     python -m benchmarks.real_data --out=DIR --logs=FOLDER [--sets=criteo,frappe,movielens] [--seeds=1,2,3] [--validation_only]
 
 Every trained point is kept under DIR, so a run that was stopped goes on where it was; the tables are printed at the end and written to
-DIR/<set>.json. Settings are chosen on the validation split, with --validation_only, which
+DIR/<set>.json (DIR/<set>-validation.json). Settings are chosen on the validation split, with --validation_only, which
 leaves the test split unread.
 """
 
@@ -116,7 +116,7 @@ def main(_: list[str]) -> None:
         for seed in [int(seed) for seed in given.seeds] or experiment.seeds:
             print(f"{name}, seed {seed}", flush=True)
             records += run_seed(experiment, os.path.join(given.out, name), given.logs, seed, not given.validation_only)
-        write_json(os.path.join(given.out, f"{name}.json"), records)
+        write_json(os.path.join(given.out, f"{name}{'-validation' if given.validation_only else ''}.json"), records)
         print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records)}\n", flush=True)
         for metric in ("valid_auc",) if given.validation_only else ("valid_auc", "auc"):
             means = over_common_budgets(records, metric)

@@ -86,15 +86,18 @@ def main(_: list[str]) -> None:
     for name in given.sets:
         if name not in SEARCHES:
             raise ValueError(f"--sets should be some of {', '.join(SEARCHES)}. Received: {name!r}")
-        kept, records = [], []
+        kept, records, suffix = [], [], "-validation" if given.validation_only else ""
         start = time.perf_counter()
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
             found = run_seed(name, EXPERIMENTS[name], given.out, given.logs, seed, not given.validation_only)
             kept += found[0]
             records += found[1]
-        write_json(os.path.join(given.out, f"{name}-shadows.json"), {"kept": kept, "records": records})
+        path = os.path.join(given.out, f"{name}-shadows{suffix}.json")
+        write_json(path, {"kept": kept, "records": records})
         minutes = (time.perf_counter() - start) / 60
+        for label, (spec, _) in SEARCHES[name].items():
+            print(f"{label}: {spec}")
         print(f"\n{name}: {minutes:.1f} min\n{kept_table(kept)}\n\n{table(records)}", flush=True)
 
 

@@ -17,7 +17,7 @@ import pyarrow.csv as pa_csv
 
 from data_pipelines.lines import bad_row, read_chunks
 from data_pipelines.reader import Chunk
-from irazor_tf.schema import MISSING_INT
+from irazor_tf.schema import MISSING_INT, missing_numbers
 
 _RESERVED = int(MISSING_INT)
 COLUMN_KINDS = ("categorical", "numeric", "label", "time", "ignore")
@@ -40,7 +40,7 @@ class Delimited:
       columns: every column, in file order; exactly one label, at most one time.
       separator: one ASCII character.
       quote: quoting character, or None for text in which quotes mean nothing.
-      missing: texts that mean a missing value, the empty text always among them.
+      missing: texts that mean a missing value, the empty text always among them; in columns of numbers, numbers equal to one.
       encoding: Python name of the encoding.
       strip: whether spaces around a value are left out.
       positive: label texts that mean 1, all others being 0; empty where labels are numbers.
@@ -152,6 +152,9 @@ class Delimited:
                 bad = True
             if bad:
                 numbers = _numbers(values, whole, fail)
+            if column.kind in ("categorical", "numeric"):
+                marks = missing_numbers(self.missing, "int64" if whole else "float64")
+                numbers = pc.if_else(pc.is_in(numbers, pa.array(marks, numbers.type)), pa.scalar(None, numbers.type), numbers)
             values = numbers.cast(pa.string()) if whole else numbers
         return pa.DictionaryArray.from_arrays(array.indices, values)
 

@@ -260,7 +260,8 @@ def _finish(
             digest.update(hashlib.sha256(file.read()).digest())
     schema = dataclasses.replace(schema, fingerprint=digest.hexdigest(), directory=output_dir)
     schema.save(partial)
-    manifest = {"options": options.to_json(), "fingerprint": schema.fingerprint, "block_rows": options.block_rows, "splits": splits}
+    manifest = {"options": options.to_json(), "described": reader.described(), "fingerprint": schema.fingerprint}
+    manifest |= {"block_rows": options.block_rows, "splits": splits}
     records.save_manifest(partial, manifest)
     os.rename(partial, output_dir)
     return schema

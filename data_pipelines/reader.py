@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ class RawField:
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.
       transform: `log_square` or `floor` for a numeric field, else `none`.
-      missing, strip: how the reader cleans the texts of a string field, for the served model to do the same.
+      missing, strip: how the reader cleans the field's texts, for the served model to do the same; see `Field`.
     """
 
     name: str
@@ -98,6 +98,10 @@ class Reader(abc.ABC):
 
     def inspect(self, paths: Sequence[str]) -> None:
         """Called once, with all files and before `fields`, for a format whose fields are known only from a file."""
+
+    def described(self) -> Any:
+        """What the format says of the log beside its options, as JSON holds it (a schema file's content); None: nothing."""
+        return None
 
     @abc.abstractmethod
     def fields(self) -> tuple[RawField, ...]:

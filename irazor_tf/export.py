@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender
-from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries
+from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries, missing_numbers
 
 SIGNATURE = "serving_default"
 # What Unicode calls white space, as Arrow's `utf8_trim_whitespace` leaves it out.
@@ -172,14 +172,20 @@ class _VocabularyFile(tf.lookup.TextFileInitializer):
 
 def _tokens(raw: tf.Tensor, field: Field) -> tf.Tensor:
     """The lines to look for in the vocabulary, [B] string."""
+    marks: list
     if field.kind == "numeric":
-        return tf.where(tf.math.is_nan(raw), MISSING, tf.strings.as_string(graph_codes(raw, field.transform)))
-    if field.dtype == "int64":
-        return tf.where(tf.equal(raw, MISSING_INT), MISSING, tf.strings.as_string(raw))
-    if field.strip:
-        raw = tf.strings.regex_replace(raw, _SPACES, "")
-    missing = tf.reduce_any(tf.equal(raw[:, tf.newaxis], tf.constant(["", *field.missing])), axis=1)
-    return tf.where(missing, MISSING, raw)
+        marks = missing_numbers(field.missing, "float64")
+        missing, tokens = tf.math.is_nan(raw), tf.strings.as_string(graph_codes(raw, field.transform))
+    elif field.dtype == "int64":
+        marks = [MISSING_INT, *missing_numbers(field.missing, "int64")]
+        missing, tokens = tf.zeros_like(raw, tf.bool), tf.strings.as_string(raw)
+    else:
+        raw = tf.strings.regex_replace(raw, _SPACES, "") if field.strip else raw
+        marks = ["", *field.missing]
+        missing, tokens = tf.zeros_like(raw, tf.bool), raw
+    if marks:
+        missing |= tf.reduce_any(tf.equal(raw[:, tf.newaxis], tf.constant(marks, raw.dtype)), axis=1)
+    return tf.where(missing, MISSING, tokens)
 
 
 def _ids(schema: Schema, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -150,6 +150,8 @@ def claim(job: JobConfig) -> None:
         if job.data is None:
             settings["data"] = manifest["options"] or None
         changed = [] if job.data is None else _difference(manifest["options"], _moved(settings["data"], manifest["options"]), "data")
+        if job.data is not None and manifest.get("described") is not None and not changed:
+            changed = _difference(manifest["described"], job.data.make_reader().described(), job.data.schema or "data")
         if changed:
             raise ValueError(
                 f"The settings of the data should be those that the records in {job.records_dir} were made with (or be left out), or the "

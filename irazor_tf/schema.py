@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,7 +40,8 @@ class Field:
       transform: `none`, `log_square` or `floor`; see `numeric_codes`.
       parents: the fields a cross is made of, or the field a shadow copies.
       role: `user`, `item`, `context`, or `shadow` (a row-shuffled copy of another field: known noise).
-      missing: texts of a string field that mean a missing value, besides the empty one.
+      missing: texts that mean a missing value, besides the empty one; for a field of numbers those that are numbers, by their value
+        (`missing_numbers`).
       strip: whether spaces around the texts of a string field are left out.
     """
 
@@ -62,8 +63,8 @@ class Field:
                 raise ValueError(f"`{key}` of field {self.name!r} should be one of {', '.join(allowed)}. Received: {getattr(self, key)!r}")
         if (self.kind == "numeric") != (self.transform != "none"):
             raise ValueError(f"A numeric field, and no other, should have a `transform`. Received: {self}")
-        if self.dtype != "string" and (self.missing or self.strip):
-            raise ValueError(f"A field with `missing` texts or `strip` should have `dtype` string. Received: {self}")
+        if self.dtype != "string" and self.strip:
+            raise ValueError(f"A field with `strip` should have `dtype` string. Received: {self}")
         if self.vocabulary_size < 1:
             raise ValueError(f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: {self.vocabulary_size}")
 
@@ -150,6 +151,19 @@ class Schema:
     def load(cls, directory: str) -> Schema:
         with open(os.path.join(directory, "schema.json"), encoding="utf-8") as file:
             return cls.from_json(json.load(file), directory)
+
+
+def missing_numbers(texts: Sequence[str], dtype: str) -> list[int] | list[float]:
+    """The texts that are numbers of `dtype`, int64 or float64, as numbers; the others cannot occur in a field of numbers."""
+    if dtype == "int64":
+        return [int(text) for text in texts if re.fullmatch(r"[+-]?[0-9]+", text) and -(2**63) < int(text) < 2**63]
+    found = []
+    for text in texts:
+        try:
+            found.append(float(text))
+        except ValueError:
+            continue
+    return [number for number in found if math.isfinite(number)]
 
 
 def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:

@@ -231,9 +231,9 @@ class Trainer:
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
             value = self.task.directions[metric] * record[metric]
-            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
+            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         state.restore_final()

@@ -5,7 +5,7 @@
     encoding: utf-8
     quote: '"'                # null: quotes mean nothing
     strip: true               # leave out spaces around values
-    missing: ["?"]            # texts that mean a missing value, besides the empty one
+    missing: ["?"]            # texts that mean a missing value, besides the empty one; in number columns -1 is also -1.0
     label: {positive: [">50K", ">50K."], negative: ["<=50K", "<=50K."]}   # for labels that are not numbers
     positive_above: 3         # for ratings
     columns:                  # every column in file order; with a header: those to use, in any order
@@ -22,6 +22,7 @@ from __future__ import annotations
 import codecs
 import csv
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -141,12 +142,10 @@ class TableSchema:
         return cls.from_dict(value, path)
 
     def fields(self) -> tuple[RawField, ...]:
-        """The fields; those of strings say how their texts are cleaned."""
-        form = self.form
+        """The fields, with how their texts are cleaned."""
         fields = [column.to_field() for column in self.columns if column.kind in ("categorical", "numeric")]
-        return tuple(
-            dataclasses.replace(field, missing=form.missing, strip=form.strip) if field.dtype == "string" else field for field in fields
-        )
+        form = self.form
+        return tuple(dataclasses.replace(field, missing=form.missing, strip=form.strip and field.dtype == "string") for field in fields)
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
         """The rows of the files, in order."""
@@ -198,6 +197,9 @@ class Table(Reader):
 
     def fields(self) -> tuple[RawField, ...]:
         return self.table.fields()
+
+    def described(self) -> Any:
+        return json.loads(json.dumps(dataclasses.asdict(self.table)))
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
         return self.table.chunks(paths)

@@ -192,29 +192,49 @@ def test_missing_and_unseen_values_have_the_ids_of_preprocessing(case: Case) -> 
     assert by_name["item"][59] > 0 and by_name["Count"][-1] == by_name["plain"][-1] == 0 and not by_name["rare"].any()
 
 
-def test_texts_are_cleaned_as_those_of_the_log(tmp_path: pathlib.Path) -> None:
+def _cleaned(tmp_path: pathlib.Path) -> tuple[Schema, list[tuple[str, str, str]]]:
+    """A log with spaces and missing marks in columns of texts, whole numbers and numbers; its rows."""
     layout = """
         strip: true
-        missing: ["?", "NA"]
-        columns: [{name: label, kind: label}, {name: work}, {name: code, dtype: int64}]
+        missing: ["?", "NA", "-1", "-999"]
+        columns: [{name: label, kind: label}, {name: work}, {name: days, dtype: int64}, {name: price, kind: numeric, transform: floor}]
     """
     (tmp_path / "log.yaml").write_text(layout, encoding="utf-8")
-    texts = ["clerk", " clerk", "clerk ", "\u3000clerk\u2003", "?", " ? ", "NA", "", "  ", "N A", "clerk ?"]
-    lines = [f"{k % 2},{text}, {k}\n" for k, text in enumerate(texts)]
-    (tmp_path / "log.csv").write_text("".join(lines), encoding="utf-8")
-    options = PreprocessOptions(
-        reader="table", schema=str(tmp_path / "log.yaml"), input=(str(tmp_path / "log.csv"),), valid_input=(str(tmp_path / "log.csv"),),
-        test_input=(str(tmp_path / "log.csv"),), fractions=(1.0, 0.0, 0.0),
-    )  # fmt: skip
-    preprocess(options, str(tmp_path / "data"))
-    schema = Schema.load(str(tmp_path / "data"))
-    assert schema.field("work").missing == ("?", "NA") and schema.field("work").strip
-    assert not schema.field("code").missing and not schema.field("code").strip
-    tokens = vocabulary.Vocabulary.load(schema.vocabulary_file("work")).tokens.to_pylist()
-    assert sorted(tokens) == sorted(["clerk", "N A", "clerk ?", MISSING])
-    expected = ["clerk"] * 4 + [MISSING] * 5 + ["N A", "clerk ?"]
-    found = FieldEncoder(schema, "work")(tf.constant(texts)).numpy()
-    assert [tokens[k - 1] for k in found] == expected
+    texts = ["clerk", " clerk", "clerk ", "\u3000clerk\u2003", "?", " ? ", "NA", "", "  ", "N A", "clerk ?", "-1"]
+    days = ["5", " 5", "-1", "?", "+5", "-01", "", "7", "-999", "-2", "0", "1"]
+    price = ["2.5", "-999", "-999.0", "-1e0", "NA", "", "-998", "0", "-1.5", " 2.5", "7", "3"]
+    rows = list(zip(texts, days, price, strict=True))
+    (tmp_path / "log.csv").write_text("".join(f"{k % 2},{','.join(row)}\n" for k, row in enumerate(rows)), encoding="utf-8")
+    form, log = str(tmp_path / "log.yaml"), (str(tmp_path / "log.csv"),)
+    options = PreprocessOptions("table", log, log, log, form, fractions=(1.0, 0.0, 0.0), block_rows=len(rows))
+    return preprocess(options, str(tmp_path / "data")), rows
+
+
+def test_values_are_cleaned_as_those_of_the_log(tmp_path: pathlib.Path) -> None:
+    schema, rows = _cleaned(tmp_path)
+
+    def number(text: str, missing: float) -> float:
+        return missing if text.strip() in ("", "?", "NA") else float(text)
+
+    raw = {
+        "work": tf.constant([row[0] for row in rows]),
+        "days": tf.constant([int(number(row[1], MISSING_INT)) for row in rows], tf.int64),
+        "price": tf.constant([number(row[2], math.nan) for row in rows], tf.float64),
+    }
+    expected = {
+        "work": ["clerk"] * 4 + [MISSING] * 5 + ["N A", "clerk ?", MISSING],
+        "days": ["5", "5", MISSING, MISSING, "5", MISSING, MISSING, "7", MISSING, "-2", "0", "1"],
+        "price": ["2", MISSING, MISSING, MISSING, MISSING, MISSING, "-998", "0", "-2", "2", "7", "3"],
+    }
+    served = {}
+    for name, values in raw.items():
+        tokens = vocabulary.Vocabulary.load(schema.vocabulary_file(name)).tokens.to_pylist()
+        served[name] = FieldEncoder(schema, name)(values).numpy()
+        assert [tokens[k - 1] for k in served[name]] == expected[name], name
+        assert len(FieldEncoder(schema, name)(values[:0]).numpy()) == 0
+    # The records hold the same rows, shuffled.
+    (stored,) = [batch["ids"].numpy().tolist() for batch in Source(str(tmp_path / "data"), "train").ordered(len(rows))]
+    assert sorted(stored) == sorted(np.stack([served[name] for name in schema.names], axis=1).tolist())
 
 
 def test_only_what_is_served_is_written(case: Case) -> None:

@@ -368,6 +368,18 @@ def test_a_bad_row_stops_the_job_with_file_and_line(change, message, tmp_path):
     assert jobs.preprocess(job_of(good)).names == ("user", "item", "price", "junk")
 
 
+def test_an_edited_schema_file_is_refused(tmp_path):
+    settings = {**SMALL, **write_table(tmp_path / "log"), "model_dir": str(tmp_path / "run")}
+    jobs.preprocess(job_of(settings))
+    path = pathlib.Path(str(settings["schema"]))
+    text = path.read_text(encoding="utf-8")
+    path.write_text("# a comment\n" + text, encoding="utf-8")
+    jobs.preprocess(job_of(settings))
+    path.write_text('missing: ["NA"]\n' + text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"log\.yaml\.form\.missing` was \[\] and is \['NA'\]"):
+        jobs.preprocess(job_of(settings))
+
+
 def test_damaged_files_stop_the_job_with_file_and_line(tmp_path):
     settings: dict[str, Any] = {**write_table(tmp_path / "log"), **SMALL, "model_dir": str(tmp_path / "job")}
     whole = pathlib.Path(settings["input"]).read_bytes()

@@ -77,7 +77,6 @@ def test_unknown_transform():
         ({"name": "a", "kind": "numeric"}, "should have a `transform`"),
         ({"name": "a", "transform": "floor"}, "should have a `transform`"),
         ({"name": "a", "vocabulary_size": 0}, "at least 1. Received: 0"),
-        ({"name": "a", "dtype": "int64", "missing": ("?",)}, "should have `dtype` string"),
         ({"name": "a", "kind": "numeric", "transform": "floor", "dtype": "float64", "strip": True}, "should have `dtype` string"),
     ],
 )
