@@ -84,6 +84,7 @@ EXPERIMENTS = {
             "lambda .0001, no batch norm, no warm-up": f"irazor(temperature=0.05, penalty=1e-4, {ADAM}, normalize=False, sweep=(0.6,))",
             "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, sweep=(0.6,))",
         },
+        budgets={"lambda .0001, no batch norm": (54_336,)},  # half of width 8
         seeds=(1, 2),
     ),
 }
