@@ -49,9 +49,9 @@ def run_seed(
     """One seed: what every search keeps at every threshold, and the trained points."""
     data = experiment.located(logs)
     plain = Points(experiment, data, os.path.join(out, name), seed)
-    plain.add_widths((experiment.width,))
+    plain.add("uniform", "without shadows", "fde")
     points = Points(experiment, dataclasses.replace(data, shadow_fields=True), os.path.join(out, name, "shadows"), seed)
-    points.add_widths((experiment.width,))
+    points.add("uniform", "with shadows", "fde")
     shadow = np.array([field.role == "shadow" for field in points.schema.fields])
     kept = []
     for label, (spec, trained) in SEARCHES[name].items():
@@ -63,10 +63,7 @@ def run_seed(
             scores = points.scores(spec)
             separation = float(roc_auc_score(~shadow, [scores[field] for field in points.schema.names]))
             kept.append(row | {"seed": seed, "params": candidate.num_params(points.schema), "separation": separation})
-    records = [record | {"series": "uniform without shadows"} for record in plain.run(test=test)]
-    return kept, records + [
-        record | {"series": "uniform with shadows"} if record["series"] == "uniform" else record for record in points.run(test=test)
-    ]
+    return kept, plain.run(test=test) + points.run(test=test)
 
 
 def kept_table(rows: list[dict[str, Any]]) -> str:
