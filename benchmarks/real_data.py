@@ -1,6 +1,7 @@
 """AUC and log loss against embedding parameters on real logs: i-Razor, uniform widths, magnitude and random, over seeds.
 
-    python -m benchmarks.real_data --out=DIR --logs=FOLDER [--sets=criteo,frappe,movielens] [--seeds=1,2,3] [--validation_only]
+    python -m benchmarks.real_data --out=DIR --logs=FOLDER [--sets=criteo,frappe,movielens] [--seeds=1,2,3] [--split_seed=N] \\
+        [--validation_only]
 
 Every trained point is kept under DIR, so a run that was stopped goes on where it was; the tables are printed at the end and written to
 DIR/<set>.json (DIR/<set>-validation.json). Settings are chosen on the validation split, with --validation_only, which
@@ -9,6 +10,7 @@ leaves the test split unread.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any
@@ -22,6 +24,7 @@ from irazor_tf.trainer import TrainOptions
 
 WIDTHS = (1, 2, 4, 8, 16, 30)
 ADAM = "alpha_optimizer='adam(learning_rate=0.01)'"
+FAST = "weights_optimizer='adam(learning_rate=2e-3)'"  # a search of few epochs needs larger steps than a long training
 
 EXPERIMENTS = {
     "criteo": Experiment(
@@ -69,22 +72,19 @@ EXPERIMENTS = {
     ),
     "movielens": Experiment(
         data=PreprocessOptions(reader="movielens", input=("ml-1m/ratings.dat.gz",)),
-        model="mlp(hidden=(400,400,400))",
+        model="mlp(hidden=(400,400,400), dropout=0.2)",
         train=TrainOptions(
             batch_size=2048,
             bias_optimizer="ftrl(learning_rate=0.02)",
-            network_optimizer="adam(learning_rate=2e-3)",
-            epochs=8,
+            network_optimizer="adam(learning_rate=5e-4)",
+            epochs=15,
             patience=2,
         ),
         width=16,
         methods={
-            "lambda .00001, no batch norm": f"irazor(temperature=0.05, penalty=1e-5, warmup=1, {ADAM}, normalize=False, sweep=(0.6,))",
-            "lambda .0001, no batch norm": f"irazor(temperature=0.05, penalty=1e-4, warmup=1, {ADAM}, normalize=False, sweep=(0.3,))",
-            "lambda .0001, no batch norm, no warm-up": f"irazor(temperature=0.05, penalty=1e-4, {ADAM}, normalize=False, sweep=(0.6,))",
-            "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, sweep=(0.6,))",
+            "lambda .001": f"irazor(temperature=0.05, penalty=1e-3, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=(0.5, 0.7))",
+            "lambda .0003": f"irazor(temperature=0.05, penalty=3e-4, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=(0.5,))",
         },
-        budgets={"lambda .0001, no batch norm": (54_336,)},  # half of width 8
         seeds=(1, 2),
     ),
 }
@@ -112,6 +112,8 @@ def main(_: list[str]) -> None:
         if name not in EXPERIMENTS:
             raise ValueError(f"--sets should be some of {', '.join(EXPERIMENTS)}. Received: {name!r}")
         experiment = EXPERIMENTS[name]
+        if given.split_seed is not None:
+            experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, seed=given.split_seed))
         records = []
         start = time.perf_counter()
         for seed in [int(seed) for seed in given.seeds] or experiment.seeds:
@@ -130,4 +132,5 @@ if __name__ == "__main__":
     flags.DEFINE_list("sets", list(EXPERIMENTS), "Which data sets.")
     flags.DEFINE_list("seeds", [], "Which seeds; default: three, for MovieLens two.")
     flags.DEFINE_bool("validation_only", False, "Leave the test split unread: for choosing settings.")
+    flags.DEFINE_integer("split_seed", None, "Another random split than the default one; takes another --out.")
     app.run(main)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.embedding import Labels
-from irazor_tf.ops import batch_uniform, seed_of
+from irazor_tf.ops import batch_dropout, seed_of
 
 
 class Dropout(keras.layers.Layer):
@@ -31,8 +31,7 @@ class Dropout(keras.layers.Layer):
         if not training or not self._rate:
             return x
         assert self.clock is not None
-        keep = batch_uniform(tf.shape(x), self._noise_seed, self.clock) >= self._rate
-        return tf.where(keep, x / (1.0 - self._rate), 0.0)
+        return batch_dropout(x, self._rate, self._noise_seed, self.clock)
 
 
 class Tower(keras.layers.Layer):
