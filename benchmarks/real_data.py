@@ -82,9 +82,10 @@ EXPERIMENTS = {
         ),
         width=16,
         methods={
-            "lambda .001": f"irazor(temperature=0.05, penalty=1e-3, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=(0.5, 0.7))",
-            "lambda .0003": f"irazor(temperature=0.05, penalty=3e-4, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=(0.5,))",
+            "lambda .001": f"irazor(temperature=0.05, penalty=1e-3, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=())",
+            "lambda .0003": f"irazor(temperature=0.05, penalty=3e-4, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=(0.5,))",
         },
+        budgets={"lambda .001": (54_336,), "lambda .0003": (81_504,)},  # a half and three quarters of width 8
         seeds=(1, 2),
     ),
 }

@@ -6,6 +6,7 @@ one leads straight to its row. Only rows that pyarrow refuses (wrong column coun
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class Delimited:
         )
 
     def _to_utf8(self, path: str, first_line: int, text: bytes) -> bytes:
-        if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8", "ascii"):
+        if codecs.lookup(self.encoding).name == "utf-8":  # Arrow checks it
             return text
         try:
             return text.decode(self.encoding).encode()

@@ -219,14 +219,15 @@ def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: 
     size = os.path.getsize(path)
     if sum(entry["blocks"]) != entry["rows"] or len(blocks) != len(entry["blocks"]) or len(blocks) != len(entry["crc32"]):
         raise ValueError(f"The manifest should list rows and checksum of blocks {list(blocks)} for {path}. Received: {entry}")
-    if size != entry["bytes"]:
-        raise ValueError(f"{path} should have {entry['bytes']} bytes. Received: {size}")
     with open(path, "rb") as file:
         for block, crc32 in zip(blocks, entry["crc32"], strict=True):
             header = file.read(12)
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
             if file.tell() + length + 4 > size:
-                raise ValueError(f"{path} should hold {len(blocks)} whole records. Received: block {block} runs past the end of the file")
+                raise ValueError(
+                    f"{path} should hold {len(blocks)} whole records in {entry['bytes']} bytes. Received: {size} bytes; block {block} runs "
+                    "past the end of the file"
+                )
             if not full:
                 file.seek(length + 4, os.SEEK_CUR)
                 continue
@@ -235,4 +236,7 @@ def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: 
             file.seek(4, os.SEEK_CUR)
         if file.tell() != size:
             left = size - file.tell()
-            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {left} bytes after block {blocks[-1]}")
+            last = f"block {blocks[-1]}" if len(blocks) else "no block"
+            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {left} bytes after {last}")
+        if size != entry["bytes"]:
+            raise ValueError(f"{path} should have {entry['bytes']} bytes. Received: {size}")

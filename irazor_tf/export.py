@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -78,8 +78,6 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
 def raw_signature(schema: Schema, kept: Sequence[str]) -> dict[str, tf.TensorSpec]:
     """The inputs of a served model: field name -> [None] of the raw value's type.
 
-    Cheap: a job may call it before it trains, to learn whether the model could be exported.
-
     Args:
       schema: the data's fields.
       kept: names of the fields that the model reads.
@@ -87,18 +85,24 @@ def raw_signature(schema: Schema, kept: Sequence[str]) -> dict[str, tf.TensorSpe
     Raises:
       ValueError: a field of a kind that cannot be served raw, or a name that TensorFlow does not take for an input.
     """
-    seen: dict[str, str] = {}
+    check_served_names(kept)
     for name in kept:
         field = schema.field(name)
         if field.kind == "cross" or (field.kind == "numeric") != (field.dtype == "float64"):
             raise ValueError(f"A served field should be a string, an int64, or numeric and float64. Received: {field}")
+    return {name: tf.TensorSpec([None], _DTYPES[schema.field(name).dtype], name=name) for name in kept}
+
+
+def check_served_names(names: Iterable[str]) -> None:
+    """Raises ValueError for names that TensorFlow does not take for inputs of one model; jobs ask before they read a log."""
+    seen: dict[str, str] = {}
+    for name in names:
         # Inputs become keyword arguments of a Python function; names of graph nodes are unique without regard to case.
         if keyword.iskeyword(name) or name == "self":
             raise ValueError(f"A served field should not be called like a Python keyword or `self`. Received: {name!r}")
         if name.lower() in seen:
             raise ValueError(f"Names of served fields should differ in more than case. Received: {seen[name.lower()]!r} and {name!r}")
         seen[name.lower()] = name
-    return {name: tf.TensorSpec([None], _DTYPES[schema.field(name).dtype], name=name) for name in kept}
 
 
 def size_report(path: str) -> dict[str, float]:

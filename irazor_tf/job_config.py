@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -74,6 +75,8 @@ class JobConfig:
             raise ValueError(f"`distribution_strategy` should be one of {', '.join(STRATEGIES)}. Received: {self.distribution_strategy!r}")
         if self.budget_params is not None and self.budget_mib is not None:
             raise ValueError("At most one of `budget_params` and `budget_mib` should be given. Received: both")
+        if self.budget is not None and self.budget < 1:
+            raise ValueError(f"`budget_params` should be at least 1, `budget_mib` at least one value. Received: {self.budget:,} parameters")
 
     @property
     def records_dir(self) -> str:
@@ -133,8 +136,9 @@ def check(job: JobConfig) -> None:
 def claim(job: JobConfig) -> None:
     """Checks every name and setting, and writes `job.json`, or refuses what does not fit to work that is there already.
 
-    Records bind the settings of the data (none given: those of the records are taken); a search that has begun binds all others that
-    it depends on, and the data's fingerprint. Without either, settings may still change: a name mistyped in the first call binds nobody.
+    Records bind the settings of the data (none given: those of the records are taken); a training whose state is on disk, or a found
+    config, binds all others that it depends on, and the data's fingerprint. Without either, settings may still change: a name mistyped
+    or a batch larger than the log in the first call binds nobody.
 
     Raises:
       ValueError: see `check`, or changed settings, with what was and what is.
@@ -157,7 +161,7 @@ def claim(job: JobConfig) -> None:
                 f"The settings of the data should be those that the records in {job.records_dir} were made with (or be left out), or the "
                 f"folder another. Received: {'; '.join(changed)}"
             )
-    if before and os.path.isdir(job.path("search")):
+    if before and _has_trained(job):
         changed = _difference(_but_data(old), _but_data(settings))
         known = before.get("data_fingerprint")
         changed += _difference(known, fingerprint, "data fingerprint") if known and fingerprint else []
@@ -170,6 +174,12 @@ def claim(job: JobConfig) -> None:
     now = {"settings": settings, "chosen": chosen, "data_fingerprint": fingerprint, "trained": before.get("trained")}
     if now != before:
         write_json(path, now)
+
+
+def _has_trained(job: JobConfig) -> bool:
+    """Whether any fit has left a state, or any search a result."""
+    patterns = [os.path.join(glob.escape(job.path(stage)), "**", "state.json") for stage in ("search", "models")]
+    return os.path.exists(job.path("search", "result.json")) or any(glob.glob(pattern, recursive=True) for pattern in patterns)
 
 
 def mark_trained(job: JobConfig) -> None:

@@ -7,13 +7,13 @@ refused with the difference. What can be chosen after a search (threshold, budge
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tensorflow as tf
-from absl import logging
 from tqdm import tqdm
 
 from data_pipelines import preprocess as pipelines
@@ -23,7 +23,7 @@ from irazor_tf import report as report_lib
 from irazor_tf.candidates import Candidate, Role, short_name, unique_names
 from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
-from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
+from irazor_tf.job_config import JobConfig, check, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema
@@ -32,9 +32,14 @@ from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
 
+_notices = logging.getLogger("irazor_tf")
+
 
 def preprocess(job: JobConfig) -> Schema:
     """Log -> records; at once where they are there and whole."""
+    if job.data is not None and not job.has_records:
+        check(job)
+        export_lib.check_served_names(field.name for field in job.data.make_reader().fields())
     claim(job)
     if job.has_records:
         records.verify(job.records_dir)
@@ -59,9 +64,11 @@ def search(job: JobConfig) -> SearchResult:
         rows = {split: splits.get(split, {"rows": 0})["rows"] for split in records.SPLITS}
         if not all(rows.values()):
             raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
+    export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
-    method, space, _ = _last_method(job, trainer)
+    method, space, _, seconds = _last_method(job, trainer)
     result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])
+    result = dataclasses.replace(result, seconds=result.seconds + seconds)
     for config in result.clusters:
         config.check(schema)
     result.save(path)
@@ -77,8 +84,8 @@ def retrain(job: JobConfig) -> list[Candidate]:
     schema = preprocess(job)
     result = search(job)
     trainer = trainer_of(job, schema)
-    method, space, before = _last_method(job, trainer)
-    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result, before))
+    method, space, before, seconds = _last_method(job, trainer)
+    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result, before, seconds))
     for candidate in candidates:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
     write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
@@ -99,7 +106,10 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
         point = _guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
         points.append(point)
         if candidate.role is not Role.CURVE:
-            summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
+            record = _summary(point) | {"export_mib": export_size(job, schema, candidate)}
+            if candidate.role is Role.FOUND and job.budget is not None:
+                record["budget"] = job.budget  # which the method's spec does not tell
+            summary.append(record)
     write_json(job.path("summary.json"), summary)
     write_json(job.path("curve.json"), points)
     return summary
@@ -169,18 +179,25 @@ def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
         raise
 
 
-def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig, tuple[Spec, ...]]:
-    """The last method of the chain, the space it searches, the ones before having searched, and their specs."""
+def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig, tuple[Spec, ...], float]:
+    """The last method of the chain, the space it searches, the ones before having searched, their specs and the seconds they took."""
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
-    space = InputConfig.uniform(trainer.schema, job.width)
+    space, seconds = InputConfig.uniform(trainer.schema, job.width), 0.0
     for method in methods[:-1]:
-        space = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0]).config  # type: ignore[misc]
+        result = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0])  # type: ignore[misc]
+        space, seconds = result.config, seconds + result.seconds
         space.check(trainer.schema)
-    return methods[-1], space, tuple(method.spec() for method in methods[:-1])
+    return methods[-1], space, tuple(method.spec() for method in methods[:-1]), seconds
 
 
 def _candidates(
-    job: JobConfig, trainer: Trainer, method: SearchMethod, space: InputConfig, result: SearchResult, before: tuple[Spec, ...]
+    job: JobConfig,
+    trainer: Trainer,
+    method: SearchMethod,
+    space: InputConfig,
+    result: SearchResult,
+    before: tuple[Spec, ...],
+    seconds_before: float,
 ) -> list[Candidate]:
     """What is trained: the found config, the controls at its size, and the curve."""
     schema = trainer.schema
@@ -191,6 +208,7 @@ def _candidates(
     sizes = {"": found.num_params(schema)}
     if job.curve and len(result.clusters) == 1:
         for label, derived, _ in sweep_with(trainer, method, space):
+            derived = dataclasses.replace(derived, seconds=derived.seconds + seconds_before)
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder, before))
             sizes[f" at {label}"] = derived.config.num_params(schema)
     full = InputConfig.uniform(schema, job.width)
@@ -198,7 +216,8 @@ def _candidates(
         if control.spec() == method.spec() and not before:
             continue
         if control.needs - trainer.base.sites:
-            logging.warning("control %s left out: %s has no %s", control.spec(), job.model, ", ".join(control.needs - trainer.base.sites))
+            lacking = ", ".join(control.needs - trainer.base.sites)
+            _notices.warning("control %s left out: %s has no %s", control.spec(), job.model, lacking)
             continue
         name, folder, supernet = short_name(control.spec()), search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:

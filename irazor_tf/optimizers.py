@@ -67,7 +67,9 @@ def make_optimizer(spec: str) -> keras.optimizers.legacy.Optimizer:
     entry = _OPTIMIZERS[parsed.name]
     described = keras.optimizers.legacy.Adam if entry is LazyAdam else entry
     known = [name for name in inspect.signature(described.__init__).parameters if name not in ("self", "kwargs")]
-    for key, _ in parsed.arguments:
+    for key, value in parsed.arguments:
         if key not in known:
             raise ValueError(f"An argument of optimizer {parsed.name!r} should be one of {', '.join(known)}. Received: {key!r}")
+        if key != "name" and (isinstance(value, str | tuple) or value is None):
+            raise ValueError(f"`{key}` of optimizer {parsed.name!r} should be a number or a truth value. Received: {value!r}")
     return entry(**dict(parsed.arguments))

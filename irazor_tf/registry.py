@@ -11,8 +11,9 @@ import ast
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -89,7 +90,23 @@ def _tuples(value: Any) -> Any:
     """Lists become tuples, so that parameters stay hashable and frozen."""
     if isinstance(value, list | tuple):
         return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
     return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a literal is of the type a parameter asks for; a whole number is a float, too, a truth value is no number."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, inner[0]) for item in value)
+    if origin is not None:  # a mapping
+        return isinstance(value, Mapping) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return hint is Any or isinstance(value, NoneType if hint is None else hint)
 
 
 class Registry:
@@ -157,6 +174,11 @@ class Registry:
             if key not in known:
                 named = ", ".join(known) or "none"
                 raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {named}. Received: {key!r}")
+        hints = get_type_hints(entry.Params)
+        for key, value in arguments.items():
+            if not _fits(value, hints[key]):
+                wanted = entry.Params.__annotations__.get(key, hints[key])
+                raise ValueError(f"`{key}` of {self.kind} {spec.name!r} should be of type {wanted}. Received: {value!r}")
         params = entry.Params(**arguments)
         if spec.operands:
             if not getattr(entry, "takes_operands", False):

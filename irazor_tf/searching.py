@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import time
 from collections.abc import Iterator
 
 import tensorflow as tf
-from absl import logging
 
 from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import digest, identity
@@ -20,6 +20,8 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer
+
+_notices = logging.getLogger("irazor_tf")
 
 
 @functools.cache
@@ -59,8 +61,15 @@ def search_with(
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
-    start = time.perf_counter()
-    result, supernet = method.search(inside, space, budget, supernet)
+    # What a call spent that ended in an error (a budget too small, say) after the training counts, too.
+    unfinished = os.path.join(inside.work_dir, "seconds_unfinished.json")
+    start = time.perf_counter() - (read_json(unfinished)[0] if os.path.exists(unfinished) else 0.0)
+    try:
+        result, supernet = method.search(inside, space, budget, supernet)
+    except Exception:
+        if not os.path.exists(timing):
+            write_json(unfinished, time.perf_counter() - start)
+        raise
     if not os.path.exists(timing):
         write_json(timing, time.perf_counter() - start)
     if method.ranks_fields:
@@ -78,7 +87,7 @@ def sweep_with(
         if all(config.num_fields for config in result.clusters):
             yield label, result, supernet
         else:
-            logging.warning("%s keeps no field: no point of the curve", other.spec())
+            _notices.warning("%s keeps no field: no point of the curve", other.spec())
 
 
 def search_folder_of(method: SearchMethod, space: InputConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import logging as std_logging
 import os
 import sys
 from collections.abc import Callable
@@ -214,7 +215,8 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
             sys.exit(2)
 
     def main(rest: list[str]) -> int:
-        logging.set_verbosity(logging.ERROR)
+        logging.set_verbosity(logging.ERROR)  # the libraries'; what a job leaves out is said
+        std_logging.getLogger("irazor_tf").setLevel(std_logging.WARNING)
         try:
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
@@ -256,7 +258,7 @@ def _known(ending: str) -> list[str]:
 def _preset(flag: str, name: str, ending: str) -> str:
     """The file called `name`, or else the preset of that name."""
     path = os.path.join(PRESETS, f"{name}.{ending}")
-    if not os.path.exists(name) and name in _known(ending):
+    if not os.path.isfile(name) and name in _known(ending):
         return path
     if not os.path.exists(name):
         raise ValueError(f"--{flag} should be a file or one of: {', '.join(_known(ending))}. Received: {name!r}")

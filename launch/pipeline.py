@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from typing import Any
@@ -22,7 +23,7 @@ def _stage(job: Any) -> None:
     start = time.perf_counter()
     summary = jobs.pipeline(job)
     print(f"\n{tables.summary_table(summary)}\n")
-    if job.data is not None:
+    if job.data is not None and all(map(glob.glob, job.data.input)):  # a finished job's log may be gone
         path, schema = jobs.export(job), jobs.preprocess(job)
         inputs, scores = serving.score_log(path, job.data, job.records_dir, schema, _SCORED)
         header = ("raw row", *inputs, "score")

@@ -93,6 +93,8 @@ class TableSchema:
         value = _DEFAULTS | value
         known = [field.name for field in dataclasses.fields(TableColumn)]
         columns = []
+        if not isinstance(value["columns"], list):
+            raise ValueError(f"`columns` of {origin} should be a list. Received: {value['columns']!r}")
         for entry in value["columns"]:
             entry = {"name": entry} if isinstance(entry, str) else entry
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -122,11 +124,11 @@ class TableSchema:
             tuple(Column(c.name, c.kind, c.to_field().dtype if c.kind == "categorical" else "string") for c in columns),
             separator,
             quote,
-            _texts(value["missing"]),
+            _texts(value["missing"], f"`missing` of {origin}"),
             value["encoding"],
             bool(value["strip"]),
-            _texts(value["label"].get("positive", ())),
-            _texts(value["label"].get("negative", ())),
+            _texts(value["label"].get("positive", []), f"`label: positive` of {origin}"),
+            _texts(value["label"].get("negative", []), f"`label: negative` of {origin}"),
         )
         return cls(tuple(columns), form, bool(value["header"]), value["positive_above"])
 
@@ -211,5 +213,10 @@ def _known(value: Any, known: Sequence[str], what: str) -> None:
             raise ValueError(f"{what} should be one of {', '.join(known)}. Received: {key!r}")
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(item) for item in ([value] if isinstance(value, str) else value or ()))
+def _texts(value: Any, what: str) -> tuple[str, ...]:
+    """Texts as they stand in the log. YAML reads an unquoted no, null or 1.50 as something else than that text."""
+    found = value if isinstance(value, list) else [value]
+    for item in found:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise ValueError(f"{what} should be texts or whole numbers; put others in quotes. Received: {item!r}")
+    return tuple(map(str, found))

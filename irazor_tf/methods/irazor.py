@@ -179,6 +179,9 @@ class IRazor(SearchMethod):
     def candidates(self, space: InputConfig) -> list[tuple[int, ...]]:
         """D of every field kept in `space`, clipped to its width."""
         given = self.params.candidates
+        if isinstance(given, Mapping) and set(given) - {"", *space.fields}:
+            unknown, known = ", ".join(sorted(set(given) - {"", *space.fields})), ", ".join(space.fields)
+            raise ValueError(f"`candidates` of irazor should name fields ({known}) or '' for the others. Received: {unknown}")
         found = []
         for name in space.kept:
             dim = space.fields[name].dim

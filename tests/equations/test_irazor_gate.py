@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import InputConfig
+from irazor_tf.input_config import FieldConfig, InputConfig
 from irazor_tf.method import METHODS
 from irazor_tf.methods.irazor import RegionGate
 from irazor_tf.recommender import Recommender
@@ -330,3 +330,9 @@ def test_a_budget_never_gives_a_config_without_fields(spec, first_region):
         sizes.append(config.num_params(SCHEMA))
         assert sizes[-1] <= budget
     assert len(set(sizes)) > 3 and sizes == sorted(sizes, reverse=True)
+
+
+def test_candidates_of_a_field_that_is_not_there_are_refused():
+    space = InputConfig({"gender": FieldConfig(4), "hour": FieldConfig(4)})
+    with pytest.raises(ValueError, match=r"should name fields \(gender, hour\) or '' for the others\. Received: our"):
+        METHODS.build("irazor(candidates={'our': (0, 2)})").candidates(space)

@@ -123,12 +123,32 @@ def test_bad_data_end_in_one_line(tmp_path):
     assert error_of(done) == "error: A row should have 40 columns. Received: 2 columns (log.tsv, line 1)"
 
 
+def test_what_a_job_leaves_out_is_said(tmp_path):
+    """Other libraries' warnings are not shown, our own notices are."""
+    code = (
+        "import logging; from absl import logging as quiet; from launch import flags\n"
+        "def stage(job): logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"
+        "flags.run(stage, ['x', '--model_dir=job'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "a control left out" in done.stderr and "chatter" not in done.stderr
+
+
+def test_a_folder_called_like_a_preset_does_not_hide_it(tmp_path, monkeypatch):
+    for name in ("criteo", "avazu"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    (word,) = flags.with_presets(["--flagfile=criteo"])
+    assert word.endswith("criteo.flags") and str(flags._schema("avazu")).endswith("avazu.yaml")
+
+
 def test_a_table_end_to_end_by_the_program(table, tmp_path):
     settings = {**table, **SMALL, "model_dir": tmp_path / "job", "controls": "", "epochs": 1, "budget_params": 1500}
     done = irazor("pipeline", *words(settings))
     assert done.returncode == 0, done.stderr
     (record,) = json.loads((tmp_path / "job" / "summary.json").read_text())
-    assert record["name"] == "irazor" and f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
+    assert record["name"] == "irazor" and record["budget"] == 1500 >= record["params"] and f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
     assert (tmp_path / "job" / "export" / "1" / "saved_model.pb").exists() and (tmp_path / "job" / "report.html").exists()
     assert "WARNING:tensorflow" not in done.stderr
 
@@ -157,6 +177,14 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
         ({"reader": "table"}, "should be given a `schema` file"),
         ({"network_optimizer": "adama"}, "An optimizer should be one of adagrad, adam, ftrl.*Received: 'adama'"),
         ({"bias_optimizer": "ftrl(rate=1)"}, "An argument of optimizer 'ftrl' should be one of learning_rate.*Received: 'rate'"),
+        ({"network_optimizer": "adam(learning_rate='x')"}, "`learning_rate` of optimizer 'adam' should be a number.*Received: 'x'"),
+        ({"model": "mlp(hidden=(400))"}, r"`hidden` of model 'mlp' should be of type tuple\[int, ...\]. Received: 400"),
+        ({"method": "irazor(candidates=4)"}, "`candidates` of method 'irazor' should be of type .*Received: 4"),
+        ({"method": "irazor(sweep=0.3)"}, r"`sweep` of method 'irazor' should be of type tuple\[float, ...\]. Received: 0.3"),
+        ({"method": "irazor(warmup=True)"}, "`warmup` of method 'irazor' should be of type int. Received: True"),
+        ({"method": "irazor(temperature='a')"}, "`temperature` of method 'irazor' should be of type float. Received: 'a'"),
+        ({"budget_mib": -1.0}, "`budget_mib` at least one value"),
+        ({"reader": "libfm(names=('user', 'class'))"}, "should not be called like a Python keyword or `self`. Received: 'class'"),
         ({"model": "lr"}, "method 'irazor', which needs embedding, on model 'lr'"),
         ({"model": "lr", "method": "fields(irazor)"}, "needs embedding, on model 'lr'"),
         ({"batch_size": 0}, "`batch_size` should be at least 1"),

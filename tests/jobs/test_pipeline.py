@@ -256,7 +256,7 @@ def test_the_final_model_starts_where_it_should(records, tmp_path):
             job = job_of({**records, "model_dir": str(tmp_path / name), "method": name})
             result = jobs.search(job)
             trainer = searching.trainer_of(job, schema)
-            method, space, _ = jobs._last_method(job, trainer)
+            method, space, *_ = jobs._last_method(job, trainer)
             folder = searching.search_folder_of(method, space)
             final = final_models.initial_model(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
             supernet = method.train(trainer.inside(folder), space)
@@ -433,8 +433,28 @@ def test_records_that_disagree_with_the_manifest(copied):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     path = folder / file["name"]
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=file["name"]):
+    with pytest.raises(ValueError, match=rf"{file['name']} should hold .* block \d+ runs past the end of the file"):
         run(settings)
+
+
+def test_a_training_that_could_not_begin_binds_nobody(records, tmp_path):
+    """A batch larger than the log is said; with a smaller one the same folder will do. A chain's seconds are those of all its searches."""
+    settings = {**records, "model_dir": str(tmp_path), "method": "irazor + fde(dim=2)", "epochs": 1}
+    with pytest.raises(ValueError, match="A batch of 1000000 needs as many rows"):
+        jobs.search(job_of({**settings, "batch_size": 1_000_000}))
+    result = jobs.search(job_of(settings))
+    (first,) = tmp_path.glob("search/irazor-*/seconds.json")
+    assert 0 < json.loads(first.read_text()) < result.seconds
+    with pytest.raises(ValueError, match=r"`train\.batch_size` was \d+ and is 1000000"):
+        jobs.search(job_of({**settings, "batch_size": 1_000_000}))
+
+
+def test_seconds_of_a_search_whose_budget_was_too_small_count(records, tmp_path):
+    settings = {**records, "model_dir": str(tmp_path), "method": "irazor(candidates=(4, 8))", "epochs": 1}
+    with pytest.raises(ValueError, match="The budget should be at least the smallest config's"):
+        jobs.search(job_of({**settings, "budget_params": 1}))
+    (spent,) = tmp_path.glob("search/irazor-*/seconds_unfinished.json")
+    assert jobs.search(job_of(settings)).seconds > json.loads(spent.read_text()) > 0
 
 
 def test_a_block_exchanged_for_another_is_found_before_the_search(copied):

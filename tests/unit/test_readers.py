@@ -253,6 +253,11 @@ def test_quotes_may_mean_nothing(write, table):
         ("columns: [{name: a, kind: text}]", "`kind` of column 'a'"),
         ("columns: [a-b, {name: y, kind: label}]", "should be letters, digits"),
         ("columns: [a, {name: y, kind: label}]\nseparator: '::'", "one ASCII character"),
+        ("columns:", "`columns` of .* should be a list. Received: None"),
+        ("columns: [a, {name: y, kind: label}]\nmissing: 1.5", "`missing` of .* put others in quotes. Received: 1.5"),
+        ("columns: [a, {name: y, kind: label}]\nmissing: [n/a, no]", "`missing` of .* put others in quotes. Received: False"),
+        ("columns: [a, {name: y, kind: label}]\nmissing: null", "`missing` of .* put others in quotes. Received: None"),
+        ("columns: [a, {name: y, kind: label}]\nlabel: {positive: [yes]}", "`label: positive` of .* in quotes. Received: True"),
         ("columns: [a, {name: y, kind: label}]\nencoding: utf-16", "extends ASCII. Received: 'utf-16'"),
     ],
 )

@@ -129,7 +129,11 @@ def test_a_missing_or_cut_file_is_named(data):
     with pytest.raises(ValueError, match=r"should exist\. Received: no .*train-00001-of-00003"):
         verify(str(data))
     path.write_bytes(whole[:-3])
-    with pytest.raises(ValueError, match=rf"train-00001-of-00003\.tfrecord should have {len(whole)} bytes\. Received: {len(whole) - 3}"):
+    should = rf"train-00001-of-00003\.tfrecord should hold \d+ whole records in {len(whole)} bytes"
+    with pytest.raises(ValueError, match=rf"{should}\. Received: {len(whole) - 3} bytes; block \d+ runs past the end"):
+        verify(str(data))
+    path.write_bytes(whole + b"0123")
+    with pytest.raises(ValueError, match=r"and no more\. Received: 4 bytes after block \d+"):
         verify(str(data))
 
 
@@ -137,7 +141,7 @@ def test_other_records_of_the_same_size_are_found(data):
     path = data / "train-00001-of-00003.tfrecord"
     change(data, lambda train: train["files"][1].update(bytes=path.stat().st_size - 3))
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(ValueError, match=r"3 whole records\. Received: block 7 runs past the end of the file"):
+    with pytest.raises(ValueError, match=r"3 whole records in \d+ bytes\. Received: \d+ bytes; block 7 runs past the end of the file"):
         verify(str(data))
     path = data / "train-00000-of-00003.tfrecord"
     change(data, lambda train: train["files"][0].update(bytes=path.stat().st_size + 2))
