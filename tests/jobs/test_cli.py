@@ -148,7 +148,8 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
     done = irazor("pipeline", *words(settings))
     assert done.returncode == 0, done.stderr
     (record,) = json.loads((tmp_path / "job" / "summary.json").read_text())
-    assert record["name"] == "irazor" and record["budget"] == 1500 >= record["params"] and f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
+    assert record["name"] == "irazor" and record["budget"] == 1500 >= record["params"]
+    assert f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
     assert (tmp_path / "job" / "export" / "1" / "saved_model.pb").exists() and (tmp_path / "job" / "report.html").exists()
     assert "WARNING:tensorflow" not in done.stderr
 
