@@ -476,6 +476,8 @@ def test_a_budget_below_the_smallest_config(copied):
     with pytest.raises(ValueError, match=r"at least the smallest config's .*Received: 3"):
         run(copied(budget_params=3))
     with pytest.raises(ValueError, match=r"at least the smallest config's"):
+        run(copied(budget_params=None, budget_mib=1e-5))
+    with pytest.raises(ValueError, match=r"`budget_mib` at least one value. Received: 0 parameters"):
         run(copied(budget_params=None, budget_mib=1e-6))
 
 
