@@ -179,9 +179,9 @@ class IRazor(SearchMethod):
     def candidates(self, space: InputConfig) -> list[tuple[int, ...]]:
         """D of every field kept in `space`, clipped to its width."""
         given = self.params.candidates
-        if isinstance(given, Mapping) and set(given) - {"", *space.fields}:
-            unknown, known = ", ".join(sorted(set(given) - {"", *space.fields})), ", ".join(space.fields)
-            raise ValueError(f"`candidates` of irazor should name fields ({known}) or '' for the others. Received: {unknown}")
+        if isinstance(given, Mapping) and (unknown := set(given) - {"", *space.fields}):
+            known, received = ", ".join(space.fields), ", ".join(sorted(unknown))
+            raise ValueError(f"`candidates` of irazor should name fields ({known}) or '' for the others. Received: {received}")
         found = []
         for name in space.kept:
             dim = space.fields[name].dim
