@@ -82,10 +82,11 @@ EXPERIMENTS = {
         ),
         width=16,
         methods={
-            "lambda .001": f"irazor(temperature=0.05, penalty=1e-3, warmup=3, {FAST}, {ADAM}, normalize=False, sweep=())",
-            "lambda .0003": f"irazor(temperature=0.05, penalty=3e-4, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=(0.5,))",
+            # regions of equal size: unequal ones compete on their price more than on their use (BUILD_NOTES.md)
+            "lambda .0006": f"irazor(candidates=(0,5,10,15), temperature=0.05, penalty=6e-4, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())",
+            "lambda .0003": f"irazor(candidates=(0,5,10,15), temperature=0.05, penalty=3e-4, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())",
         },
-        budgets={"lambda .001": (54_336,), "lambda .0003": (81_504,)},  # a half and three quarters of width 8
+        budgets={"lambda .0006": (54_336, 81_504), "lambda .0003": (108_672,)},  # a half, three quarters and all of width 8
         seeds=(1, 2),
     ),
 }

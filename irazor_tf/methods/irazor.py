@@ -112,7 +112,8 @@ class IRazor(SearchMethod):
         """Settings.
 
         Args:
-          candidates: D, one for all fields, or one per field by name ("" for the others); None: 0, 1, 2, 4, ... up to the space.
+          candidates: D, one for all fields, or one per field by name ("" for the others), cut at the space's width, which always is
+            the last; None: 0, 1, 2, 4, ... up to there.
           temperature: tau.
           penalty: lambda.
           cpt: cumulative probability threshold.
