@@ -93,7 +93,7 @@ class Points:
     def add_sweep(self, series: str, spec: str, prefix: str = "") -> list[tuple[str, int]]:
         """One point per setting that one search of `spec` serves: their labels and sizes."""
         added = []
-        for label, method in METHODS.build(spec).sweep():
+        for label, method in METHODS.build(spec).sweep(self.space):
             candidate = self.add(series, prefix + label, method)
             if candidate.result.config.num_fields:
                 added.append((prefix + label, candidate.num_params(self.schema)))

@@ -83,7 +83,7 @@ EXPERIMENTS = {
         width=16,
         methods={
             # regions of equal size: searches over unequal ones keep the small regions, which cost little (BUILD_NOTES.md)
-            label: f"irazor(candidates=(0,5,10,15), penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"
+            label: f"irazor(candidates=(0,5,10,15,16), penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"
             for label, penalty in (("lambda .0006", 6e-4), ("lambda .0003", 3e-4))
         },
         budgets={"lambda .0006": (54_336, 81_504), "lambda .0003": (108_672,)},  # a half, three quarters and all of width 8

@@ -65,7 +65,7 @@ def run_seed(
     shadow = np.array([field.role == "shadow" for field in points.schema.fields])
     kept = []
     for label, (spec, trained) in SEARCHES[name].items():
-        for setting, method in METHODS.build(spec).sweep():
+        for setting, method in METHODS.build(spec).sweep(points.space):
             candidate = points.add(f"i-Razor {label}", setting, method, train=setting in trained)
             dims = candidate.result.config.dims
             found = np.array([dims[field] > 0 for field in points.schema.names])

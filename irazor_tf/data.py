@@ -78,7 +78,9 @@ class Source:
         """
         count = self.rows // batch_size
         if not count:
-            share = "" if self.share == 1 else f" (share {self.share}{', the rest' if self.rest else ''})"
+            blocks = sum(len(file["blocks"]) for file in self._manifest["files"])
+            part = f" beside a share of {self.share}" if self.rest else f", of which a share of {self.share} is taken"
+            share = "" if self.share == 1 else f" ({blocks} blocks{part}; smaller `block_rows` make more of them)"
             raise ValueError(f"A batch of {batch_size} needs as many rows. Received: {self.rows} in split {self.split!r}{share}")
         return count
 

@@ -223,7 +223,8 @@ def _candidates(
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
             derived, supernet = search_with(trainer, control, full, size, supernet)
             chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
-        for label, derived, _ in sweep_with(trainer, control, full, supernet) if job.curve else ():
+        own_curve = job.curve and not control.control_at_budget  # else the found curve's sizes are its points
+        for label, derived, _ in sweep_with(trainer, control, full, supernet) if own_curve else ():
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
     return unique_names(chosen)
 

@@ -87,8 +87,8 @@ class SearchMethod(abc.ABC):
           ValueError: nothing fits in the budget.
         """
 
-    def sweep(self) -> list[tuple[str, SearchMethod]]:
-        """Points of its curve that the same supernet serves: label -> the method with another setting of `derive`."""
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        """Points of its curve that one supernet of `space` serves: label -> the method with another setting of `derive`."""
         return []
 
     def search(

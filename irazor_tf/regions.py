@@ -26,8 +26,9 @@ def check_candidates(candidates: Sequence[int]) -> tuple[int, ...]:
 
 
 def clip_candidates(candidates: Sequence[int], dim: int) -> tuple[int, ...]:
-    """The candidates that fit in `dim` columns, with `dim` itself as the last."""
-    return tuple(d for d in check_candidates(candidates) if d < dim) + (dim,)
+    """The candidates cut at `dim` columns: `dim` itself stands for those above it."""
+    found = check_candidates(candidates)
+    return found if found[-1] <= dim else tuple(d for d in found if d < dim) + (dim,)
 
 
 def region_sizes(candidates: Sequence[int]) -> np.ndarray:

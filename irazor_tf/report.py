@@ -42,7 +42,9 @@ def _lead(job: JobFolder) -> str:
     model = job.settings.get("retrain_model") or job.settings.get("model")
     seeds = [f"seed {seed}" for seed in sorted({str(point["seed"]) for point in job.points if "seed" in point})]
     fields = f"{len(job.schema.fields):,} fields with {job.schema.num_features:,} ids"
-    parts = [fields, rows, f"base model {model}" if model else "", *seeds]
+    budget = job.chosen.get("budget")
+    limit = f"searched for at most {budget:,} embedding parameters" if budget else ""
+    parts = [fields, rows, f"base model {model}" if model else "", limit, *seeds]
     return "; ".join(part for part in parts if part) + "."
 
 
@@ -220,6 +222,8 @@ def _everything(job: JobFolder) -> str:
     rows = []
     for point in job.points:
         words = [str(point.get(key, NONE)) for key in ("name", "role", "method", "seed")]
+        if "budget" in point:
+            words[2] += f", the widest config of at most {point['budget']:,} parameters"
         numbers = [number(point.get(key)) for key in (*job.metrics, *valid, "fields", "dims", "params", "total_params")]
         rows.append([*words, *numbers, *_seconds(point), os.path.basename(point.get("folder", NONE))])
     header += ["Fields", "Dims", "Params", "All weights", "Search s", "Train s", "Test s", "Model"]

@@ -82,7 +82,7 @@ def sweep_with(
     trainer: Trainer, method: SearchMethod, space: InputConfig, supernet: Recommender | None = None
 ) -> Iterator[tuple[str, SearchResult, Recommender]]:
     """Label, result and supernet for every other setting that one search serves; a setting that keeps no field is left out, and said."""
-    for label, other in method.sweep():
+    for label, other in method.sweep(space):
         result, supernet = search_with(trainer, other, space, None, supernet)
         if all(config.num_fields for config in result.clusters):
             yield label, result, supernet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import importlib.resources
 import logging as std_logging
 import os
 import sys
@@ -25,6 +26,12 @@ _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
     "Training, of searches and final models alike",
     "Running",
 )
+
+
+def _entries(folder: str) -> str:
+    """The modules that a registry imports, each named after what it registers; `--help` does not wait for the import."""
+    files = importlib.resources.files("irazor_tf").joinpath(folder).iterdir()
+    return ", ".join(sorted(file.name[:-3] for file in files if file.name.endswith(".py") and not file.name.startswith("_")))
 
 
 def define() -> None:
@@ -64,9 +71,17 @@ def define() -> None:
     )
     flags.DEFINE_integer("block_rows", 1024, "Rows per record.", lower_bound=1, module_name=_DATA)
 
-    flags.DEFINE_string("model", "mlp", "Base model, with settings: mlp(hidden=(400,400,400), dropout=0.5).", module_name=_SEARCH)
     flags.DEFINE_string(
-        "method", "irazor", "Search method, with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.", module_name=_SEARCH
+        "model",
+        "mlp",
+        f"Base model ({_entries('models')}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
+        module_name=_SEARCH,
+    )
+    flags.DEFINE_string(
+        "method",
+        "irazor",
+        f"Search method ({_entries('methods')}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
+        module_name=_SEARCH,
     )
     flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)
     flags.DEFINE_integer("width", 16, "Embedding width of every field in the search space.", lower_bound=1, module_name=_SEARCH)
@@ -95,7 +110,8 @@ def define() -> None:
     flags.DEFINE_bool(
         "curve",
         False,
-        "Also train other thresholds, uniform widths and the controls at those sizes. May change after a search.",
+        "Also train other thresholds (`sweep` of the method: irazor(sweep=(0.2, 0.6))), uniform widths and the controls at those sizes. "
+        "May change after a search.",
         module_name=_COMPARE,
     )
 
@@ -156,6 +172,8 @@ def job_config() -> Any:
         )
     method = FLAGS.method
     if FLAGS.cpt is not None:
+        if FLAGS.budget_params is not None or FLAGS.budget_mib is not None:
+            raise ValueError("At most one of --cpt, --budget_params and --budget_mib should be given. Received: --cpt and a budget")
         *before, last = parse_specs(method)
         method = " + ".join(map(str, (*before, _with_cpt(last))))
     return JobConfig(

@@ -108,6 +108,12 @@ class TableSchema:
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise ValueError(f"A `{key}` of {origin} should occur once. Received: twice {', '.join(doubled)}")
+        for key in ("header", "strip"):
+            if not isinstance(value[key], bool):
+                raise ValueError(f"`{key}` of {origin} should be true or false, without quotes. Received: {value[key]!r}")
+        above = value["positive_above"]
+        if above is not None and (isinstance(above, bool) or not isinstance(above, int | float)):
+            raise ValueError(f"`positive_above` of {origin} should be a number, without quotes. Received: {above!r}")
         separator, quote = value["separator"], value["quote"]
         if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii():
             raise ValueError(f"`separator` of {origin} should be one ASCII character. Received: {separator!r}")
@@ -126,11 +132,11 @@ class TableSchema:
             quote,
             _texts(value["missing"], f"`missing` of {origin}"),
             value["encoding"],
-            bool(value["strip"]),
+            value["strip"],
             _texts(value["label"].get("positive", []), f"`label: positive` of {origin}"),
             _texts(value["label"].get("negative", []), f"`label: negative` of {origin}"),
         )
-        return cls(tuple(columns), form, bool(value["header"]), value["positive_above"])
+        return cls(tuple(columns), form, value["header"], above)
 
     @classmethod
     def load(cls, path: str) -> TableSchema:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
-from irazor_tf.input_config import FieldConfig, InputConfig
+from irazor_tf.input_config import FieldConfig, InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.recommender import Recommender
 from irazor_tf.trainer import Trainer
+
+_notices = logging.getLogger("irazor_tf")
 
 
 @METHODS.register("fde")
@@ -20,7 +23,7 @@ class FDE(SearchMethod):
 
         Args:
           dim: the width; None: the width of the space, field by field.
-          sweep: widths worth a point on the curve.
+          sweep: widths worth a point on the curve, as far as the space goes.
         """
 
         dim: int | None = None
@@ -47,8 +50,19 @@ class FDE(SearchMethod):
             raise budget_error(budget, narrow(space, 1).num_params(supernet.schema))
         return fitting[-1]
 
-    def sweep(self) -> list[tuple[str, SearchMethod]]:
-        return [(f"dim={dim}", type(self)(dataclasses.replace(self.params, dim=dim))) for dim in self.params.sweep]
+    def search(
+        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+    ) -> tuple[SearchResult, Recommender]:
+        result, supernet = super().search(trainer, space, budget, supernet)
+        if budget is None and self.params.dim is not None and self.params.dim > space.max_dim:
+            # Not an error: after another method in a chain, how wide its fields are is not known beforehand.
+            _notices.warning("%s: the space is no wider than %d (--width)", result.method, space.max_dim)
+            result = dataclasses.replace(result, method=result.method.replace(dim=space.max_dim))
+        return result, supernet
+
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        dims = [dim for dim in self.params.sweep if dim <= space.max_dim]
+        return [(f"dim={dim}", type(self)(dataclasses.replace(self.params, dim=dim))) for dim in dims]
 
 
 def narrow(space: InputConfig, dim: int) -> InputConfig:

@@ -41,5 +41,5 @@ class Fields(SearchMethod):
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
         return self.inner.architecture(supernet)
 
-    def sweep(self) -> list[tuple[str, SearchMethod]]:
-        return [(label, Fields(self.params, other)) for label, other in self.inner.sweep()]
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        return [(label, Fields(self.params, other)) for label, other in self.inner.sweep(space)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Alternating, Joint, Step
 from irazor_tf.trainer import Trainer
+
+_notices = logging.getLogger("irazor_tf")
 
 
 class RegionGate(Gate):
@@ -112,8 +115,8 @@ class IRazor(SearchMethod):
         """Settings.
 
         Args:
-          candidates: D, one for all fields, or one per field by name ("" for the others), cut at the space's width, which always is
-            the last; None: 0, 1, 2, 4, ... up to there.
+          candidates: D, one for all fields, or one per field by name ("" for the others), cut at the space's width (`--width`); None: 0, 1,
+            2, 4, ... and that width. No field is searched wider than its last candidate.
           temperature: tau.
           penalty: lambda.
           cpt: cumulative probability threshold.
@@ -178,7 +181,7 @@ class IRazor(SearchMethod):
     derive_only = frozenset({"cpt", "sweep", "official_rule"})
 
     def candidates(self, space: InputConfig) -> list[tuple[int, ...]]:
-        """D of every field kept in `space`, clipped to its width."""
+        """D of every field kept in `space`, cut at its width."""
         given = self.params.candidates
         if isinstance(given, Mapping) and (unknown := set(given) - {"", *space.fields}):
             known, received = ", ".join(space.fields), ", ".join(sorted(unknown))
@@ -186,11 +189,25 @@ class IRazor(SearchMethod):
         found = []
         for name in space.kept:
             dim = space.fields[name].dim
-            own = given.get(name, given.get("")) if isinstance(given, Mapping) else given
-            found.append(regions.clip_candidates(_doubling(dim) if own is None else own, dim))
+            found.append(regions.clip_candidates(self._given(name) or _doubling(dim), dim))
         return found
 
+    def _given(self, name: str) -> tuple[int, ...] | None:
+        """A field's candidates as they were given."""
+        given = self.params.candidates
+        return given.get(name, given.get("")) if isinstance(given, Mapping) else given
+
+    def reach(self, space: InputConfig) -> InputConfig:
+        """`space` without the columns above each field's last candidate: the space that is searched."""
+        fields = dict(space.fields)
+        for name, candidates in zip(space.kept, self.candidates(space), strict=True):
+            if candidates[-1] < fields[name].dim:
+                labels = fields[name].labels[: candidates[-1]]
+                fields[name] = FieldConfig(len(labels), labels)
+        return InputConfig(fields)
+
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        """For a `space` that the candidates reach the end of (`reach`)."""
         sizes = np.array([schema.field(name).vocabulary_size for name in space.kept])
         weights = regions.size_weights(sizes) if self.params.cardinality else np.full(len(sizes), 0.01)
         gate = RegionGate(
@@ -214,6 +231,9 @@ class IRazor(SearchMethod):
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         params = self.params
+        if any((self._given(name) or (0,))[-1] > space.fields[name].dim for name in space.kept):
+            _notices.warning("irazor: candidates above the width of the space, %d, are cut there (--width)", space.max_dim)
+        space = self.reach(space)
         with trainer.scope():
             gates = self.gates(trainer.schema, space)
         supernet = trainer.build(space, gates)
@@ -232,7 +252,7 @@ class IRazor(SearchMethod):
         return supernet
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        alpha = self.architecture(supernet)["alpha"]
+        alpha, space = self.architecture(supernet)["alpha"], self.reach(space)
         if budget is None:
             return self._config(alpha, space, self.params.cpt, regions.prune_official if self.params.official_rule else regions.prune)
         # By Algorithm 1 a higher threshold only adds regions, so halving finds the narrowest config with a field and the widest that
@@ -258,7 +278,7 @@ class IRazor(SearchMethod):
             fields[name] = FieldConfig(len(columns), columns)
         return InputConfig(fields)
 
-    def sweep(self) -> list[tuple[str, SearchMethod]]:
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return [(f"cpt={cpt:g}", type(self)(dataclasses.replace(self.params, cpt=cpt))) for cpt in self.params.sweep]
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
@@ -277,7 +297,4 @@ class IRazor(SearchMethod):
 
 def _doubling(dim: int) -> tuple[int, ...]:
     """0, 1, 2, 4, ... and `dim`."""
-    found = [0, 1]
-    while found[-1] * 2 < dim:
-        found.append(found[-1] * 2)
-    return tuple(found)
+    return (0, *(2**i for i in range(dim.bit_length()) if 2**i < dim), dim)

@@ -25,15 +25,18 @@ class Magnitude(SearchMethod):
 
         Args:
           share: parameters kept, as a share of the space's, where no budget is given.
+          sweep: other shares worth a point on the curve.
         """
 
         share: float = 0.5
+        sweep: tuple[float, ...] = (0.0625, 0.125, 0.25)
 
         def __post_init__(self) -> None:
-            if not 0 < self.share <= 1:
-                raise ValueError(f"`share` of magnitude should lie in (0, 1]. Received: {self.share}")
+            for share in (self.share, *self.sweep):
+                if not 0 < share <= 1:
+                    raise ValueError(f"`share` of magnitude should lie in (0, 1]. Received: {share}")
 
-    derive_only = frozenset({"share"})
+    derive_only = frozenset({"share", "sweep"})
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         schema = supernet.schema
@@ -63,6 +66,9 @@ class Magnitude(SearchMethod):
             mean = weights @ table
             found[name] = np.sqrt(weights @ np.square(table - mean))
         return found
+
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        return [(f"share={share:g}", type(self)(dataclasses.replace(self.params, share=share))) for share in self.params.sweep]
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
         """The spread of a field's widest column."""

@@ -28,19 +28,22 @@ class RandomWidths(SearchMethod):
 
         Args:
           share: parameters kept, as a share of the space's, where no budget is given.
+          sweep: other shares worth a point on the curve.
           seed: of the draws, together with the training's seed.
         """
 
         share: float = 0.5
+        sweep: tuple[float, ...] = (0.0625, 0.125, 0.25)
         seed: int = 0
 
         def __post_init__(self) -> None:
-            if not 0 < self.share <= 1:
-                raise ValueError(f"`share` of random should lie in (0, 1]. Received: {self.share}")
+            for share in (self.share, *self.sweep):
+                if not 0 < share <= 1:
+                    raise ValueError(f"`share` of random should lie in (0, 1]. Received: {share}")
 
     needs = frozenset()
     ranks_fields = False
-    derive_only = frozenset({"share", "seed"})
+    derive_only = frozenset({"share", "seed", "sweep"})
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         return trainer.build(space)
@@ -58,6 +61,9 @@ class RandomWidths(SearchMethod):
         if best is None:
             raise budget_error(budget, min(schema.field(name).vocabulary_size for name in space.kept))
         return best
+
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        return [(f"share={share:g}", type(self)(dataclasses.replace(self.params, share=share))) for share in self.params.sweep]
 
     @staticmethod
     def _draw(generator: np.random.Generator, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:

@@ -42,7 +42,7 @@ def test_result_is_within_its_space(case, searched, tiny):
             assert config.num_params(tiny.schema) <= budget
     with pytest.raises(ValueError, match="budget"):
         run.method.derive(run.supernet, tiny.space, 1 if run.method.init != "keep" else 0)
-    for _, other in run.method.sweep():
+    for _, other in run.method.sweep(tiny.space):
         assert other.derive(run.supernet, tiny.space).within(tiny.space)
 
 

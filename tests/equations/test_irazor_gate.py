@@ -98,7 +98,7 @@ SETTINGS = {
     "paper": Setting("irazor(temperature=0.5, penalty=0.3)", SAME, 0.5, 0.3),
     "no penalty": Setting("irazor(temperature=0.7, penalty=0)", SAME, 0.7, 0.0),
     "by field": Setting(
-        "irazor(candidates={'gender': (0, 1, 3), 'hour': (2, 6), '': (0, 4, 5)}, temperature=1.0, penalty=0.2)",
+        "irazor(candidates={'gender': (0, 1, 3, 6), 'hour': (2, 6), '': (0, 4, 5, 6)}, temperature=1.0, penalty=0.2)",
         ((0, 1, 3, 6), (0, 4, 5, 6), (2, 6)),
         1.0,
         0.2,

@@ -15,6 +15,7 @@ from absl import flags as absl_flags
 
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf import jobs
+from irazor_tf.base_model import MODELS
 from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS
 from irazor_tf.trainer import TrainOptions
@@ -69,6 +70,9 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
     ours = {f"--{flag.name}" for group in flags.GROUPS for flag in by_module[group]}
     assert shown == ours and len(ours) > 40
     assert "--flagfile also takes the name of a preset: adult, avazu" in done.stdout
+    said = " ".join(done.stdout.split())
+    for kind, registry in (("Search method", METHODS), ("Base model", MODELS)):
+        assert f"{kind} ({', '.join(registry.names())})" in said
 
 
 def test_help_without_the_program():
@@ -190,6 +194,7 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
         ({"model": "lr", "method": "fields(irazor)"}, "needs embedding, on model 'lr'"),
         ({"batch_size": 0}, "`batch_size` should be at least 1"),
         ({"budget_params": 5, "budget_mib": 1.0}, "At most one of"),
+        ({"budget_params": 5, "cpt": 0.2}, "At most one of --cpt, --budget_params and --budget_mib"),
         ({"fractions": "0.5,0.5"}, "--fractions should be 3 numbers"),
         ({"input": "nowhere.tsv"}, "`input` should name existing files.*nowhere.tsv"),
     ],

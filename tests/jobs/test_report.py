@@ -146,6 +146,20 @@ def test_ids_are_unique_and_links_lead_somewhere(full):
     assert targets and targets <= set(page.ids)
 
 
+def test_a_budget_is_told_with_the_method(tmp_path):
+    schema = make_schema()
+    make_job(tmp_path, schema, curve=False)
+    for name in ("curve.json", "summary.json"):
+        points = json.loads((tmp_path / name).read_text())
+        save(tmp_path / name, [points[0] | {"budget": 54321}, *points[1:]])
+    job = json.loads((tmp_path / "job.json").read_text())
+    job["chosen"]["budget"] = 54321
+    save(tmp_path / "job.json", job)
+    text = Page(write(tmp_path, schema)).text
+    assert "searched for at most 54,321 embedding parameters" in text
+    assert text.count("finder(cut=0.4), the widest config of at most 54,321 parameters") == 1
+
+
 def test_text_is_escaped(full):
     page = Page(full)
     assert "<script" not in full and "$quoted$" in page.text

@@ -259,6 +259,10 @@ def test_quotes_may_mean_nothing(write, table):
         ("columns: [a, {name: y, kind: label}]\nmissing: null", "`missing` of .* put others in quotes. Received: None"),
         ("columns: [a, {name: y, kind: label}]\nlabel: {positive: [yes]}", "`label: positive` of .* in quotes. Received: True"),
         ("columns: [a, {name: y, kind: label}]\nencoding: utf-16", "extends ASCII. Received: 'utf-16'"),
+        ("columns: [a, {name: y, kind: label}]\nheader: 'false'", "`header` of .* should be true or false, .* Received: 'false'"),
+        ("columns: [a, {name: y, kind: label}]\nstrip: 1", "`strip` of .* should be true or false, .* Received: 1"),
+        ("columns: [a, {name: y, kind: label}]\npositive_above: '3'", "`positive_above` of .* should be a number, .* Received: '3'"),
+        ("columns: [a, {name: y, kind: label}]\npositive_above: true", "`positive_above` of .* should be a number, .* Received: True"),
     ],
 )
 def test_a_bad_schema_file_is_refused(table, text, should):
