@@ -94,8 +94,8 @@ def define() -> None:
     flags.DEFINE_integer(
         "budget_params",
         None,
-        "Most embedding parameters of the found config; may change after a search.",
-        lower_bound=1,
+        "Most embedding parameters of the found config; 0: no budget, where a preset has one; may change after a search.",
+        lower_bound=0,
         module_name=_SEARCH,
     )
     flags.DEFINE_float("budget_mib", None, "The same in MiB of float32 values.", module_name=_SEARCH)
@@ -172,8 +172,9 @@ def job_config() -> Any:
         )
     method = FLAGS.method
     if FLAGS.cpt is not None:
-        if FLAGS.budget_params is not None or FLAGS.budget_mib is not None:
-            raise ValueError("At most one of --cpt, --budget_params and --budget_mib should be given. Received: --cpt and a budget")
+        if FLAGS.budget_params or FLAGS.budget_mib is not None:
+            received = "--cpt and a budget (--budget_params=0 takes a preset's away)"
+            raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
         *before, last = parse_specs(method)
         method = " + ".join(map(str, (*before, _with_cpt(last))))
     return JobConfig(
@@ -187,7 +188,7 @@ def job_config() -> Any:
         width=FLAGS.width,
         train=TrainOptions(**{field.name: getattr(FLAGS, field.name) for field in dataclasses.fields(TrainOptions)}),
         seed=FLAGS.seed,
-        budget_params=FLAGS.budget_params,
+        budget_params=FLAGS.budget_params or None,
         budget_mib=FLAGS.budget_mib,
         controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
         curve=FLAGS.curve,

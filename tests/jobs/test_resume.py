@@ -298,7 +298,7 @@ def test_settings_bind_only_what_is_there(table, tmp_path):
 
 
 def test_later_stages_want_the_choices_that_models_were_trained_for(copied):
-    for change in ({"cpt": 0.9}, {"budget_params": 700}, {"controls": "fde"}, {"curve": True}):
+    for change in ({"cpt": 0.9, "budget_params": None}, {"budget_params": 700}, {"controls": "fde"}, {"curve": True}):
         for stage in (jobs.evaluate, jobs.export):
             with pytest.raises(ValueError, match=r"last trained for \(retrain\)\. Received: `"):
                 stage(job_of(copied(**change)))
