@@ -23,6 +23,7 @@ import codecs
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -112,7 +113,7 @@ class TableSchema:
             if not isinstance(value[key], bool):
                 raise ValueError(f"`{key}` of {origin} should be true or false, without quotes. Received: {value[key]!r}")
         above = value["positive_above"]
-        if above is not None and (isinstance(above, bool) or not isinstance(above, int | float)):
+        if above is not None and (isinstance(above, bool) or not isinstance(above, int | float) or not math.isfinite(above)):
             raise ValueError(f"`positive_above` of {origin} should be a number, without quotes. Received: {above!r}")
         separator, quote = value["separator"], value["quote"]
         if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii():

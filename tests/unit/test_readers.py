@@ -262,6 +262,7 @@ def test_quotes_may_mean_nothing(write, table):
         ("columns: [a, {name: y, kind: label}]\nheader: 'false'", "`header` of .* should be true or false, .* Received: 'false'"),
         ("columns: [a, {name: y, kind: label}]\nstrip: 1", "`strip` of .* should be true or false, .* Received: 1"),
         ("columns: [a, {name: y, kind: label}]\npositive_above: '3'", "`positive_above` of .* should be a number, .* Received: '3'"),
+        ("columns: [a, {name: y, kind: label}]\npositive_above: .nan", "`positive_above` of .* should be a number, .* Received: nan"),
         ("columns: [a, {name: y, kind: label}]\npositive_above: true", "`positive_above` of .* should be a number, .* Received: True"),
     ],
 )
