@@ -82,7 +82,7 @@ EXPERIMENTS = {
         ),
         width=16,
         methods={
-            # regions of equal size: searches over unequal ones keep the small regions, which cost little (BUILD_NOTES.md)
+            # regions of equal size, but for the last column: with unequal ones the small regions stay (BUILD_NOTES.md)
             label: f"irazor(candidates=(0,5,10,15,16), penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"
             for label, penalty in (("lambda .0006", 6e-4), ("lambda .0003", 3e-4))
         },

@@ -78,9 +78,10 @@ class Source:
         """
         count = self.rows // batch_size
         if not count:
-            blocks = sum(len(file["blocks"]) for file in self._manifest["files"])
-            part = f" beside a share of {self.share}" if self.rest else f", of which a share of {self.share} is taken"
-            share = "" if self.share == 1 else f" ({blocks} blocks{part}; smaller `block_rows` make more of them)"
+            share = "" if self.share == 1 else f" ({'the blocks outside ' if self.rest else ''}a share of {self.share})"
+            every = sum(sum(file["blocks"]) for file in self._manifest["files"])
+            if every * (1 - self.share if self.rest else self.share) >= batch_size:
+                share += "; shares are whole blocks, and smaller `block_rows` make more of them"
             raise ValueError(f"A batch of {batch_size} needs as many rows. Received: {self.rows} in split {self.split!r}{share}")
         return count
 

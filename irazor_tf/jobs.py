@@ -104,12 +104,11 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     points, summary = [], []
     for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
         point = _guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
+        if candidate.role is Role.FOUND and job.budget is not None:
+            point["budget"] = job.budget  # which the method's spec does not tell
         points.append(point)
         if candidate.role is not Role.CURVE:
-            record = _summary(point) | {"export_mib": export_size(job, schema, candidate)}
-            if candidate.role is Role.FOUND and job.budget is not None:
-                record["budget"] = job.budget  # which the method's spec does not tell
-            summary.append(record)
+            summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
     write_json(job.path("summary.json"), summary)
     write_json(job.path("curve.json"), points)
     return summary

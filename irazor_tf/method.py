@@ -118,6 +118,10 @@ class SearchMethod(abc.ABC):
         return {}
 
 
-def budget_error(budget: int, smallest: int) -> ValueError:
+class BudgetError(ValueError):
+    """Nothing fits in the budget."""
+
+
+def budget_error(budget: int, smallest: int) -> BudgetError:
     """What a method says when nothing fits."""
-    return ValueError(f"The budget should be at least the smallest config's {smallest:,} embedding parameters. Received: {budget:,}")
+    return BudgetError(f"The budget should be at least the smallest config's {smallest:,} embedding parameters. Received: {budget:,}")

@@ -15,7 +15,7 @@ from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import digest, identity
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
 from irazor_tf.job_config import JobConfig, training_spec
-from irazor_tf.method import SearchMethod
+from irazor_tf.method import BudgetError, SearchMethod
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
@@ -81,9 +81,16 @@ def search_with(
 def sweep_with(
     trainer: Trainer, method: SearchMethod, space: InputConfig, supernet: Recommender | None = None
 ) -> Iterator[tuple[str, SearchResult, Recommender]]:
-    """Label, result and supernet for every other setting that one search serves; a setting that keeps no field is left out, and said."""
+    """Label, result and supernet for every other setting that one search serves.
+
+    A setting that keeps no field, or for which nothing is small enough, is left out, and said.
+    """
     for label, other in method.sweep(space):
-        result, supernet = search_with(trainer, other, space, None, supernet)
+        try:
+            result, supernet = search_with(trainer, other, space, None, supernet)
+        except BudgetError as error:  # a share of the space that is smaller than its smallest column
+            _notices.warning("%s: no point of the curve. %s", other.spec(), error)
+            continue
         if all(config.num_fields for config in result.clusters):
             yield label, result, supernet
         else:

@@ -173,7 +173,7 @@ def job_config() -> Any:
     method = FLAGS.method
     if FLAGS.cpt is not None:
         if FLAGS.budget_params or FLAGS.budget_mib is not None:
-            received = "--cpt and a budget (--budget_params=0 takes a preset's away)"
+            received = "--cpt and a budget (--budget_params=0 after --flagfile takes a preset's away)"
             raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
         *before, last = parse_specs(method)
         method = " + ".join(map(str, (*before, _with_cpt(last))))

@@ -114,7 +114,7 @@ class TableSchema:
                 raise ValueError(f"`{key}` of {origin} should be true or false, without quotes. Received: {value[key]!r}")
         above = value["positive_above"]
         if above is not None and (isinstance(above, bool) or not isinstance(above, int | float) or not math.isfinite(above)):
-            raise ValueError(f"`positive_above` of {origin} should be a number, without quotes. Received: {above!r}")
+            raise ValueError(f"`positive_above` of {origin} should be a number, without quotes or exponent. Received: {above!r}")
         separator, quote = value["separator"], value["quote"]
         if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii():
             raise ValueError(f"`separator` of {origin} should be one ASCII character. Received: {separator!r}")

@@ -204,7 +204,7 @@ class IRazor(SearchMethod):
             if candidates[-1] < fields[name].dim:
                 labels = fields[name].labels[: candidates[-1]]
                 fields[name] = FieldConfig(len(labels), labels)
-        return InputConfig(fields)
+        return dataclasses.replace(space, fields=fields)
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         """For a `space` that the candidates reach the end of (`reach`)."""
@@ -231,8 +231,9 @@ class IRazor(SearchMethod):
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         params = self.params
-        if any((self._given(name) or (0,))[-1] > space.fields[name].dim for name in space.kept):
-            _notices.warning("irazor: candidates above the width of the space, %d, are cut there (--width)", space.max_dim)
+        cut = [name for name in space.kept if (self._given(name) or (0,))[-1] > space.fields[name].dim]
+        if cut:
+            _notices.warning("%s: candidates wider than the field is in the space are cut there: %s", self.spec(), ", ".join(cut))
         space = self.reach(space)
         with trainer.scope():
             gates = self.gates(trainer.schema, space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from irazor_tf.method import METHODS
 from irazor_tf.registry import Spec, parse_spec
@@ -23,3 +24,13 @@ def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(tiny: laws.Tiny,
     assert [label for label, _ in points] == ["cpt=1"]
     assert points[0][1].dims == tiny.space.dims
     assert "cpt=0.01" in caplog.text and "keeps no field" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["magnitude", "random"])
+def test_a_share_too_small_for_any_column_is_left_out_of_the_curve(name: str, tiny: laws.Tiny, tmp_path, caplog) -> None:
+    method = METHODS.build(f"{name}(sweep=(0.0001, 0.5))")
+    trainer = tiny.trainer(laws.Case(parse_spec(name), Spec("mlp", (("hidden", (4,)),))), tmp_path)
+    caplog.set_level("WARNING", "irazor_tf")
+    points = [label for label, *_ in sweep_with(trainer, method, tiny.space, trainer.build(tiny.space))]
+    assert points == ["share=0.5"]
+    assert "share=0.0001" in caplog.text and "no point of the curve. The budget should be at least" in caplog.text

@@ -70,7 +70,9 @@ def test_a_table_with_a_budget(finished):
     assert summary[1]["params"] == schema.num_features * 4  # at its own setting; the others at the found config's size
     assert all(record["params"] <= summary[0]["params"] for record in summary[2:])
     assert os.listdir(folder / "export") == ["1"]
-    assert "What was found" in (folder / "report.html").read_text(encoding="utf-8")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "What was found" in text and text.count("irazor(), the widest config of at most 1,000 parameters") == 1
+    assert [point.get("budget") for point in json.loads((folder / "curve.json").read_text())] == [1000, None, None, None]
     given = scores(str(folder), ROWS)
     assert given.shape == (4,) and np.all((given > 0) & (given < 1))
 

@@ -298,9 +298,10 @@ def test_settings_bind_only_what_is_there(table, tmp_path):
 
 
 def test_later_stages_want_the_choices_that_models_were_trained_for(copied):
-    for change in ({"cpt": 0.9, "budget_params": None}, {"budget_params": 700}, {"controls": "fde"}, {"curve": True}):
+    changes: dict[str, dict[str, Any]] = {"method": {"cpt": 0.9, "budget_params": None}, "budget": {"budget_params": 700}}
+    for key, change in {**changes, "controls": {"controls": "fde"}, "curve": {"curve": True}}.items():
         for stage in (jobs.evaluate, jobs.export):
-            with pytest.raises(ValueError, match=r"last trained for \(retrain\)\. Received: `"):
+            with pytest.raises(ValueError, match=rf"last trained for \(retrain\)\. Received: .*`{key}` was "):
                 stage(job_of(copied(**change)))
     with pytest.raises(ValueError, match=r"trained before this stage \(retrain\)"):
         settings = copied()

@@ -86,10 +86,11 @@ def test_what_cannot_be_read_is_said(directory: str) -> None:
         _ = Source(directory, "test").rows
     with pytest.raises(ValueError, match=r"A batch of 128 needs as many rows\. Received: 70 in split 'valid'"):
         Source(directory, "valid").batches_per_epoch(128)
-    remaining, held_out = Source(directory, "train").held_out(0.01)
-    with pytest.raises(ValueError, match=r"0 in split 'train' \(\d+ blocks, of which a share of 0\.01 is taken; smaller `block_rows`"):
+    share = 9 / ROWS
+    remaining, held_out = Source(directory, "train").held_out(share)
+    with pytest.raises(ValueError, match=r"0 in split 'train' \(a share of 0\.\d+\); shares are whole blocks, and smaller `block_rows`"):
         held_out.batches_per_epoch(8)
-    with pytest.raises(ValueError, match=r"\d+ blocks beside a share of 0\.01; smaller `block_rows`"):
+    with pytest.raises(ValueError, match=r"Received: \d+ in split 'train' \(the blocks outside a share of 0\.\d+\)$"):
         remaining.batches_per_epoch(10**6)
     with pytest.raises(ValueError, match=r"`share` should lie in \(0, 1\]\. Received: 1\.5"):
         Source(directory, "train", share=1.5)
