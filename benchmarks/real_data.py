@@ -66,9 +66,10 @@ EXPERIMENTS = {
             "lambda .002": "irazor(temperature=0.05, penalty=2e-3, warmup=1, epochs=4, sweep=(0.6,))",
             "lambda .001": "irazor(temperature=0.05, penalty=1e-3, warmup=1, epochs=4, sweep=(0.4, 0.7))",
             "lambda .001, Adam": f"irazor(temperature=0.05, penalty=1e-3, warmup=1, {ADAM}, sweep=(0.4, 0.6))",
+            "lambda .001, steps of 5": "irazor(candidates=(0,5,10,15,20,25,30), penalty=1e-3, warmup=1, epochs=4, sweep=())",
             "lambda .0001, no batch norm": f"irazor(temperature=0.05, penalty=1e-4, epochs=2, {ADAM}, normalize=False, sweep=(0.4,))",
         },
-        budgets={"lambda .001": (79_320,)},  # half of width 30
+        budgets={"lambda .001": (79_320,), "lambda .001, steps of 5": (79_320,)},  # half of width 30
     ),
     "movielens": Experiment(
         data=PreprocessOptions(reader="movielens", input=("ml-1m/ratings.dat.gz",)),
