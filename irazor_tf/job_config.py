@@ -74,8 +74,7 @@ class JobConfig:
         if self.distribution_strategy not in STRATEGIES:
             raise ValueError(f"`distribution_strategy` should be one of {', '.join(STRATEGIES)}. Received: {self.distribution_strategy!r}")
         if self.budget_params is not None and self.budget_mib is not None:
-            hint = "(--budget_params=0 after --flagfile takes a preset's away)"
-            raise ValueError(f"At most one of `budget_params` and `budget_mib` should be given. Received: both {hint}")
+            raise ValueError("At most one of `budget_params` and `budget_mib` should be given. Received: both")
         if self.budget is not None and self.budget < 1:
             raise ValueError(f"`budget_params` should be at least 1, `budget_mib` at least one value. Received: {self.budget:,} parameters")
 

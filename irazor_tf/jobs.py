@@ -23,7 +23,7 @@ from irazor_tf import report as report_lib
 from irazor_tf.candidates import Candidate, Role, short_name, unique_names
 from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
-from irazor_tf.job_config import JobConfig, check, check_trained, claim, mark_trained
+from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema
@@ -38,7 +38,6 @@ _notices = logging.getLogger("irazor_tf")
 def preprocess(job: JobConfig) -> Schema:
     """Log -> records; at once where they are there and whole."""
     if job.data is not None and not job.has_records:
-        check(job)
         export_lib.check_served_names(field.name for field in job.data.make_reader().fields())
     claim(job)
     if job.has_records:

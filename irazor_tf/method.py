@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,10 @@ class SearchMethod(abc.ABC):
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         """Points of its curve that one supernet of `space` serves: label -> the method with another setting of `derive`."""
         return []
+
+    def each(self, parameter: str, values: Iterable[Any]) -> list[tuple[str, SearchMethod]]:
+        """For `sweep`: "parameter=value" -> the method with that value."""
+        return [(f"{parameter}={value:g}", type(self)(dataclasses.replace(self.params, **{parameter: value}))) for value in values]
 
     def search(
         self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None

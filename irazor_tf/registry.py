@@ -109,6 +109,11 @@ def _fits(value: Any, hint: Any) -> bool:
     return hint is Any or isinstance(value, NoneType if hint is None else hint)
 
 
+def modules(package: str) -> list[str]:
+    """The modules that a registry imports, by convention named after what they register; found without importing them."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
+
+
 class Registry:
     """Named entries of one kind, found by scanning a package.
 
@@ -191,9 +196,8 @@ class Registry:
             return
         self._scanned = True  # before the imports: a module may ask for names while it is being imported
         try:
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+            for name in modules(self._package):
+                importlib.import_module(f"{self._package}.{name}")
         except BaseException:
             self._scanned = False  # or the entries found so far would pass for all there are
             raise

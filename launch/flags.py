@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import importlib.resources
 import logging as std_logging
 import os
 import sys
@@ -28,16 +27,11 @@ _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
 )
 
 
-def _entries(folder: str) -> str:
-    """The modules that a registry imports, each named after what it registers; `--help` does not wait for the import."""
-    files = importlib.resources.files("irazor_tf").joinpath(folder).iterdir()
-    return ", ".join(sorted(file.name[:-3] for file in files if file.name.endswith(".py") and not file.name.startswith("_")))
-
-
 def define() -> None:
     """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag need not wait for it."""
     if "model_dir" in FLAGS:
         return
+    from irazor_tf.registry import modules
 
     flags.DEFINE_string("model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB)
     flags.DEFINE_string("data_dir", None, "Folder of preprocessed records; default: MODEL_DIR/data.", module_name=_JOB)
@@ -74,13 +68,13 @@ def define() -> None:
     flags.DEFINE_string(
         "model",
         "mlp",
-        f"Base model ({_entries('models')}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
+        f"Base model ({', '.join(modules('irazor_tf.models'))}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
         module_name=_SEARCH,
     )
     flags.DEFINE_string(
         "method",
         "irazor",
-        f"Search method ({_entries('methods')}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
+        f"Search method ({', '.join(modules('irazor_tf.methods'))}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
         module_name=_SEARCH,
     )
     flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)
@@ -170,11 +164,14 @@ def job_config() -> Any:
             shadow_fields=FLAGS.shadow_fields,
             block_rows=FLAGS.block_rows,
         )
+    given = [name for name in ("cpt", "budget_params", "budget_mib") if getattr(FLAGS, name) is not None]
+    if FLAGS.budget_params == 0:
+        given.remove("budget_params")
+    if len(given) > 1:
+        received = f"{' and '.join(given)} (--budget_params=0 after --flagfile takes a preset's away)"
+        raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
     method = FLAGS.method
     if FLAGS.cpt is not None:
-        if FLAGS.budget_params or FLAGS.budget_mib is not None:
-            received = "--cpt and a budget (--budget_params=0 after --flagfile takes a preset's away)"
-            raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
         *before, last = parse_specs(method)
         method = " + ".join(map(str, (*before, _with_cpt(last))))
     return JobConfig(

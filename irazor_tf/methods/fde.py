@@ -61,8 +61,7 @@ class FDE(SearchMethod):
         return result, supernet
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        dims = [dim for dim in self.params.sweep if dim <= space.max_dim]
-        return [(f"dim={dim}", type(self)(dataclasses.replace(self.params, dim=dim))) for dim in dims]
+        return self.each("dim", [dim for dim in self.params.sweep if dim <= space.max_dim])
 
 
 def narrow(space: InputConfig, dim: int) -> InputConfig:

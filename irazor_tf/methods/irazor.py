@@ -186,11 +186,8 @@ class IRazor(SearchMethod):
         if isinstance(given, Mapping) and (unknown := set(given) - {"", *space.fields}):
             known, received = ", ".join(space.fields), ", ".join(sorted(unknown))
             raise ValueError(f"`candidates` of irazor should name fields ({known}) or '' for the others. Received: {received}")
-        found = []
-        for name in space.kept:
-            dim = space.fields[name].dim
-            found.append(regions.clip_candidates(self._given(name) or _doubling(dim), dim))
-        return found
+        dims = {name: space.fields[name].dim for name in space.kept}
+        return [regions.clip_candidates(self._given(name) or _doubling(dim), dim) for name, dim in dims.items()]
 
     def _given(self, name: str) -> tuple[int, ...] | None:
         """A field's candidates as they were given."""
@@ -280,7 +277,7 @@ class IRazor(SearchMethod):
         return InputConfig(fields)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return [(f"cpt={cpt:g}", type(self)(dataclasses.replace(self.params, cpt=cpt))) for cpt in self.params.sweep]
+        return self.each("cpt", self.params.sweep)
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
         """1 - the weight of the regions without columns."""

@@ -68,7 +68,7 @@ class Magnitude(SearchMethod):
         return found
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return [(f"share={share:g}", type(self)(dataclasses.replace(self.params, share=share))) for share in self.params.sweep]
+        return self.each("share", self.params.sweep)
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
         """The spread of a field's widest column."""

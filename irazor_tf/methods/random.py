@@ -63,7 +63,7 @@ class RandomWidths(SearchMethod):
         return best
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return [(f"share={share:g}", type(self)(dataclasses.replace(self.params, share=share))) for share in self.params.sweep]
+        return self.each("share", self.params.sweep)
 
     @staticmethod
     def _draw(generator: np.random.Generator, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:

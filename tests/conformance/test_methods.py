@@ -58,7 +58,8 @@ def test_irazor_takes_the_widest_config_that_fits(tiny: laws.Tiny, tmp_path: pat
     alpha = gate.alpha().numpy().astype(np.float64)
     sizes = set()
     for cpt in regions.thresholds(alpha):
-        dims = [regions.region_sizes(own)[list(regions.prune(row[: len(own)], cpt))].sum() for row, own in _rows(alpha, method, tiny.space)]
+        pairs = zip(alpha, method.candidates(tiny.space), strict=True)
+        dims = [regions.region_sizes(own)[list(regions.prune(row[: len(own)], cpt))].sum() for row, own in pairs]
         sizes.add(int(np.dot(dims, tiny.schema.vocabulary_sizes)))
     sizes.discard(0)
     assert len(sizes) > 10
@@ -66,10 +67,6 @@ def test_irazor_takes_the_widest_config_that_fits(tiny: laws.Tiny, tmp_path: pat
         for budget in (size, size + 1):
             fitting = max(other for other in sizes if other <= budget)
             assert method.derive(supernet, tiny.space, budget).num_params(tiny.schema) == fitting
-
-
-def _rows(alpha: np.ndarray, method, space: InputConfig):
-    return zip(alpha, method.candidates(space), strict=True)
 
 
 def test_uniform_width_takes_the_widest_that_fits(tiny: laws.Tiny, tmp_path: pathlib.Path) -> None:

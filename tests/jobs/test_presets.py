@@ -54,7 +54,7 @@ def test_preset_makes_a_job(name):
 
 def test_a_preset_with_a_budget_gives_way_to_a_threshold():
     assert preset("movielens").budget == 54_336
-    with pytest.raises(ValueError, match=r"--cpt and a budget \(--budget_params=0 after --flagfile takes a preset's away\)"):
+    with pytest.raises(ValueError, match=r"cpt and budget_params \(--budget_params=0 after --flagfile takes a preset's away\)"):
         preset("movielens", "--cpt=0.3")
     job = preset("movielens", "--cpt=0.3", "--budget_params=0")
     assert job.budget is None and "cpt=0.3" in job.method
