@@ -37,13 +37,13 @@ class BaseModel(keras.layers.Layer):
 
     @property
     def uses(self) -> frozenset[str]:
-        """What of `Embedded` the model reads: "flat", "linear"."""
+        """What of `Embedded` the model reads: "flat", "linear", "stacked" (its settings are then `AlignedParams`)."""
         return frozenset({"flat"})
 
     @property
     def sites(self) -> frozenset[str]:
         """Where a gate can sit: "embedding" where embeddings are read."""
-        return frozenset({"embedding"}) if "flat" in self.uses else frozenset()
+        return frozenset({"embedding"}) if self.uses & {"flat", "stacked"} else frozenset()
 
     def bind(self, columns: Labels, fields: Labels, seed: int) -> BaseModel:
         """A new layer of the same settings for these columns and fields."""

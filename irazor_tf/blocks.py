@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +10,27 @@ import tf_keras as keras
 
 from irazor_tf.embedding import Labels
 from irazor_tf.ops import batch_dropout, seed_of
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerParams:
+    """What the settings of every model with a tower share.
+
+    Args:
+      hidden: units per hidden layer.
+      layer_norm: layer normalisation of the pre-activations.
+      dropout: rate after every hidden layer.
+    """
+
+    hidden: tuple[int, ...] = (400, 400, 400)
+    layer_norm: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(units, int) and units > 0 for units in self.hidden):
+            raise ValueError(f"`hidden` should be positive numbers of units. Received: {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"`dropout` should lie in [0, 1). Received: {self.dropout}")
 
 
 class Dropout(keras.layers.Layer):
@@ -38,16 +59,15 @@ class Tower(keras.layers.Layer):
     """Dense ReLU layers and one output unit: [B, sum d_i] -> [B].
 
     Args:
-      hidden: units per layer.
+      params: its layers.
       columns: labels of the input columns; the first kernel is cut along them.
-      layer_norm: layer normalisation of the pre-activations.
-      dropout: rate after every hidden layer.
       seed: seed of initial values and noise.
     """
 
-    def __init__(self, hidden: Sequence[int], columns: Labels, *, layer_norm: bool, dropout: float, seed: int, name: str = "tower"):
+    def __init__(self, params: TowerParams, columns: Labels, *, seed: int, name: str = "tower"):
         super().__init__(name=name)
         self._columns = columns
+        hidden, layer_norm, dropout = params.hidden, params.layer_norm, params.dropout
         self.dense = [_dense(units, seed_of(seed, name, i), f"dense_{i}") for i, units in enumerate(hidden)]
         self.norms = [keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(len(hidden))] if layer_norm else []
         self.drops = [Dropout(dropout, seed_of(seed, name, "dropout", i), f"dropout_{i}") for i in range(len(hidden))]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import hashlib
-import json
 from collections.abc import Sequence
-from typing import Any
 
-from irazor_tf.input_config import InputConfig, SearchResult
+from irazor_tf.input_config import SearchResult, digest, identity
 from irazor_tf.registry import Spec
 from irazor_tf.schema import Schema
 
@@ -47,7 +44,8 @@ class Candidate:
         router = None if result.router is None else dataclasses.asdict(result.router)
         # A router's weights lie in the search's folder.
         origin = "" if result.init == "fresh" and router is None else self.search_folder
-        return digest([[identity(config) for config in result.clusters], result.init, origin, router])
+        parts = [[identity(config) for config in result.clusters], result.init, origin, router]
+        return digest([*parts, "gates"] if result.keep_gates else parts)
 
     @property
     def method(self) -> str:
@@ -55,18 +53,9 @@ class Candidate:
         return " + ".join(map(str, (*self.before, self.result.method)))
 
     def num_params(self, schema: Schema) -> int:
-        return sum(config.num_params(schema) for config in self.result.clusters)
-
-
-def digest(value: Any) -> str:
-    """Ten hexadecimal digits of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def identity(config: InputConfig) -> dict[str, Any]:
-    """A JSON value that two configs share only if they are equal: `to_json` leaves out the bits of masks."""
-    masks = {name: hashlib.sha256(bits.tobytes()).hexdigest() for name, bits in config.masks().items()}
-    return config.to_json() | ({"masks": masks} if masks else {})
+        """Embedding parameters of all its models, and what a router stores."""
+        router = self.result.router
+        return sum(config.num_params(schema) for config in self.result.clusters) + (0 if router is None else router.params)
 
 
 def short_name(spec: Spec) -> str:

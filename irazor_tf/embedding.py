@@ -6,6 +6,7 @@ and its gradient one sparse update per width.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import tf_keras as keras
 from irazor_tf.input_config import InputConfig
 from irazor_tf.ops import seed_of
 from irazor_tf.schema import Schema
+from irazor_tf.sparse import SparseTable
 
 Labels = tuple[Any, ...]
 
@@ -26,10 +28,12 @@ class Embedded(NamedTuple):
     Args:
       flat: [B, sum d_i], the columns of all kept fields, ordered as `FieldEmbedding.column_labels`; None where not used.
       linear: [B, N], one first-order term per kept field; None where not used.
+      stacked: [B, N, D], all kept fields aligned to one width (`Alignment`), in the schema's order; None where not used.
     """
 
     flat: tf.Tensor | None
     linear: tf.Tensor | None
+    stacked: tf.Tensor | None = None
 
 
 class Piece(NamedTuple):
@@ -37,18 +41,23 @@ class Piece(NamedTuple):
 
     Args:
       key: equal in a supernet and in the model cut from it.
-      variable: where it lies.
+      variable: where it lies; None for a constant.
       rows: (start, stop) along axis 0, or None for all.
       axes: for every axis the labels along it, or None for an axis that never changes.
+      constant: the values that stand where the model has no variable for them.
     """
 
     key: str
-    variable: tf.Variable
+    variable: tf.Variable | None
     rows: tuple[int, int] | None
     axes: tuple[Labels | None, ...]
+    constant: np.ndarray | None = None
 
     def read(self) -> np.ndarray:
         """The values."""
+        if self.variable is None:
+            assert self.constant is not None
+            return self.constant
         values = self.variable.numpy()
         return values if self.rows is None else values[self.rows[0] : self.rows[1]]
 
@@ -81,6 +90,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._schema = schema
         self._stddev = stddev
         self._seed = seed
+        self._sparse: dict[int, SparseTable] = {}
         self._groups = tuple(_groups(schema, config))
         in_group_order = [name for group_ in self._groups for name in group_.fields]
         # The order in which `flat` has its columns, and where each stands in the padded [N, D].
@@ -91,6 +101,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._flat_index = np.array(
             [position[name] * self.max_dim + j for name in in_group_order for j in range(config.fields[name].dim)], np.int32
         )
+        self.widths = tuple((group_.dim, group_.fields) for group_ in self._groups)  # how `flat` is made up
         self.id_columns = np.array([schema.index(name) for name in self.fields], np.int32)
 
     def build(self, input_shape: Any) -> None:
@@ -119,13 +130,28 @@ class FieldEmbedding(keras.layers.Layer):
         found = []
         for i, (group, table, mask) in enumerate(zip(self._groups, self.tables, self.masks, strict=True)):
             index = tf.cast(tf.gather(ids, group.columns, axis=1), tf.int64) + group.offsets
-            rows = tf.gather(table, index)
-            if mask is not None:
+            sparse = self._sparse.get(i)
+            rows = tf.gather(table, index) if sparse is None else sparse(index)
+            if mask is not None and sparse is None:
                 rows = rows * tf.gather(mask, index)
             if entries is not None:
                 rows = tf.where(tf.gather(entries[i], index), rows, 0.0)
             found.append(rows)
         return found
+
+    @contextlib.contextmanager
+    def stored_sparse(self) -> Iterator[None]:
+        """While open, rows of masked tables are read from copies without the entries that are masked, where those take fewer bytes."""
+        for i, (table, mask) in enumerate(zip(self.tables, self.masks, strict=True)):
+            kept = None if mask is None else mask.numpy() > 0
+            if kept is not None and SparseTable.is_smaller(kept):
+                self._sparse[i] = SparseTable(table.numpy(), kept, f"sparse_{self._groups[i].dim}")
+        self._sparse_tables = list(self._sparse.values())  # tracked: its weights are those of this layer
+        try:
+            yield
+        finally:
+            self._sparse.clear()
+            del self._sparse_tables
 
     def flatten(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
         """[B, sum d_i] in the order of `column_labels`."""

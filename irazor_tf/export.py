@@ -6,12 +6,14 @@ this project. What is written is what the signature reads, and nothing else: no 
 
 from __future__ import annotations
 
+import contextlib
 import keyword
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
+import tf_keras as keras
 
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender
@@ -56,6 +58,15 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
         return {model.task.output: tf.cast(model.predict_proba(ids), tf.float32)}
 
     served = tf.function(serve, input_signature=[signature], autograph=False)
+    with contextlib.ExitStack() as stack:
+        for part in model.models if isinstance(model, RoutedRecommender) else [model]:
+            if part.embedding is not None:
+                stack.enter_context(part.embedding.stored_sparse())
+        return _write(module, served, model, export_dir)
+
+
+def _write(module: tf.Module, served: tf.types.experimental.PolymorphicFunction, model: keras.Model, export_dir: str) -> str:
+    """Traces and writes; returns the path."""
     # The variables that are read; `model.weights` would bring metrics and the clock along, the model itself the optimizers.
     read = {variable.name for variable in served.get_concrete_function().graph.variables}
     module.weights = [variable for variable in model.variables if variable.name in read]

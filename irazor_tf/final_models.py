@@ -13,7 +13,7 @@ from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
-from irazor_tf.searching import trainer_of
+from irazor_tf.searching import peak_mib, reset_peak, trainer_of
 from irazor_tf.trainer import Trainer
 
 
@@ -30,6 +30,9 @@ def initial_model(job: JobConfig, schema: Schema, candidate: Candidate, trainer:
         wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces() if piece.key.startswith("embedding/")}
         model.load_pieces(own | wide)
         return model
+    if candidate.result.keep_gates:
+        with trainer.scope():
+            return supernet if config == supernet.config else supernet.restrict(config)
     for gate in supernet.gates.values():
         gate.fold(supernet.embedding)
     with trainer.scope():
@@ -75,13 +78,31 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     path = job.path("models", candidate.key, "metrics.json")
     if os.path.exists(path):
         return
+    reset_peak()
     start = time.perf_counter()
     model = _models(job, schema, candidate, train=True)
     seconds = time.perf_counter() - start
+    peak = peak_mib()
     trainer = trainer_of(job, schema, "models", candidate.key)
     metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
     sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims()}
-    write_json(path, metrics | sizes | {"train_seconds": seconds})
+    masked = {} if not any(config.masks() for config in candidate.result.clusters) else {"table_mib": table_mib(candidate, schema)}
+    write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_peak_mib": peak})
+
+
+def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
+    """MiB of the embedding tables: dense (kept columns, masked entries as zeros), and with the kept entries alone, in two sparse formats.
+
+    A value, a row number and a column number take 4 bytes each: COO 12 per entry, CSR 8 per entry and 4 per row and table.
+    """
+    dense = entries = rows = 0
+    for config in candidate.result.clusters:
+        for name in config.kept:
+            size = schema.field(name).vocabulary_size
+            dense += size * config.fields[name].dim
+            entries += config.fields[name].num_entries(size)
+            rows += size + 1
+    return {"dense": 4 * dense / 2**20, "coo": 12 * entries / 2**20, "csr": (8 * entries + 4 * rows) / 2**20}
 
 
 def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
@@ -90,6 +111,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
     if not os.path.exists(path):
         trainer = trainer_of(job, schema, "models", candidate.key)
         model = restored_model(job, schema, candidate)
+        trainer.evaluate(model, trainer.valid)  # so that no tracing is timed
         start = time.perf_counter()
         metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
         write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
@@ -109,6 +131,19 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
         **read_json(job.path("models", candidate.key, "metrics.json"))[0],
         "fields": len({name for config in clusters for name in config.kept}),
         "search_seconds": candidate.result.seconds,
+        **_search_cost(job, candidate),
+        "notices": list(candidate.result.notices),
         "folder": os.path.join("models", candidate.key),
         "field_dims": [config.dims for config in clusters],
     }
+
+
+def _search_cost(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+    """Training steps and peak memory of the candidate's search, and what of it was a pretraining that others share."""
+    path = job.path(candidate.search_folder, "search_cost.json")
+    if not candidate.search_folder or not os.path.exists(path):
+        return {}
+    cost = read_json(path)[0]
+    found = {"search_steps": cost["steps"], "search_peak_mib": cost["peak_mib"], "pretraining_seconds": cost["pretraining"]["seconds"]}
+    proper = cost["proper"]
+    return found | ({"search_proper": proper} if proper["steps"] else {})

@@ -6,6 +6,7 @@ No TensorFlow import. Configs are frozen records with a versioned JSON form; mas
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -83,10 +84,17 @@ class InputConfig:
     Args:
       fields: field name -> `FieldConfig`; removed fields are there with dim 0.
       pairs: pairs of fields that interact; None means all.
+      aligned: width that fields are mapped to where a model compares them, even where all have it already; None: the widest field's,
+        and maps only where dimensions differ. A model cut from a wider one keeps that one's width.
     """
 
     fields: Mapping[str, FieldConfig]
     pairs: tuple[tuple[str, str], ...] | None = None
+    aligned: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.aligned is not None and self.aligned < self.max_dim:
+            raise ValueError(f"`aligned` should be at least the widest field's {self.max_dim}. Received: {self.aligned}")
 
     @classmethod
     def uniform(cls, schema: Schema, dim: int) -> InputConfig:
@@ -129,7 +137,17 @@ class InputConfig:
 
     @property
     def max_dim(self) -> int:
-        return max(field.dim for field in self.fields.values())
+        return max((field.dim for field in self.fields.values()), default=0)
+
+    @property
+    def aligned_width(self) -> int:
+        """D, the width at which fields are compared."""
+        return self.max_dim if self.aligned is None else self.aligned
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether fields have to be mapped to meet: where dimensions differ, or `aligned` says so."""
+        return self.aligned is not None or len({field.dim for field in self.fields.values() if field.dim}) > 1
 
     def num_params(self, schema: Schema) -> int:
         """Embedding values: sum over fields of |f_i| d_i, masked entries not counted (i-Razor section 4.2.2, footnote 6)."""
@@ -166,7 +184,7 @@ class InputConfig:
             if field.mask is not None:
                 fields[name]["mask"] = list(field.mask.shape)
         pairs = None if self.pairs is None else [list(pair) for pair in self.pairs]
-        return {"version": _VERSION, "fields": fields, "pairs": pairs}
+        return {"version": _VERSION, "fields": fields, "pairs": pairs} | ({} if self.aligned is None else {"aligned": self.aligned})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], masks: Mapping[str, np.ndarray] | None = None) -> InputConfig:
@@ -182,7 +200,7 @@ class InputConfig:
                 mask = BitMask(tuple(field["mask"]), np.asarray(masks[name], np.uint8).tobytes())
             fields[name] = FieldConfig(field["dim"], columns, mask)
         pairs = None if value["pairs"] is None else tuple((a, b) for a, b in value["pairs"])
-        return cls(fields, pairs)
+        return cls(fields, pairs, value.get("aligned"))
 
     def masks(self) -> dict[str, np.ndarray]:
         """Packed mask bits by field name, [bytes] uint8."""
@@ -207,11 +225,13 @@ class RouterRef:
       name: which router (the method's name in the registry that made it).
       settings: JSON values.
       weights: path of an npz, relative to the result's folder.
+      params: values that it stores; they count as parameters of the model.
     """
 
     name: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | None = None
+    params: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +243,9 @@ class SearchResult:
       method: the spec that made it, so that it can be made again.
       init: how the final model starts: fresh | ticket | continue | keep (keep: no retraining).
       router: which cluster a row belongs to; None with one cluster.
-      seconds: wall time of the search.
+      seconds: wall time of the search, what it shares with others (pretraining) included.
+      keep_gates: with `init` keep: the gates go on acting in the final model.
+      notices: what a reader of the result should know (fallbacks taken).
     """
 
     clusters: tuple[InputConfig, ...]
@@ -231,6 +253,8 @@ class SearchResult:
     init: str = "fresh"
     router: RouterRef | None = None
     seconds: float = 0.0
+    keep_gates: bool = False
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.init not in INITS:
@@ -238,6 +262,8 @@ class SearchResult:
         if (len(self.clusters) > 1) != (self.router is not None) or not self.clusters:
             found = f"{len(self.clusters)} clusters, {self.router}"
             raise ValueError(f"More than one cluster, and only that, needs a `router`. Received: {found}")
+        if self.keep_gates and self.init != "keep":
+            raise ValueError(f"`keep_gates` should go with `init` keep. Received: {self.init!r}")
 
     @property
     def config(self) -> InputConfig:
@@ -254,6 +280,8 @@ class SearchResult:
             "seconds": self.seconds,
             "router": None if self.router is None else dataclasses.asdict(self.router),
             "clusters": [config.to_json() for config in self.clusters],
+            "keep_gates": self.keep_gates,
+            "notices": list(self.notices),
         }
         masks = {f"{i}/{name}": bits for i, config in enumerate(self.clusters) for name, bits in config.masks().items()}
         write_json(path, value, masks)
@@ -268,7 +296,19 @@ class SearchResult:
             own = {key.split("/", 1)[1]: bits for key, bits in masks.items() if key.startswith(f"{i}/")}
             clusters.append(InputConfig.from_json(cluster, own))
         router = None if value["router"] is None else RouterRef(**value["router"])
-        return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"])
+        more = {"keep_gates": value.get("keep_gates", False), "notices": tuple(value.get("notices", ()))}
+        return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"], **more)
+
+
+def digest(value: Any) -> str:
+    """Ten hexadecimal digits of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def identity(config: InputConfig) -> dict[str, Any]:
+    """A JSON value that two configs share only if they are equal: `to_json` leaves out the bits of masks."""
+    masks = {name: hashlib.sha256(bits.tobytes()).hexdigest() for name, bits in config.masks().items()}
+    return config.to_json() | ({"masks": masks} if masks else {})
 
 
 def _entries(field: FieldConfig) -> np.ndarray:

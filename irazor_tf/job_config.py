@@ -24,7 +24,16 @@ _FREE = frozenset(
     {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"}
 )
 # What differs between two runs of one job, wherever it stands in a result file.
-TIMING = ("seconds", "search_seconds", "train_seconds", "test_seconds")
+TIMING = (
+    "seconds",
+    "search_seconds",
+    "train_seconds",
+    "test_seconds",
+    "pretraining_seconds",
+    "search_peak_mib",
+    "train_peak_mib",
+    "peak_mib",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +110,6 @@ class JobConfig:
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.model_dir, *parts)
-
 
     def choices(self) -> dict[str, Any]:
         """What may change on a finished search, as JSON."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from irazor_tf.candidates import Role
 from irazor_tf.input_config import InputConfig, SearchResult, read_json
+from irazor_tf.pictures import Picture, load_pictures
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema
 
@@ -162,6 +163,11 @@ class JobFolder:
                 sizes = None
             found.append(Scores(name, fields, values.astype(np.float64), sizes, self._kept(folder, fields, sizes, space)))
         return found
+
+    def pictures(self, folder: str) -> list[Picture]:
+        """What the method of a search draws of it."""
+        path = os.path.join(self.path, folder, "pictures.json")
+        return load_pictures(path) if os.path.exists(path) else []
 
     def _kept(self, folder: str, fields: Sequence[str], sizes: np.ndarray | None, space: InputConfig) -> np.ndarray | None:
         """Where all of a value's columns are in the config that this search gave first; a value without columns never is."""

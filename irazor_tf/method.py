@@ -12,6 +12,7 @@ import numpy as np
 from irazor_tf.base_model import BaseModel
 from irazor_tf.gate import Gate
 from irazor_tf.input_config import InputConfig, RouterRef, SearchResult
+from irazor_tf.pictures import Picture
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Registry, Spec
 from irazor_tf.routing import Router
@@ -39,7 +40,7 @@ class SearchMethod(abc.ABC):
     ranks_fields = True  # whether `field_scores` says anything about fields
     obeys_budget = True  # whether what `derive` gives fits in the budget it was given
     control_at_budget = True  # as a control: derived at the found config's size; False: at its own setting
-    init = "fresh"  # how the final model starts
+    init = "fresh"  # how the final model starts; an instance may have its own
 
     def __init__(self, params: Any = None):
         self.params: Any = params if params is not None else self.Params()
@@ -88,7 +89,7 @@ class SearchMethod(abc.ABC):
         """
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        """Points of its curve that one supernet of `space` serves: label -> the method with another setting of `derive`."""
+        """Points of its curve: label -> the method with another setting. Where that is one of `derive` alone, one supernet serves it."""
         return []
 
     def each(self, parameter: str, values: Iterable[Any]) -> list[tuple[str, SearchMethod]]:
@@ -118,8 +119,12 @@ class SearchMethod(abc.ABC):
         return {}
 
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
-        """Arrays for the report, for example {"alpha": [N, K]}."""
+        """Arrays for the report with a row per field, for example {"alpha": [N, K]}."""
         return {}
+
+    def pictures(self, supernet: Recommender) -> list[Picture]:
+        """What else the report draws of a search."""
+        return []
 
 
 class BudgetError(ValueError):

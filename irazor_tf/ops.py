@@ -49,6 +49,12 @@ def batch_dropout(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor) -> tf.T
     return x * (keep * (1.0 / (1.0 - below / 2**16)))
 
 
+def pairwise_products(x: tf.Tensor) -> tf.Tensor:
+    """sum_{i<j} <x_i, x_j> = (|sum_i x_i|^2 - sum_i |x_i|^2) / 2: [B, N, D] -> [B] (factorization machines, lemma 3.1)."""
+    whole = tf.reduce_sum(tf.square(tf.reduce_sum(x, axis=1)), axis=1)
+    return 0.5 * (whole - tf.reduce_sum(tf.square(x), axis=(1, 2)))
+
+
 def _batch_draw(shape: tf.Tensor, seed: int, step: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync if context is not None else 1

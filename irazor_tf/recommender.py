@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from irazor_tf.alignment import Alignment
 from irazor_tf.base_model import BaseModel
 from irazor_tf.blocks import Intercept
 from irazor_tf.embedding import Embedded, FieldEmbedding, HardMask, Piece
@@ -19,6 +21,7 @@ from irazor_tf.optimizers import GROUPS
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
 from irazor_tf.task import Task
+from irazor_tf.unrolling import Gradients
 
 
 class Recommender(keras.Model):
@@ -58,9 +61,13 @@ class Recommender(keras.Model):
         # Steps taken; only training advances it. Schedules and noise are functions of it.
         self.clock = tf.Variable(0, trainable=False, dtype=tf.int64, name="clock", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         uses = base.uses
-        self.embedding = FieldEmbedding(schema, config, stddev=stddev, seed=seed) if "flat" in uses else None
+        self.embedding = FieldEmbedding(schema, config, stddev=stddev, seed=seed) if uses & {"flat", "stacked"} else None
         narrow = _one_wide(config)
         self.linear = FieldEmbedding(schema, narrow, stddev=0.0, seed=seed, group="bias", name="linear") if "linear" in uses else None
+        self.alignment: Alignment | None = None
+        if "stacked" in uses:
+            assert self.embedding is not None
+            self.alignment = Alignment(self.embedding, base.params, seed_of(seed, "alignment"))
         columns = self.embedding.column_labels if self.embedding is not None else ()
         self.base = base.bind(columns, config.kept, seed_of(seed, "base"))
         self.gates = dict(gates or {})
@@ -70,7 +77,7 @@ class Recommender(keras.Model):
                 raise ValueError(f"A gate of this model should sit at one of: {known}. Received: {site!r} on {type(base).__name__}")
         self.intercept = Intercept(name="intercept")
         self.step: Step = Joint()
-        self.frozen: frozenset[str] = frozenset()
+        self.frozen: frozenset[str] = frozenset()  # groups, and parts by their layer's name
         self.optimizers: dict[str, keras.optimizers.legacy.Optimizer] = {}
         self._hard_mask: HardMask | None = None
         self._loss_mean = keras.metrics.Mean(name="loss")
@@ -90,7 +97,7 @@ class Recommender(keras.Model):
 
     def embed(self, ids: tf.Tensor, training: bool = False) -> tuple[Embedded, list[tf.Tensor], tf.Tensor | None]:
         """What the base model sees, the rows looked up, and the gate's input [B, N, D] (None without gate or hard mask)."""
-        flat = linear = x = None
+        flat = linear = stacked = x = None
         rows: list[tf.Tensor] = []
         if self.embedding is not None:
             hard = self._hard_mask
@@ -106,11 +113,15 @@ class Recommender(keras.Model):
                     if hard is not None:
                         gated = gated * hard.columns
                 flat = self.embedding.flatten_stacked(gated)
+            if self.alignment is not None:
+                stacked = self.alignment(flat)
+                if hard is not None:
+                    stacked *= hard.fields[:, tf.newaxis]  # a removed field's bias
         if self.linear is not None:
             linear = tf.squeeze(self.linear.stack(self.linear(ids)), axis=2)
             if self._hard_mask is not None:
                 linear = linear * self._hard_mask.fields
-        return Embedded(flat, linear), rows, x
+        return Embedded(flat, linear, stacked), rows, x
 
     def kept_ids(self, ids: tf.Tensor) -> tf.Tensor:
         """[B, N]: the id columns of the embedding's fields."""
@@ -153,8 +164,8 @@ class Recommender(keras.Model):
         return groups
 
     def layers_in_order(self) -> list[keras.layers.Layer]:
-        """The model's parts: embedding, first-order terms, base, gates, intercept."""
-        parts = [self.embedding, self.linear, self.base, *self.gates.values(), self.intercept]
+        """The model's parts: embedding, alignment, first-order terms, base, gates, intercept."""
+        parts = [self.embedding, self.alignment, self.linear, self.base, *self.gates.values(), self.intercept]
         return [part for part in parts if part is not None]
 
     @property
@@ -171,38 +182,68 @@ class Recommender(keras.Model):
     def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self.predict_proba(data["ids"]), data["label"]
 
-    def descend(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tf.Tensor:
-        """One update of some groups from one batch, in a replica; frozen groups stay. Returns the loss without penalties."""
-        moving = [group for group in groups if group not in self.frozen and self.variable_groups[group]]
-        loss, gradients = self.gradients(batch, moving)
+    def moving(self, groups: Sequence[str]) -> list[str]:
+        """Those of the groups that have variables and are not frozen."""
+        return [group for group in groups if group not in self.frozen and self.variable_groups[group]]
+
+    def moving_variables(self, group: str) -> list[tf.Variable]:
+        """The group's variables without those of frozen parts."""
+        still = {v.ref() for part in self.layers_in_order() if part.name in self.frozen for v in part.trainable_variables}
+        return [variable for variable in self.variable_groups[group] if variable.ref() not in still]
+
+    def descend(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        groups: Sequence[str],
+        *,
+        penalties: float = 1.0,
+        gradients: Callable[[Mapping[str, tf.Tensor], Sequence[str]], Gradients] | None = None,
+    ) -> tf.Tensor:
+        """One update of some groups from one batch, in a replica; what is frozen stays.
+
+        Args:
+          batch: rows and labels.
+          groups: which variables move.
+          penalties: factor of the gates' penalties.
+          gradients: what gives loss and gradients instead of `self.gradients`.
+
+        Returns:
+          The loss without penalties.
+        """
+        moving = self.moving(groups)
+        loss, found = gradients(batch, moving) if gradients else self.gradients(batch, moving, penalties=penalties)
         for group in moving:
             if group == "architecture":
-                self._update_architecture(gradients[group])
-            else:
-                pairs = [pair for pair in zip(gradients[group], self.variable_groups[group], strict=True) if pair[0] is not None]
-                self.optimizers[group].apply_gradients(pairs)
+                self._update_architecture(found[group])
+                continue
+            own = {variable.ref() for variable in self.moving_variables(group)}
+            pairs = zip(found[group], self.variable_groups[group], strict=True)
+            self.optimizers[group].apply_gradients([pair for pair in pairs if pair[0] is not None and pair[1].ref() in own])
         return loss
 
-    def gradients(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tuple[tf.Tensor, dict[str, list[Any]]]:
+    def gradients(
+        self, batch: Mapping[str, tf.Tensor], groups: Sequence[str], *, training: bool = True, penalties: float = 1.0
+    ) -> Gradients:
         """Mean loss of the batch and this replica's share of the gradient, by group.
 
-        The task's loss and the L2 terms enter every group's gradient; a penalty enters that of its own group alone.
+        The task's loss and the L2 terms enter every group's gradient; a penalty, times `penalties`, enters that of its own group alone.
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync if context is not None else 1
         variables = [variable for group in groups for variable in self.variable_groups[group]]
         with tf.GradientTape(persistent=True) as tape:
-            logits, inputs, rows, x = self._forward(batch["ids"], True)
+            logits, inputs, rows, x = self._forward(batch["ids"], training)
             loss = tf.reduce_mean(self.task.loss(batch["label"], logits))
             total = (loss + self._l2(inputs, rows)) / replicas
-            penalties = {group: value / replicas for group, value in self._penalties(batch["ids"], x).items()}
+            extra = self._penalties(batch["ids"], x) if penalties else {}
+            scaled = {group: value * (penalties / replicas) for group, value in extra.items()}
         found = iter(tape.gradient(total, variables))
         result: dict[str, list[Any]] = {}
         for group in groups:
             result[group] = [next(found) for _ in self.variable_groups[group]]
-            if group in penalties:
-                extra = tape.gradient(penalties[group], self.variable_groups[group])
-                result[group] = [_add(a, b) for a, b in zip(result[group], extra, strict=True)]
+            if group in scaled:
+                more = tape.gradient(scaled[group], self.variable_groups[group])
+                result[group] = [_add(a, b) for a, b in zip(result[group], more, strict=True)]
         del tape
         return loss, result
 
@@ -263,7 +304,7 @@ class Recommender(keras.Model):
 
     def pieces(self) -> Iterator[Piece]:
         """Every weight that a narrower model shares, labelled; a gate's weights stay with the gate."""
-        for layer in (self.embedding, self.linear):
+        for layer in (self.embedding, self.alignment, self.linear):
             if layer is not None:
                 yield from layer.pieces()
         labelled = {variable.ref(): axes for variable, axes in self.base.labelled_axes()}
@@ -286,14 +327,26 @@ class Recommender(keras.Model):
         gates = {}
         if keep_gates:
             gates = {site: NarrowedGate(gate, self.config, config) for site, gate in self.gates.items()}
-        narrow = Recommender(self.schema, config, self.base, self.task, gates=gates, **self._settings)
-        narrow.load_pieces({piece.key: (piece.read(), piece.axes) for piece in self.pieces()})
+        narrow = Recommender(self.schema, self.aligned(config), self.base, self.task, gates=gates, **self._settings)
+        narrow.inherit(self)
         return narrow
+
+    def aligned(self, config: InputConfig) -> InputConfig:
+        """`config` with the width at which this model's fields meet, where a model cut from this one needs maps to keep its numbers."""
+        whole = all(config.fields[name].labels == self.config.fields[name].labels for name in config.kept)
+        width = None if whole and not self.config.has_maps else self.config.aligned_width
+        return dataclasses.replace(config, aligned=width if self.alignment is not None else None)
+
+    def inherit(self, wide: Recommender) -> None:
+        """Takes the numbers of all weights that both models have, gates left out, from one as wide or wider."""
+        self.load_pieces({piece.key: (piece.read(), piece.axes) for piece in wide.pieces()})
 
     def load_pieces(self, wide: Mapping[str, tuple[np.ndarray, tuple[Any, ...]]]) -> None:
         """Assigns the parts of `wide` (key -> values, labels along every axis) that this model has."""
         values: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
         for piece in self.pieces():
+            if piece.variable is None:
+                continue
             array, axes = wide[piece.key]
             for axis, (labels, found) in enumerate(zip(piece.axes, axes, strict=True)):
                 if labels is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irazor_tf import plots
+from irazor_tf import plots, report_searches
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
 from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
@@ -77,7 +77,7 @@ def _headline(job: JobFolder) -> str:
     exported = read(job.path, "export.json")
     note += f"Exported for serving: export/{exported['version']}." if exported else "Not exported yet (stage export)."
     text = data_table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(job.compared))
-    return cards(boxes) + paragraph(verdict) + text + paragraph(note, "note")
+    return cards(boxes) + paragraph(verdict) + report_searches.notices(job) + text + paragraph(note, "note")
 
 
 def _dimensions(job: JobFolder) -> str:
@@ -243,7 +243,9 @@ _SECTIONS = (
     ("What was found", "headline", _headline),
     ("Dimension of every field", "dimensions", _dimensions),
     ("What the search learned", "arrays", _arrays),
+    ("Pictures of the searches", "pictures", report_searches.pictures),
     ("Quality against size", "quality", _curve),
+    ("What the searches cost", "costs", report_searches.costs),
     ("Learning curves", "learning", _learning),
     ("Every model", "models", _everything),
     ("Settings", "settings", _settings),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import glob
 import logging
 import os
+import resource
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from irazor_tf.base_model import MODELS
-from irazor_tf.candidates import digest, identity
-from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
+from irazor_tf.input_config import InputConfig, SearchResult, digest, identity, read_json, write_json
 from irazor_tf.job_config import JobConfig, training_spec
 from irazor_tf.method import BudgetError, SearchMethod
+from irazor_tf.pictures import save_pictures
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
@@ -51,6 +55,7 @@ def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None =
         seed=job.seed,
         progress=job.progress,
         tensorboard=job.tensorboard,
+        shared_dir=job.path("search"),
     )
 
 
@@ -64,35 +69,97 @@ def search_with(
     # What a call spent that ended in an error (a budget too small, say) after the training counts, too.
     unfinished = os.path.join(inside.work_dir, "seconds_unfinished.json")
     start = time.perf_counter() - (read_json(unfinished)[0] if os.path.exists(unfinished) else 0.0)
-    try:
-        result, supernet = method.search(inside, space, budget, supernet)
-    except Exception:
-        if not os.path.exists(timing):
-            write_json(unfinished, time.perf_counter() - start)
-        raise
+    reset_peak()
+    with _collected() as notices:
+        try:
+            result, supernet = method.search(inside, space, budget, supernet)
+        except Exception:
+            if not os.path.exists(timing):
+                write_json(unfinished, time.perf_counter() - start)
+            raise
     if not os.path.exists(timing):
-        write_json(timing, time.perf_counter() - start)
+        cost = _cost(inside, time.perf_counter() - start)
+        write_json(os.path.join(inside.work_dir, "search_cost.json"), cost)
+        write_json(timing, cost["seconds"])
     if method.ranks_fields:
         arrays = method.architecture(supernet)
         write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
-    return dataclasses.replace(result, seconds=read_json(timing)[0]), supernet
+    save_pictures(method.pictures(supernet), os.path.join(inside.work_dir, "pictures.json"))
+    for notice in result.notices:
+        if notice not in notices:
+            _notices.warning("%s: %s", method.spec(), notice)
+    if result.init in ("continue", "keep"):  # the final model meets its fields where the supernet did
+        result = dataclasses.replace(result, clusters=tuple(supernet.aligned(config) for config in result.clusters))
+    noticed = tuple(dict.fromkeys([*result.notices, *notices]))
+    return dataclasses.replace(result, seconds=read_json(timing)[0], notices=noticed), supernet
+
+
+def reset_peak() -> None:
+    """Starts the process's peak memory anew, where the system can (Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def peak_mib() -> float:
+    """The process's peak memory since `reset_peak`; since its start where that cannot be had."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _cost(trainer: Trainer, wall: float) -> dict[str, Any]:
+    """What a search took: seconds and training steps, those of the pretrainings it shares included, and peak memory in MiB.
+
+    A shared pretraining counts as long as it took when it was done.
+    """
+    own = [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(trainer.work_dir), "*", "state.json"))]
+    shared = [read_json(os.path.join(folder, "state.json"))[0] for folder in trainer.pretrained]
+    before = sum(state.get("seconds", 0.0) for state in shared)
+    pretraining = {"seconds": before, "steps": sum(state["step"] for state in shared)}
+    apart = os.path.join(trainer.work_dir, "cost.json")  # what a method says its search proper took, apart from any fit
+    proper = read_json(apart)[0] if os.path.exists(apart) else {"steps": 0}
+    steps = sum(state["step"] for state in own) + pretraining["steps"] + proper["steps"]
+    seconds = max(0.0, wall - sum(trainer.pretrained.values())) + before
+    return {"seconds": seconds, "steps": steps, "peak_mib": peak_mib(), "pretraining": pretraining, "proper": proper}
+
+
+@contextlib.contextmanager
+def _collected() -> Iterator[list[str]]:
+    """The warnings of this package while it is open."""
+    found: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    handler = Collector(logging.WARNING)
+    _notices.addHandler(handler)
+    try:
+        yield found
+    finally:
+        _notices.removeHandler(handler)
 
 
 def sweep_with(
     trainer: Trainer, method: SearchMethod, space: InputConfig, supernet: Recommender | None = None
 ) -> Iterator[tuple[str, SearchResult, Recommender]]:
-    """Label, result and supernet for every other setting that one search serves.
+    """Label, result and supernet for every other setting of `sweep`; those that another training serves share the supernet.
 
     A setting that keeps no field, or for which nothing is small enough, is left out, and said.
     """
+    folder = search_folder_of(method, space)
     for label, other in method.sweep(space):
+        shared = search_folder_of(other, space) == folder
         try:
-            result, supernet = search_with(trainer, other, space, None, supernet)
+            result, found = search_with(trainer, other, space, None, supernet if shared else None)
         except BudgetError as error:  # a share of the space that is smaller than its smallest column
             _notices.warning("%s: no point of the curve. %s", other.spec(), error)
             continue
+        supernet = found if shared else supernet
         if all(config.num_fields for config in result.clusters):
-            yield label, result, supernet
+            yield label, result, found
         else:
             _notices.warning("%s keeps no field: no point of the curve", other.spec())
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from irazor_tf.data import Source
+from irazor_tf.unrolling import unrolled_gradients
 
 
 class Descending(Protocol):
@@ -19,8 +20,9 @@ class Descending(Protocol):
     def groups(self) -> tuple[str, ...]:
         """The groups that have variables."""
 
-    def descend(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> tf.Tensor:
-        """One update of some groups from one batch, in a replica; returns the loss."""
+    def descend(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str], *, penalties: float = 1.0, gradients: Any = None) -> tf.Tensor:
+        """One update of some groups from one batch, in a replica, with penalties times a factor; `gradients(batch, groups)` gives loss
+        and gradients by group where it is not the model itself. Returns the loss."""
 
 
 class Step(abc.ABC):
@@ -41,16 +43,32 @@ class Step(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Joint(Step):
-    """All groups from one batch: one-level optimization (i-Razor, equation 8)."""
+    """All groups from one batch: one-level optimization (i-Razor, equation 8).
+
+    Args:
+      penalty_every: batches per step; the gates' penalties enter the first one's update, times this number, and no other's: a penalty
+        that reads whole tables then costs so much less.
+    """
+
+    penalty_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.penalty_every < 1:
+            raise ValueError(f"`penalty_every` should be at least 1. Received: {self.penalty_every}")
 
     def elements(self, train: Source, valid: Source, batch_size: int, seed: int, start: int) -> tf.data.Dataset:
-        return train.batches(batch_size, seed, start)
+        batches = train.batches(batch_size, seed, start * self.penalty_every)
+        return batches if self.penalty_every == 1 else _several(batches, self.penalty_every)
 
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
-        return train.batches_per_epoch(batch_size)
+        return max(1, train.batches_per_epoch(batch_size) // self.penalty_every)
 
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
-        return model.descend(element, model.groups)
+        if self.penalty_every == 1:
+            return model.descend(element, model.groups)
+        factors = [float(self.penalty_every), *(0.0 for _ in element[1:])]
+        losses = [model.descend(batch, model.groups, penalties=factor) for batch, factor in zip(element, factors, strict=True)]
+        return tf.add_n(losses) / len(losses)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +97,7 @@ class Alternating(Step):
 
     def elements(self, train: Source, valid: Source, batch_size: int, seed: int, start: int) -> tf.data.Dataset:
         weights, architecture = self._sources(train, valid)
-        batches = weights.batches(batch_size, seed, start * self.every)
-        # A tuple of batches, not one more axis: a strategy splits every tensor along its first axis.
-        batches = batches.batch(self.every, drop_remainder=True).map(
-            lambda group: tuple({key: value[i] for key, value in group.items()} for i in range(self.every))
-        )
+        batches = _several(weights.batches(batch_size, seed, start * self.every), self.every)
         return tf.data.Dataset.zip({"weights": batches, "architecture": architecture.batches(batch_size, seed + 1, start)})
 
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
@@ -97,3 +111,38 @@ class Alternating(Step):
         if not self.architecture_first:
             model.descend(element["architecture"], ("architecture",))
         return tf.add_n(losses) / len(losses)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Unrolled(Alternating):
+    """The weights from a training batch, then the architecture by its exact second-order gradient, through a virtual step of the weights
+    on the same training batch (DNIS, Algorithm 1 and equations 6 and 7).
+
+    Args:
+      xi: size of the virtual step, above 0.
+      held_out: see `Alternating`.
+    """
+
+    xi: float = 1e-3
+
+    def __init__(self, xi: float, held_out: float | None = None):
+        if xi <= 0:
+            raise ValueError(f"`xi` should be above 0. Received: {xi}")
+        super().__init__(held_out=held_out)
+        object.__setattr__(self, "xi", xi)
+
+    def __call__(self, model: Any, element: Any) -> tf.Tensor:
+        (train,) = element["weights"]
+        loss = model.descend(train, ("bias", "network"))
+        if model.moving(("architecture",)):
+            model.descend(
+                element["architecture"], ("architecture",), gradients=lambda valid, _: unrolled_gradients(model, train, valid, self.xi)
+            )
+        return loss
+
+
+def _several(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Tuples of `count` batches: not one more axis, because a strategy splits every tensor along its first one."""
+    return batches.batch(count, drop_remainder=True).map(
+        lambda group: tuple({key: value[i] for key, value in group.items()} for i in range(count))
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -18,9 +19,9 @@ import tf_keras as keras
 from irazor_tf.base_model import BaseModel
 from irazor_tf.data import Source
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import InputConfig, read_json
+from irazor_tf.input_config import InputConfig, digest, identity, read_json
 from irazor_tf.ops import seed_of
-from irazor_tf.optimizers import make_optimizer
+from irazor_tf.optimizers import GROUPS, make_optimizer
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
@@ -87,6 +88,7 @@ class Trainer:
       seed: seed of initial values, noise and the order of rows.
       progress: whether to draw progress bars.
       tensorboard: whether to write curves for TensorBoard beside the states: losses, validation metrics, the gates' traces.
+      shared_dir: where trainings lie that several searches share; default `work_dir`.
     """
 
     def __init__(
@@ -102,12 +104,15 @@ class Trainer:
         seed: int = 0,
         progress: bool = False,
         tensorboard: bool = False,
+        shared_dir: str | None = None,
     ):
         self.schema = schema
         self.base = base
         self.task = task
         self.options = options
         self.work_dir = work_dir
+        self.shared_dir = shared_dir or work_dir
+        self.pretrained: dict[str, float] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
         self._strategy = strategy
@@ -128,6 +133,7 @@ class Trainer:
             seed=self.seed,
             progress=self._progress,
             tensorboard=self._tensorboard,
+            shared_dir=self.shared_dir,
         )
 
     def scope(self) -> contextlib.AbstractContextManager:
@@ -164,6 +170,7 @@ class Trainer:
         optimizers: Mapping[str, str] | None = None,
         frozen: Iterable[str] = (),
         warmup: int = 0,
+        stop: Callable[[list[dict[str, float]]], bool] | None = None,
     ) -> list[dict[str, float]]:
         """Trains until `epochs` or until the validation metric stops growing; resumes or returns at once where that was done before.
 
@@ -177,8 +184,9 @@ class Trainer:
           judge: rows on which the metric is taken; default the validation split.
           train: rows to learn from; default the training split.
           optimizers: group -> spec, instead of the options'.
-          frozen: groups that do not move.
+          frozen: groups that do not move, and parts of the model by name (embedding, alignment, linear, base, intercept).
           warmup: epochs, before `epochs`, in which the architecture does not move either; they do not compete for the best epoch.
+          stop: asked after every epoch, with the records so far, whether to end here.
 
         Returns:
           One record per epoch: epoch, loss, the metrics of `judge`, and the gates' traces.
@@ -203,6 +211,9 @@ class Trainer:
             model.compile(steps_per_execution=options.steps_per_execution)
         model.step = step
         model.frozen = always = frozenset(frozen)
+        known = {*GROUPS, *(part.name for part in model.layers_in_order())}
+        if always - known:
+            raise ValueError(f"`frozen` should name some of {', '.join(sorted(known))}. Received: {', '.join(sorted(always - known))}")
         model.train_function = None
         state = TrainingState(os.path.join(self.work_dir, name), model)
         if state.done:
@@ -233,11 +244,59 @@ class Trainer:
             value = self.task.directions[metric] * record[metric]
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
-            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs)
+            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs, stop)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         state.restore_final()
         return state.history
+
+    def pretrain(
+        self,
+        space: InputConfig,
+        *,
+        epochs: int | None = None,
+        patience: int | None = None,
+        gates: Mapping[str, Gate] | None = None,
+        step: Step | None = None,
+        key: str = "",
+    ) -> Recommender:
+        """Plain training of a model of `space`, done once for all searches under `shared_dir` that ask for the same.
+
+        Args:
+          space: of the model.
+          epochs, patience: instead of those in the options.
+          gates: site -> gate without weights, for a penalty.
+          step: how a step is made; default `Joint`.
+          key: what gates and step do, where they are not the default: trainings with different keys are different ones.
+
+        Returns:
+          The trained model.
+
+        Raises:
+          ValueError: a gate has weights to train.
+        """
+        epochs = self.options.epochs if epochs is None else epochs
+        patience = self.options.patience if patience is None else patience
+        name = os.path.join("pretrained", digest([identity(space), epochs, patience, key]))
+        start = time.perf_counter()
+        shared = Trainer(
+            self.schema,
+            self.train.directory,
+            self.base,
+            self.task,
+            self.options,
+            self.shared_dir,
+            strategy=self._strategy,
+            seed=self.seed,
+            progress=self._progress,
+            tensorboard=self._tensorboard,
+        )
+        model = shared.build(space, gates)
+        if model.variable_groups["architecture"]:
+            raise ValueError(f"A gate of a pretraining should have no weights to train. Received: {model.variable_groups['architecture']}")
+        shared.fit(model, name, step=step, epochs=epochs, patience=patience)
+        self.pretrained[os.path.join(self.shared_dir, name)] = time.perf_counter() - start
+        return model
 
     def is_done(self, name: str) -> bool:
         """Whether the fit called `name` has ended before."""

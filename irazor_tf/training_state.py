@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ class TrainingState:
         self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
         self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
         self._resumed_loss: list[np.ndarray] | None = None
+        self._since = time.perf_counter()
         if os.path.exists(self._path):
             self._value = read_json(self._path)[0]
 
@@ -49,7 +52,16 @@ class TrainingState:
         name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
         tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
 
-    def end_epoch(self, step: int, record: dict[str, float], value: float, patience: int, warmup: int, epochs: int) -> None:
+    def end_epoch(
+        self,
+        step: int,
+        record: dict[str, float],
+        value: float,
+        patience: int,
+        warmup: int,
+        epochs: int,
+        stop: Callable[[list[dict[str, float]]], bool] | None = None,
+    ) -> None:
         """Records an epoch, the better the larger `value`; writes checkpoint and state; decides whether the fit has ended."""
         name = f"step-{step}"
         history = [*self._value["history"], record]
@@ -57,7 +69,7 @@ class TrainingState:
         if len(history) > warmup and (best is None or value > best["value"]):
             best = {"value": value, "epoch": len(history), "checkpoint": name}
         waited = len(history) - best["epoch"] if best else 0
-        done = len(history) >= warmup + epochs or bool(patience and waited >= patience)
+        done = len(history) >= warmup + epochs or bool(patience and waited >= patience) or bool(stop and stop(history))
         self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
         self._resumed_loss = None
 
@@ -78,7 +90,9 @@ class TrainingState:
     def _save(self, name: str, changes: dict[str, Any]) -> None:
         os.makedirs(self.directory, exist_ok=True)
         self._checkpoint.write(os.path.join(self.directory, name))
-        self._value |= changes | {"last": name}
+        now = time.perf_counter()
+        self._value |= changes | {"last": name, "seconds": self._value.get("seconds", 0.0) + now - self._since}
+        self._since = now
         best = self._value["best"]
         if self._value["done"] and best:  # nobody continues from the last epoch any more
             self._value["last"] = best["checkpoint"]

@@ -20,16 +20,16 @@ LAYERS = (
     {"final_models"},
     {"searching"},
     {"job_config"},
-    {"candidates", "export", "job_folder", "page", "plots", "report", "serving"},
+    {"candidates", "export", "job_folder", "page", "picture_plots", "plots", "report", "report_searches", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"recommender", "routing", "steps"},
-    {"base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task"},
-    {"", "input_config", "ops", "regions", "registry", "schema", "tables"},
+    {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
+    {"", "input_config", "ops", "pictures", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "schema", "input_config", "registry", "regions")
+WITHOUT_TENSORFLOW = ("", "schema", "input_config", "pictures", "registry", "regions")
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import pathlib
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,7 +23,7 @@ from irazor_tf.base_model import MODELS, BaseModel
 from irazor_tf.input_config import FieldConfig, InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Registry, Spec
+from irazor_tf.registry import Registry, Spec, parse_spec
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Step
 from irazor_tf.task import TASKS
@@ -34,10 +36,13 @@ EPOCHS = 2
 # What entries are given where they have a parameter of that name; an entry needs no line here.
 TINY = {"hidden": (8,), "dropout": 0.3, "epochs": EPOCHS}
 OPERAND = "magnitude"  # for methods that take one
-# Further settings of an entry that take another path through the spine.
+# Further settings of an entry that take another path through the spine: those of the toys, and `SPECS` of each module in `variants`.
 VARIANTS = {
-    "irazor": [Spec("irazor", (("epochs", EPOCHS), ("warmup", 1), ("held_out", 0.25), ("stop_at_best", True)))],
     "toy_masked": [Spec("toy_masked", (("every", 2), ("architecture_first", True), ("held_out", None)))],
+    **{
+        name: [parse_spec(text) for text in importlib.import_module(f"tests.conformance.variants.{name}").SPECS]
+        for _, name, _ in pkgutil.iter_modules([str(pathlib.Path(__file__).parent / "variants")])
+    },
 }
 FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
 
@@ -84,13 +89,14 @@ class Case:
 
 @contextlib.contextmanager
 def registered() -> Iterator[None]:
-    """The toys are entries of the registry."""
-    for name, entry in TOYS.items():
+    """The toys are entries of the registry; inside another such block they are already."""
+    new = {name: entry for name, entry in TOYS.items() if name not in METHODS.names()}
+    for name, entry in new.items():
         METHODS.register(name)(entry)
     try:
         yield
     finally:
-        for name in TOYS:
+        for name in new:
             METHODS.remove(name)
 
 

@@ -57,9 +57,9 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
     calls: list[tuple[Any, set[str], set[str]]] = []
     descend = Recommender.descend
 
-    def watched(self, batch, groups):
+    def watched(self, batch, groups, **settings):
         before = [variable.numpy() for variable in self.variables]
-        loss = descend(self, batch, groups)
+        loss = descend(self, batch, groups, **settings)
         moved = [v for v, old in zip(self.variables, before, strict=True) if not np.array_equal(v.numpy(), old)]
         allowed = set(groups) - self.frozen
         for variable in moved:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from irazor_tf.base_model import MODELS
-from irazor_tf.blocks import Tower
+from irazor_tf.blocks import Tower, TowerParams
 from irazor_tf.input_config import InputConfig
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Field, Schema
@@ -47,7 +47,7 @@ def test_l2_is_half_the_mean_squared_norm_of_a_row(name):
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_tower_with_and_without_layer_normalisation(layer_norm):
     """Pre-activations are normalised over a layer's units, then scaled and shifted, before ReLU."""
-    tower = Tower((4, 3), (("user", 0), ("user", 1)), layer_norm=layer_norm, dropout=0.0, seed=1)
+    tower = Tower(TowerParams((4, 3), layer_norm), (("user", 0), ("user", 1)), seed=1)
     x = np.random.default_rng(1).normal(size=(6, 2))
     tower(tf.constant(x, tf.float32))
     generator = np.random.default_rng(2)

@@ -1,0 +1,86 @@
+"""Figures of the pictures that methods leave (`pictures.py`). No TensorFlow import."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture
+from irazor_tf.plots import COLOURS, DASHES, MARKERS, heat_map
+
+_WIDTH = 8.0  # inches
+_ROWS = 60  # bars and rows drawn at most; the rest is said
+
+
+@functools.singledispatch
+def draw(picture: Picture) -> Figure:
+    """The picture as a figure."""
+    raise TypeError(f"A picture should be one of HeatMap, Bars, Lines, Histogram. Received: {type(picture).__name__}")
+
+
+@draw.register
+def _(picture: HeatMap) -> Figure:
+    values = np.asarray(picture.values, np.float64)
+    finite = values[np.isfinite(values)]
+    limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return heat_map(picture.rows[:_ROWS], values[:_ROWS], picture.columns, ("", picture.label), limits, None)
+
+
+@draw.register
+def _(picture: Bars) -> Figure:
+    names, values = picture.names[:_ROWS], np.asarray(picture.values)[:_ROWS]
+    figure = Figure(figsize=(_WIDTH, 0.9 + 0.2 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(np.arange(len(names)), values, height=0.72, color=COLOURS[0])
+    axis.set_yticks(np.arange(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(True, axis="x")
+    axis.set_xlabel(picture.label)
+    return figure
+
+
+@draw.register
+def _(picture: Lines) -> Figure:
+    figure, axis = _panel()
+    few = len(picture.x) <= 40
+    for number, (name, values) in enumerate(picture.series.items()):
+        marker = MARKERS[number % len(MARKERS)] if few else ""
+        dashes = DASHES[number // len(COLOURS) % len(DASHES)]
+        axis.plot(picture.x, values, dashes, color=COLOURS[number % len(COLOURS)], marker=marker, markersize=4.5, label=name)
+    if picture.log_x:
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_xlabel(picture.labels[0])
+    axis.set_ylabel(picture.labels[1])
+    if len(picture.series) > 1:
+        axis.legend(ncols=2)
+    return figure
+
+
+@draw.register
+def _(picture: Histogram) -> Figure:
+    figure, axis = _panel()
+    edges = np.asarray(picture.edges)
+    axis.bar(edges[:-1], picture.counts, width=np.diff(edges), align="edge", color=COLOURS[5], edgecolor="white", linewidth=0.5)
+    for number, (name, value) in enumerate(picture.marks.items()):
+        axis.axvline(
+            value, color=COLOURS[(number + 1) % len(COLOURS)], linestyle=DASHES[number % len(DASHES)], label=f"{name}: {value:.3g}"
+        )
+    if np.max(picture.counts, initial=0) > 100 * max(1, np.median(picture.counts)):
+        axis.set_yscale("symlog")
+    axis.set_xlabel(picture.label)
+    axis.set_ylabel("count")
+    if picture.marks:
+        axis.legend()
+    return figure
+
+
+def _panel() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.grid(True)
+    return figure, axis

@@ -1,0 +1,64 @@
+"""Sections of the report about the searches: what each cost, what it had to say, and its method's own pictures. No TensorFlow import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from irazor_tf import picture_plots
+from irazor_tf.job_folder import JobFolder
+from irazor_tf.page import NONE, data_table, figure, number, paragraph
+
+
+def costs(job: JobFolder) -> str:
+    """Seconds, steps and memory of every search against plain training, and how long the whole test split takes to score."""
+    plain = next((point for point in job.points if point.get("params") == job.full_params and "train_seconds" in point), None)
+    rows = [_cost(point, plain) for point in job.compared]
+    if not rows:
+        return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
+    header = ["Name", "Search s", "of it pretraining", "Search steps", "Search proper", "Search MiB", "Train s", "Train MiB"]
+    header += ["Search / plain training", "Test split s", "Tables MiB", "as COO", "as CSR"]
+    note = "Search seconds are those of one search, pretraining included, whoever else shares it; search proper: what the method adds to "
+    note += "plain training, where it says so. Memory is the process's peak. "
+    if plain is None:
+        note += "No plain model of full width was trained here (as a control), so there is nothing to set the search against. "
+    note += "Tables: embedding values of masked configs, stored densely and with the kept entries alone (4 bytes a number)."
+    return data_table(header, rows) + paragraph(note, "note")
+
+
+def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str]:
+    proper, tables = point.get("search_proper"), point.get("table_mib", {})
+    took = NONE if proper is None else f"{proper['steps']:,} steps, {proper['seconds']:.2f} s"
+    ratio = None
+    if plain is not None and point.get("search_seconds") and plain["train_seconds"]:
+        ratio = point["search_seconds"] / plain["train_seconds"]
+    return [
+        point["name"],
+        number(point.get("search_seconds"), 1),
+        number(point.get("pretraining_seconds"), 1),
+        number(point.get("search_steps")),
+        took,
+        number(point.get("search_peak_mib"), 0),
+        number(point.get("train_seconds"), 1),
+        number(point.get("train_peak_mib"), 0),
+        number(ratio, 2),
+        number(point.get("test_seconds"), 2),
+        *(number(tables.get(key), 3) for key in ("dense", "coo", "csr")),
+    ]
+
+
+def pictures(job: JobFolder) -> str:
+    """What the methods draw of their searches."""
+    text: list[str] = []
+    for folder in job.search_folders():
+        name = job.search_name(folder)
+        for picture in job.pictures(folder):
+            caption = f"{picture.title} ({name})"
+            text.append(paragraph(picture.title, "title") + figure(picture_plots.draw(picture), f"picture{len(text)}", caption))
+    return "\n".join(text) or paragraph("The methods leave no pictures of their own.", "none")
+
+
+def notices(job: JobFolder) -> str:
+    """What the searches had to say; nothing where they went as planned."""
+    found = dict.fromkeys(f"{point['name']}: {notice}" for point in job.compared for notice in point.get("notices", ()))
+    return "".join(paragraph(notice, "note") for notice in found)

@@ -1,0 +1,47 @@
+"""Embedding tables of which few entries are left, as they are served: compressed rows instead of zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+
+class SparseTable(keras.layers.Layer):
+    """A table [V, D] in compressed sparse rows: values and column numbers of the kept entries, row after row, and where each row starts.
+
+    Args:
+      table: [V, D].
+      kept: [V, D] bool; all other entries read as 0.
+    """
+
+    def __init__(self, table: np.ndarray, kept: np.ndarray, name: str):
+        super().__init__(name=name, trainable=False)
+        self._dim = table.shape[1]
+        columns = np.nonzero(kept)[1].astype(np.uint8 if self._dim <= 256 else np.int32)
+        starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64 if kept.sum() >= 2**31 else np.int32)
+        self._values = self._constant("values", table[kept].astype(np.float32))
+        self._columns = self._constant("columns", columns)
+        self._starts = self._constant("starts", starts)
+
+    @staticmethod
+    def is_smaller(kept: np.ndarray) -> bool:
+        """Whether compressed rows take fewer bytes than the dense table, [V, D] float32."""
+        entry = 5 if kept.shape[1] <= 256 else 8
+        return entry * int(kept.sum()) + 4 * (len(kept) + 1) < 4 * kept.size
+
+    def _constant(self, name: str, value: np.ndarray) -> tf.Variable:
+        weight = self.add_weight(f"{self.name}_{name}", value.shape, value.dtype, initializer="zeros", trainable=False)
+        weight.assign(value)
+        return weight
+
+    def call(self, index: tf.Tensor) -> tf.Tensor:
+        """Rows [B, n, D] of row numbers [B, n] int64."""
+        flat = tf.reshape(index, [-1])
+        starts, ends = tf.gather(self._starts, flat), tf.gather(self._starts, flat + 1)
+        positions = tf.ragged.range(starts, ends)
+        columns = tf.cast(tf.gather(self._columns, positions.values), tf.int64)
+        where = tf.stack([positions.value_rowids(), columns], axis=1)
+        shape = tf.stack([tf.size(flat, tf.int64), tf.constant(self._dim, tf.int64)])
+        rows = tf.scatter_nd(where, tf.gather(self._values, positions.values), shape)
+        return tf.reshape(rows, tf.concat([tf.shape(index), [self._dim]], axis=0))

@@ -1,0 +1,252 @@
+"""What recipes may ask of the spine: shared pretraining, stopping, frozen parts, penalties at times, second order, sparse tables, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from irazor_tf import searching
+from irazor_tf.candidates import Candidate, Role
+from irazor_tf.export import export, size_report
+from irazor_tf.final_models import table_mib
+from irazor_tf.gate import Gate
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
+from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
+from irazor_tf.registry import Spec
+from irazor_tf.sparse import SparseTable
+from irazor_tf.steps import Joint, Unrolled
+from tests.conformance import laws
+from tests.conformance.toys import column_gate
+
+CASE = laws.named("fde")
+
+
+class Shrinking(Gate):
+    """Pulls all tables towards 0, reading them whole; has no weights."""
+
+    def penalty(self, embedding, x, ids):
+        return {"network": tf.add_n([tf.reduce_sum(tf.square(table)) for table in embedding.tables])}
+
+
+def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path, monkeypatch):
+    root = tiny.trainer(CASE, tmp_path)
+    one, other = root.inside("search/one"), root.inside("search/other")
+    fits = laws.watch_fits(monkeypatch)
+    first = one.pretrain(tiny.space, epochs=1)
+    assert len(fits) == 1
+    second = other.pretrain(tiny.space, epochs=1)
+    assert len(fits) == 1 and not laws.differing(tables(first), tables(second))
+    assert list(one.pretrained) == list(other.pretrained) and len(list(tmp_path.glob("pretrained/*/state.json"))) == 1
+    shrunk = other.pretrain(tiny.space, epochs=1, gates={"embedding": Shrinking()}, key="shrinking")
+    assert len(fits) == 2 and laws.differing(tables(first), tables(shrunk))
+    assert np.abs(shrunk.embedding.tables[0]).sum() < np.abs(first.embedding.tables[0]).sum()
+    with pytest.raises(ValueError, match="should have no weights to train. Received: .*alpha"):
+        one.pretrain(tiny.space, epochs=1, gates={"embedding": column_gate(tiny.space)})
+
+
+def tables(model):
+    return {f"{i}:{table.name}": table.numpy() for i, table in enumerate(model.embedding.tables)}
+
+
+def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
+    asked: list[int] = []
+
+    def stop(history):
+        asked.append(len(history))
+        assert "auc" in history[-1]
+        return len(history) == 2
+
+    trainer = tiny.trainer(CASE, tmp_path)
+    assert len(trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)) == 2 and asked == [1, 2]
+    assert len(trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)) == 2 and asked == [1, 2]
+
+
+def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
+    trainer = tiny.trainer(CASE, tmp_path)
+    model = trainer.build(tiny.space)
+    before = {variable.name: variable.numpy() for variable in model.trainable_variables}
+    trainer.fit(model, "frozen", epochs=1, frozen=("base", "linear"))
+    moved = {v.name for v in model.trainable_variables if not np.array_equal(v.numpy(), before[v.name])}
+    still = {v.name for part in (model.base, model.linear) for v in part.trainable_variables}
+    assert moved == {v.name for v in model.trainable_variables} - still
+    with pytest.raises(ValueError, match="`frozen` should name some of .*base.* Received: nobody"):
+        trainer.fit(model, "other", epochs=1, frozen=("nobody",))
+
+
+def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypatch):
+    trainer = tiny.trainer(CASE, tmp_path)
+    model = trainer.build(tiny.space, {"embedding": Shrinking()})
+    batch = tiny.batch("train")
+    without, once, thrice = (model.gradients(batch, ("network",), penalties=factor)[1]["network"] for factor in (0.0, 1.0, 3.0))
+    table = model.embedding.tables[0]
+    for factor, found in ((1, once), (3, thrice)):
+        extra = tf.convert_to_tensor(found[0]) - tf.convert_to_tensor(without[0])
+        np.testing.assert_allclose(extra, factor * 2 * table.numpy(), rtol=1e-4, atol=1e-5)
+    factors: list[float] = []
+    descend = type(model).descend
+
+    def watched(self, element, groups, **settings):
+        factors.append(settings.get("penalties", 1.0))
+        return descend(self, element, groups, **settings)
+
+    monkeypatch.setattr(type(model), "descend", watched)
+    step = Joint(penalty_every=3)
+    trainer.fit(model, "thrice", epochs=1, step=step)
+    assert factors == [3.0, 0.0, 0.0]  # one trace
+    assert int(model.clock) == step.steps_per_epoch(trainer.train, 128) == 25 // 3
+    with pytest.raises(ValueError, match="`penalty_every` should be at least 1. Received: 0"):
+        Joint(penalty_every=0)
+
+
+def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path, two_replicas):
+    """Weights after one real step, and alpha after one step by the second-order gradient, on one and on two replicas."""
+    found = []
+    for name, strategy in (("one", None), ("two", two_replicas)):
+        trainer = tiny.trainer(CASE, tmp_path / name, strategy=strategy)
+        with trainer.scope():
+            gates = {"embedding": column_gate(tiny.space)}
+        model = trainer.build(tiny.space, gates)
+        history = trainer.fit(model, "unrolled", epochs=1, step=Unrolled(xi=0.5), optimizers={"architecture": "sgd(learning_rate=0.1)"})
+        found.append([variable.numpy() for variable in model.trainable_variables] + [history[0]["auc"]])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
+    # Against weights alone: where the architecture is frozen, all other numbers are those of a fit that never unrolls.
+    weights = []
+    for step in (Unrolled(xi=0.5), Unrolled(xi=1e-3)):
+        trainer = tiny.trainer(CASE, tmp_path / f"frozen-{step.xi}")
+        model = trainer.build(tiny.space, {"embedding": column_gate(tiny.space)})
+        trainer.fit(model, "fit", epochs=1, step=step, optimizers={"architecture": "sgd(learning_rate=0.0)"})
+        # alpha is clipped to at most 1 and does not move, so the virtual step is all that differs.
+        weights.append(laws.values(model))
+    assert not laws.differing(*weights)
+    with pytest.raises(ValueError, match="`xi` should be above 0. Received: 0"):
+        Unrolled(xi=0)
+
+
+def test_a_sparse_table_reads_like_the_masked_one():
+    generator = np.random.default_rng(0)
+    table = generator.normal(size=(50, 7)).astype(np.float32)
+    kept = generator.random((50, 7)) < 0.2
+    kept[3] = False
+    kept[4] = True
+    index = tf.constant([[3, 4, 49], [0, 0, 3]], tf.int64)
+    found = SparseTable(table, kept, "sparse")(index)
+    np.testing.assert_array_equal(found, np.where(kept, table, 0)[index.numpy()])
+    nothing = SparseTable(table, np.zeros_like(kept), "nothing")(index)
+    np.testing.assert_array_equal(nothing, np.zeros((2, 3, 7), np.float32))
+    assert SparseTable.is_smaller(kept) and not SparseTable.is_smaller(np.ones_like(kept))
+
+
+def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
+    generator = np.random.default_rng(1)
+    fields = {}
+    for name, field in tiny.space.fields.items():
+        mask = BitMask.from_array(generator.random((tiny.schema.field(name).vocabulary_size, field.dim)) < share)
+        fields[name] = FieldConfig(field.dim, field.labels, mask)
+    return InputConfig(fields)
+
+
+@pytest.mark.parametrize("model", ["mlp(hidden=(8,))", "fm"])
+def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_path):
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec(model)), tmp_path)
+    config = masked_config(tiny, 0.1)
+    masked = trainer.build(config)
+    path = export(masked, tiny.schema, str(tmp_path / "export"))
+    batch = tiny.batch()["ids"]
+    raw = laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+    served = tf.saved_model.load(path).signatures["serving_default"](**raw)[masked.task.output]
+    np.testing.assert_array_equal(served, masked.predict_proba(batch))
+    names = [variable.name for variable in tf.saved_model.load(path).weights]
+    assert any("sparse" in name for name in names) and not any("mask_" in name or "/table_6" in name for name in names)
+    assert not any("sparse" in variable.name for variable in masked.variables), "the model is left as it was"
+    whole = export(trainer.build(tiny.space), tiny.schema, str(tmp_path / "whole"))
+    entries = config.num_params(tiny.schema)
+    saved = size_report(whole)["variables"] - size_report(path)["variables"]
+    assert saved > 4 * (tiny.space.num_params(tiny.schema) - entries) - 5 * entries - 4 * 400 - 2000
+
+
+def test_sizes_of_masked_tables(tiny):
+    config = masked_config(tiny, 0.1)
+    entries, rows = config.num_params(tiny.schema), tiny.schema.num_features
+    found = table_mib(Candidate(Role.FOUND, "x", SearchResult((config,), Spec("fde"))), tiny.schema)
+    assert found["dense"] * 2**20 == 4 * rows * laws.WIDTH
+    assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 8 * entries + 4 * (rows + len(tiny.schema.fields))
+
+
+class Talkative(SearchMethod):
+    """Takes everything, says so twice, and draws all it can."""
+
+    init = "keep"
+    ranks_fields = False
+
+    def gates(self, schema, space):
+        return {"embedding": column_gate(space)}
+
+    def derive(self, supernet, space, budget=None):
+        logging.getLogger("irazor_tf").warning("took everything")
+        return space
+
+    def search(self, trainer, space, budget=None, supernet=None):
+        result, supernet = super().search(trainer, space, budget, supernet)
+        return dataclasses.replace(result, keep_gates=True, notices=("could not help it",)), supernet
+
+    def pictures(self, supernet):
+        return PICTURES
+
+
+PICTURES = [
+    HeatMap("a heat map", np.arange(6.0).reshape(2, 3), ("a", "b"), ("x", "y", "z"), "colour"),
+    Bars("bars", ("a", "b"), np.array([1.0, 2.0]), "length"),
+    Lines("lines", np.array([1.0, 10.0]), {"one": np.array([1.0, 2.0]), "two": np.array([2.0, 1.0])}, ("x", "y"), True),
+    Histogram("a histogram", np.array([0.0, 0.5, 1.0]), np.array([3, 400]), "p", {"threshold": 0.5}),
+]
+
+
+def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog):
+    METHODS.register("talkative")(Talkative)
+    try:
+        trainer = tiny.trainer(CASE, tmp_path)
+        trainer.inside("elsewhere").pretrain(tiny.space, epochs=1)
+        with caplog.at_level("WARNING"):
+            result, supernet = searching.search_with(trainer, METHODS.build("talkative"), tiny.space)
+        assert result.notices == ("could not help it", "took everything")
+        assert [record.getMessage() for record in caplog.records] == ["took everything", "talkative(): could not help it"]
+        result.save(str(tmp_path / "result.json"))
+        assert SearchResult.load(str(tmp_path / "result.json")) == result
+        folder = pathlib.Path(tmp_path, searching.search_folder_of(METHODS.build("talkative"), tiny.space))
+        for before, after in zip(PICTURES, load_pictures(str(folder / "pictures.json")), strict=True):
+            assert str(before) == str(after) and type(before) is type(after)
+        cost = json.loads((folder / "search_cost.json").read_text())
+        assert cost["steps"] == int(supernet.clock) == 2 * 25 and cost["seconds"] == result.seconds
+        assert cost["peak_mib"] > 100 and cost["pretraining"] == {"seconds": 0, "steps": 0}
+    finally:
+        METHODS.remove("talkative")
+    save_pictures([], str(tmp_path / "none.json"))
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path):
+    trainer = tiny.trainer(CASE, tmp_path)
+    for name in ("one", "other"):
+        inside = trainer.inside(name)
+        inside.pretrain(tiny.space, epochs=1)
+        cost = searching._cost(inside, 1000.0)
+        assert cost["steps"] == cost["pretraining"]["steps"] == 25
+        assert 0 < cost["pretraining"]["seconds"] < 100
+        assert cost["seconds"] == pytest.approx(1000.0 - sum(inside.pretrained.values()) + cost["pretraining"]["seconds"])
+
+
+def test_what_a_router_stores_counts(tiny):
+    router = RouterRef("toy_routed", {"clusters": 2}, None, params=1000)
+    config = tiny.space
+    result = SearchResult((config, config), Spec("toy_routed"), router=router)
+    assert Candidate(Role.FOUND, "x", result).num_params(tiny.schema) == 1000 + 2 * config.num_params(tiny.schema)
+    with pytest.raises(ValueError, match="`keep_gates` should go with `init` keep. Received: 'fresh'"):
+        SearchResult((config,), Spec("fde"), keep_gates=True)
