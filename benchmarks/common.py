@@ -84,7 +84,7 @@ class Points:
         folder = searching.search_folder_of(method, self.space)
         result, self._supernets[folder] = searching.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
         candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
-        if train and not candidate.result.config.num_fields:
+        if train and not all(config.num_fields for config in candidate.result.clusters):
             print(f"  {series} {label} keeps no field: no point")
         elif train:
             self._points.append((series, label, candidate))
@@ -95,7 +95,7 @@ class Points:
         added = []
         for label, method in METHODS.build(spec).sweep(self.space):
             candidate = self.add(series, prefix + label, method)
-            if candidate.result.config.num_fields:
+            if all(config.num_fields for config in candidate.result.clusters):
                 added.append((prefix + label, candidate.num_params(self.schema)))
         return added
 

@@ -55,7 +55,7 @@ _CHUNK = 65_536
 _WORLD, _ROWS, _CALIBRATION = 0, 1, 2  # streams of one seed
 
 
-class _Stream:
+class Stream:
     """Random numbers of one stream, all made from the uniform ones of PCG64."""
 
     def __init__(self, *key: int):
@@ -108,7 +108,7 @@ class World:
 
     @classmethod
     def draw(cls, seed: int) -> World:
-        stream = _Stream(seed, _WORLD)
+        stream = Stream(seed, _WORLD)
         user, item = (stream.normal(SIZES[name], LATENT) for name in ("user", "item"))
         hour, weak_1, weak_2 = (STRENGTHS[name] * stream.normal(SIZES[name]) for name in ("hour", "weak_1", "weak_2"))
         # A circulant half-plus half-minus matrix with its rows and columns shuffled: balanced, and of rank 4, so that it is more than
@@ -122,7 +122,7 @@ class World:
 
     def _calibrate(self, seed: int) -> float:
         """Bisection for the intercept, on rows of their own so that it does not depend on the length of the log."""
-        stream = _Stream(seed, _CALIBRATION)
+        stream = Stream(seed, _CALIBRATION)
         logits = np.concatenate([self.logits(draw_fields(stream, self, _CHUNK)) for _ in range(8)])
         low, high = -20.0, 20.0
         while high - low > 1e-6:
@@ -145,7 +145,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-logits))
 
 
-def draw_fields(stream: _Stream, world: World, rows: int, ids: int = 1) -> dict[str, np.ndarray]:
+def draw_fields(stream: Stream, world: World, rows: int, ids: int = 1) -> dict[str, np.ndarray]:
     """Draws the fields of `rows` rows.
 
     Args:
@@ -180,7 +180,7 @@ def chunks(rows: int = ROWS, seed: int = SEED) -> Iterator[tuple[dict[str, np.nd
     """
     world = World.draw(seed)
     for number, start in enumerate(range(0, rows, _CHUNK)):
-        stream = _Stream(seed, _ROWS, number)
+        stream = Stream(seed, _ROWS, number)
         columns = draw_fields(stream, world, _CHUNK, _ids(rows))  # always a whole chunk, so that a shorter log is the start of a longer one
         logits = world.logits(columns)
         labels = (stream.uniform(_CHUNK) < sigmoid(logits)).astype(np.int64)
@@ -212,12 +212,12 @@ def is_complete(path: str, rows: int = ROWS, seed: int = SEED) -> bool:
     try:
         with open(truth_path(path), encoding="utf-8") as file:
             truth = json.load(file)
-        return _identity(path, rows, seed).items() <= truth.items()
+        return identity(path, rows, seed).items() <= truth.items()
     except (FileNotFoundError, json.JSONDecodeError):
         return False
 
 
-def _identity(path: str, rows: int, seed: int) -> dict[str, Any]:
+def identity(path: str, rows: int, seed: int) -> dict[str, Any]:
     return {"version": VERSION, "log": os.path.basename(path), "rows": rows, "seed": seed, "bytes": os.path.getsize(path)}
 
 
@@ -269,7 +269,7 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
     labels, logits, world = np.concatenate(all_labels), np.concatenate(all_logits), World.draw(seed)
     ceiling = auc(labels, logits)
     truth = {
-        **_identity(path, rows, seed),
+        **identity(path, rows, seed),
         "sha256": digest.hexdigest(),
         "positive_rate": float(labels.mean()),
         "ceiling_auc": None if np.isnan(ceiling) else ceiling,  # nan is no JSON

@@ -1,4 +1,4 @@
-"""What recipes may ask of the spine: shared pretraining, stopping, frozen parts, penalties at times, second order, sparse tables, pictures."""
+"""What recipes may ask of the spine: shared pretraining, stopping, frozen parts, second order, sparse tables, pictures."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""FM and DeepFM against numpy oracles, fields of equal and of unequal dimension; the alignment in between, and what `restrict` does to it."""
+"""FM and DeepFM against numpy oracles, fields of equal and of unequal dimension; the alignment, and what `restrict` does to it."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ UNEQUAL = InputConfig({"a": FieldConfig(2), "b": FieldConfig(0), "c": FieldConfi
 BIASED = ", align_bias=True, align_widest=False"  # as i-Razor does
 
 
-def made(spec: str, config: InputConfig) -> Recommender:
+def made(spec: str, config: InputConfig) -> Any:
     """A model whose weights are all random numbers."""
     model = Recommender(SCHEMA, config, MODELS.build(spec), TASKS.build("ctr"))
     generator = np.random.default_rng(3)
@@ -30,24 +31,25 @@ def made(spec: str, config: InputConfig) -> Recommender:
     return model
 
 
-def embeddings(model: Recommender) -> list[np.ndarray]:
+def embeddings(model: Any) -> list[np.ndarray]:
     """Each kept field's rows [B, d_i], looked up by hand."""
     columns = [SCHEMA.index(name) for name in model.kept]
     return [model.embedding.field_table(name)[IDS[:, column]] for name, column in zip(model.kept, columns, strict=True)]
 
 
-def aligned(model: Recommender) -> list[np.ndarray]:
+def aligned(model: Any) -> list[np.ndarray]:
     """Each kept field's vector [B, D] after its own map, by hand."""
     found = []
-    pieces = {piece.key: piece for piece in model.pieces()}
+    pieces: dict[str, Any] = {piece.key: piece for piece in model.pieces()}
     for name, rows in zip(model.kept, embeddings(model), strict=True):
         map_, bias = (pieces.get(f"alignment/{name}/{part}") for part in ("map", "bias"))
+        assert map_ is not None
         vector = rows if map_.variable is None else rows @ map_.read()[0]
         found.append(vector + (bias.read()[0] if bias is not None and bias.variable is not None else 0.0))
     return found
 
 
-def first_order(model: Recommender) -> np.ndarray:
+def first_order(model: Any) -> np.ndarray:
     total = np.full(len(IDS), model.intercept.bias.numpy(), np.float64)
     for name in model.kept:
         total += model.linear.field_table(name)[IDS[:, SCHEMA.index(name)], 0]
@@ -58,7 +60,7 @@ def products(vectors: list[np.ndarray]) -> np.ndarray:
     return sum((a.astype(np.float64) * b).sum(axis=1) for a, b in itertools.combinations(vectors, 2))
 
 
-def tower(model: Recommender) -> np.ndarray:
+def tower(model: Any) -> np.ndarray:
     """The tower's output on the raw columns, in the order that the model gives them."""
     rows = dict(zip(model.kept, embeddings(model), strict=True))
     labels = {name: model.config.fields[name].labels for name in model.kept}
@@ -119,7 +121,7 @@ def test_restrict_keeps_the_numbers(model_name, wide, alignment):
     np.testing.assert_allclose(narrow(IDS), model(IDS), rtol=1e-5, atol=1e-5)
     model.hard_mask(None)
     # What `restrict` made can be built again from its config, and cut again.
-    again = Recommender(SCHEMA, narrow.config, model.base, model.task)
+    again: Any = Recommender(SCHEMA, narrow.config, model.base, model.task)
     again.inherit(narrow)
     np.testing.assert_array_equal(again(IDS), narrow(IDS))
     fewer = narrow.restrict(InputConfig({**config.fields, "c": FieldConfig(1, (2,))}))
@@ -135,7 +137,8 @@ def test_dropping_whole_fields_needs_no_maps():
 
 def test_maps_start_within_their_bound_and_differ_between_fields():
     config = InputConfig({"a": FieldConfig(2), "b": FieldConfig(2), "c": FieldConfig(6), "d": FieldConfig(1)})
-    maps = {piece.key: piece.read() for piece in Recommender(SCHEMA, config, MODELS.build("fm"), TASKS.build("ctr")).alignment.pieces()}
+    model: Any = Recommender(SCHEMA, config, MODELS.build("fm"), TASKS.build("ctr"))
+    maps = {piece.key: piece.read() for piece in model.alignment.pieces()}
     for name, dim in (("a", 2), ("b", 2), ("c", 6), ("d", 1)):
         found = np.abs(maps[f"alignment/{name}/map"])
         assert 0 < found.max() <= (6 / (dim + 6)) ** 0.5

@@ -172,7 +172,7 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
         ({"method": "irazor(temperature=0)"}, "`temperature` of irazor should be above 0"),
         ({"method": "fde", "cpt": 0.3}, "A parameter of method 'fde' should be one of: .*Received: 'cpt'"),
         ({"controls": "fde + irazer"}, "The method should be one of"),
-        ({"model": "mpl"}, "The model should be one of lr, mlp.*Received: 'mpl'"),
+        ({"model": "mpl"}, "The model should be one of .*lr, mlp.*Received: 'mpl'"),
         ({"model": "mlp(layers=3)"}, "A parameter of model 'mlp' should be one of: hidden.*Received: 'layers'"),
         ({"retrain_model": "mpl"}, "The model should be one of"),
         ({"task": "cdr"}, "The task should be one of ctr.*Received: 'cdr'"),
