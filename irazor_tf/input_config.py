@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,15 @@ class FieldConfig:
     def labels(self) -> tuple[int, ...]:
         """Labels of the columns, [dim]."""
         return tuple(range(self.dim)) if self.columns is None else self.columns
+
+    def cut(self, labels: Iterable[int]) -> FieldConfig:
+        """This field with those of its columns alone whose labels are given, and with their part of the mask."""
+        wanted = set(labels)
+        inside = [i for i, label in enumerate(self.labels) if label in wanted]
+        mask = self.mask if inside else None
+        if mask is not None and len(mask.shape) == 2:
+            mask = BitMask.from_array(mask.to_array()[:, inside])
+        return FieldConfig(len(inside), tuple(self.labels[i] for i in inside), mask)
 
     def num_entries(self, vocabulary_size: int) -> int:
         """Embedding values that this field stores."""

@@ -129,13 +129,14 @@ def check(job: JobConfig) -> None:
         optimizers += METHODS.build(spec).optimizers().values()
     for optimizer in optimizers:
         make_optimizer(optimizer)
-    final, last = job.retrain_model or job.model, METHODS.build(specs[-1])
+    final = job.retrain_model or job.model
     MODELS.build(final)
-    if last.init in ("continue", "keep") and parse_spec(final) != parse_spec(job.model):
-        raise ValueError(
-            "A method whose final model goes on with the searched weights should be retrained on the model it was searched with. "
-            f"Received: method {str(specs[-1])!r}, searched with {job.model!r}, retrained with {final!r}"
-        )
+    for spec in (specs[-1], *map(parse_spec, job.controls)):
+        if METHODS.build(spec).init in ("continue", "keep") and parse_spec(final) != parse_spec(job.model):
+            raise ValueError(
+                "A method whose final model goes on with the searched weights should be retrained on the model it was searched with. "
+                f"Received: method {str(spec)!r}, searched with {job.model!r}, retrained with {final!r}"
+            )
     TASKS.build(job.task).check_metric(job.train.metric)
     if job.data is not None and not job.has_records:
         job.data.make_reader()

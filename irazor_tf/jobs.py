@@ -66,7 +66,7 @@ def search(job: JobConfig) -> SearchResult:
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     method, space, _, seconds = _last_method(job, trainer)
-    result = _guarded(job, lambda: search_with(trainer, method, space, job.budget)[0])
+    result = _guarded(job, lambda: search_with(trainer, method, space, job.budget, redraw=True)[0])
     result = dataclasses.replace(result, seconds=result.seconds + seconds)
     for config in result.clusters:
         config.check(schema)

@@ -60,9 +60,18 @@ def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None =
 
 
 def search_with(
-    trainer: Trainer, method: SearchMethod, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+    trainer: Trainer,
+    method: SearchMethod,
+    space: InputConfig,
+    budget: int | None = None,
+    supernet: Recommender | None = None,
+    *,
+    redraw: bool = False,
 ) -> tuple[SearchResult, Recommender]:
-    """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it."""
+    """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it.
+
+    Its pictures, too, where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the user's.
+    """
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
@@ -81,10 +90,12 @@ def search_with(
         cost = _cost(inside, time.perf_counter() - start)
         write_json(os.path.join(inside.work_dir, "search_cost.json"), cost)
         write_json(timing, cost["seconds"])
-    if method.ranks_fields:
-        arrays = method.architecture(supernet)
-        write_json(os.path.join(inside.work_dir, "scores.json"), method.field_scores(supernet), arrays)
-    save_pictures(method.pictures(supernet), os.path.join(inside.work_dir, "pictures.json"))
+    scores, arrays = method.field_scores(supernet), method.architecture(supernet)
+    if scores or arrays:
+        write_json(os.path.join(inside.work_dir, "scores.json"), scores, arrays)
+    drawn = os.path.join(inside.work_dir, "pictures.json")
+    if redraw or not os.path.exists(drawn):
+        save_pictures(method.pictures(supernet), drawn)
     for notice in result.notices:
         if notice not in notices:
             _notices.warning("%s: %s", method.spec(), notice)

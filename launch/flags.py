@@ -232,7 +232,7 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
 
     def main(rest: list[str]) -> int:
         logging.set_verbosity(logging.ERROR)  # the libraries'; what a job leaves out is said
-        std_logging.getLogger("irazor_tf").setLevel(std_logging.WARNING)
+        std_logging.getLogger("irazor_tf").setLevel(std_logging.INFO)
         try:
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")

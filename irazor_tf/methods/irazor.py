@@ -199,8 +199,7 @@ class IRazor(SearchMethod):
         fields = dict(space.fields)
         for name, candidates in zip(space.kept, self.candidates(space), strict=True):
             if candidates[-1] < fields[name].dim:
-                labels = fields[name].labels[: candidates[-1]]
-                fields[name] = FieldConfig(len(labels), labels)
+                fields[name] = fields[name].cut(fields[name].labels[: candidates[-1]])
         return dataclasses.replace(space, fields=fields)
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
@@ -272,8 +271,7 @@ class IRazor(SearchMethod):
         for weights, name, candidates in zip(alpha, space.kept, self.candidates(space), strict=True):
             kept = rule(weights[: len(candidates)], cpt)
             inside = np.isin(regions.column_regions(candidates), kept)
-            columns = tuple(label for label, keep in zip(space.fields[name].labels, inside, strict=True) if keep)
-            fields[name] = FieldConfig(len(columns), columns)
+            fields[name] = space.fields[name].cut(label for label, keep in zip(space.fields[name].labels, inside, strict=True) if keep)
         return InputConfig(fields)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:

@@ -11,10 +11,11 @@ import pytest
 
 from irazor_tf import report
 from irazor_tf.input_config import write_json
+from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, save_pictures
 from irazor_tf.schema import Field, Schema
 
 NASTY = "<script>alert('x')</script> & \"$quoted$\" http://example.com/x.png"
-SECTIONS = ["headline", "dimensions", "arrays", "quality", "learning", "models", "settings"]
+SECTIONS = ["headline", "dimensions", "arrays", "pictures", "quality", "costs", "learning", "models", "settings"]
 
 
 def make_schema(count=6):
@@ -30,6 +31,18 @@ def save(path, value):
 def result(schema, dims, method):
     cluster = {"version": 1, "fields": {name: {"dim": dim} for name, dim in zip(schema.names, dims, strict=True)}, "pairs": None}
     return {"version": 1, "method": method, "init": "fresh", "seconds": 3.0, "router": None, "clusters": [cluster]}
+
+
+# What only some searches tell.
+MORE = {
+    "search_steps": 4321,
+    "search_peak_mib": 987.6,
+    "train_peak_mib": 876.5,
+    "pretraining_seconds": 1.5,
+    "search_proper": {"steps": 1, "seconds": 0.25},
+    "table_mib": {"dense": 8.0, "coo": 6.0, "csr": 4.125},
+    "notices": ["two clusters became one"],
+}
 
 
 def make_job(folder, schema, curve=True, control=NASTY, width=4):
@@ -54,7 +67,7 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
         point = {"name": name, "role": role, "method": method, "model": "tower", "seed": 17, "auc": 0.7 + i / 100, "log_loss": 0.5}
         point |= {"valid_auc": 0.71 + i / 100, "valid_log_loss": 0.49, "params": int(sizes @ dims), "total_params": 1234567}
         point |= {"fields": sum(dim > 0 for dim in dims), "dims": sum(dims), "folder": f"models/m{i}"}
-        points.append(point | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0})
+        points.append(point | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0} | (MORE if role == "found" else {}))
     save(folder / "candidates.json", entries)
     save(folder / "curve.json", points)
     save(folder / "summary.json", [point | {"export_mib": 1.25} for point in points[:2]])
@@ -67,6 +80,15 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
     arrays = {"weights": rng.dirichlet(np.ones(3), len(sizes)), "weights_sizes": np.tile([0, 1, width - 1], (len(sizes), 1))}
     arrays |= {"signed": rng.normal(size=(len(sizes), width)), "single": rng.random(len(sizes)), "blocks": rng.random((len(sizes) + 1, 2))}
     write_json(str(search / "scores.json"), dict.fromkeys(schema.names, 0.5), arrays)
+    save_pictures(PICTURES, str(search / "pictures.json"))
+
+
+PICTURES = [
+    HeatMap("Alpha by block", np.array([[0.5, np.nan, 1.0], [0.0, 0.25, 0.1]]), (NASTY, "b"), ("x", "y", "z"), "alpha"),
+    Bars("Cluster sizes", ("first", NASTY), np.array([1.0, 2.0]), "rows"),
+    Lines("Ranked saliency", np.arange(1, 100), {"one": np.arange(99.0), "two": np.ones(99)}, ("rank", "saliency"), True),
+    Histogram("Probabilities", np.linspace(0, 1, 5), np.array([3, 40000, 2, 1]), "p", {"threshold": 0.5}),
+]
 
 
 class Page(html.parser.HTMLParser):
@@ -126,8 +148,10 @@ def test_every_section_has_something_to_show(full):
     parts = sections(full)
     assert list(parts) == SECTIONS
     assert 'class="none"' not in full
-    assert [parts[name].count("<svg") for name in SECTIONS] == [0, 1, 3, 1, 2, 0, 0]
-    assert [name for name in SECTIONS if "<table" in parts[name]] == ["headline", "dimensions", "models", "settings"]
+    assert [parts[name].count("<svg") for name in SECTIONS] == [0, 1, 3, 4, 1, 0, 2, 0, 0]
+    assert [name for name in SECTIONS if "<table" in parts[name]] == ["headline", "dimensions", "costs", "models", "settings"]
+    for picture in PICTURES:
+        assert picture.title in parts["pictures"]
 
 
 def test_needs_nothing_outside(full):
@@ -199,6 +223,16 @@ def test_traces_are_drawn(full):
 def test_same_data_same_bytes(tmp_path, full):
     make_job(tmp_path, make_schema())
     assert write(tmp_path, make_schema()) == full
+
+
+def test_costs_and_notices(full):
+    parts = sections(full)
+    assert "two clusters became one" in parts["headline"]
+    row = parts["costs"][parts["costs"].index("finder") :]
+    assert all(
+        text in row for text in ("4,321", "988", "876", "1 steps, 0.25 s", "1.50", "4.125")
+    )
+    assert "nothing to set the search against" not in parts["costs"]
 
 
 def test_empty_folder_says_what_is_missing(tmp_path):

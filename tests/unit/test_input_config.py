@@ -216,3 +216,12 @@ def test_write_json_leaves_the_old_file_where_it_fails(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"new": object()})
     assert read_json(path) == ({"old": 1}, {})
+
+
+def test_a_field_is_cut_with_its_mask():
+    entries = np.array([[1, 0, 1], [0, 1, 1]], bool)
+    field = FieldConfig(3, (1, 4, 6), BitMask.from_array(entries))
+    assert field.cut([6, 1, 99]) == FieldConfig(2, (1, 6), BitMask.from_array(entries[:, [0, 2]]))
+    assert field.cut([]) == FieldConfig(0)
+    rows = FieldConfig(3, (1, 4, 6), BitMask.from_array(entries[:, 0]))
+    assert rows.cut([4]) == FieldConfig(1, (4,), rows.mask)
