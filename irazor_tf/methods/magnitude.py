@@ -1,22 +1,27 @@
-"""Structured magnitude pruning: train plainly, then keep the columns that put out the most. A control."""
+"""Magnitude pruning: train plainly, then keep the columns that put out the most, or the largest entries. A control."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from irazor_tf.input_config import FieldConfig, InputConfig
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.recommender import Recommender
 
 
 @METHODS.register("magnitude")
 class Magnitude(SearchMethod):
-    """Whole (field, column) pairs ranked by the spread of what they put out over the training rows.
+    """Whole (field, column) pairs ranked by the spread of what they put out over the training rows, or entries by their size.
 
     spread_ij = sqrt(sum_v n_v (E_vj - mean_j)^2 / sum_v n_v), n_v the frequency of feature v of field i. Columns enter by descending
-    spread as long as they fit in the budget.
+    spread as long as they fit in the budget; the final model is trained afresh.
+
+    Per entry, the budget is spent on the largest |E_vj| of all fields together, and the final model is the trained one with the other
+    entries at zero: network pruning in one shot after training, as DNIS is compared with (arXiv 2006.04466, section 3.4). A field
+    without entries keeps its first-order terms where the model has them.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -26,22 +31,32 @@ class Magnitude(SearchMethod):
         Args:
           share: parameters kept, as a share of the space's, where no budget is given.
           sweep: other shares worth a point on the curve.
+          per: what is kept or removed: "column" or "entry".
         """
 
         share: float = 0.5
         sweep: tuple[float, ...] = (0.0625, 0.125, 0.25)
+        per: str = "column"
 
         def __post_init__(self) -> None:
+            if self.per not in ("column", "entry"):
+                raise ValueError(f"`per` of magnitude should be one of column, entry. Received: {self.per!r}")
             for share in (self.share, *self.sweep):
                 if not 0 < share <= 1:
                     raise ValueError(f"`share` of magnitude should lie in (0, 1]. Received: {share}")
 
-    derive_only = frozenset({"share", "sweep"})
+    derive_only = frozenset({"share", "sweep", "per"})  # both kinds are derived from one plain training
+
+    def __init__(self, params: Any = None):
+        super().__init__(params)
+        self.init = "keep" if self.params.per == "entry" else "fresh"
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         schema = supernet.schema
         if budget is None:
             budget = int(self.params.share * space.num_params(schema))
+        if self.params.per == "entry":
+            return self._largest_entries(supernet, space, budget)
         spreads = self._spreads(supernet)
         ranked = []
         for name, found in spreads.items():
@@ -55,7 +70,25 @@ class Magnitude(SearchMethod):
                 kept[name].append(label)
         if left == budget:
             raise budget_error(budget, min(schema.field(name).vocabulary_size for name in space.kept))
-        return InputConfig({name: FieldConfig(len(labels), tuple(sorted(labels))) for name, labels in kept.items()})
+        return InputConfig({name: space.fields[name].cut(labels) for name, labels in kept.items()})
+
+    def _largest_entries(self, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:
+        if budget < 1:
+            raise budget_error(budget, 1)
+        assert supernet.embedding is not None
+        sizes = [_sizes(supernet.embedding.field_table(name), space.fields[name]) for name in space.kept]
+        kept = largest(np.concatenate([size.ravel() for size in sizes]), budget)
+        fields, start = dict(space.fields), 0
+        for name, size in zip(space.kept, sizes, strict=True):
+            own, labels = kept[start : start + size.size].reshape(size.shape), space.fields[name].labels
+            start += size.size
+            inside = np.flatnonzero(own.any(axis=0))
+            if not len(inside) and supernet.linear is not None:
+                inside = np.array([0])  # a field without columns would lose its first-order terms
+            own = own[:, inside]
+            dense = own.all() and space.fields[name].mask is None
+            fields[name] = FieldConfig(len(inside), tuple(labels[j] for j in inside), None if dense else BitMask.from_array(own))
+        return InputConfig(fields)
 
     def _spreads(self, supernet: Recommender) -> dict[str, np.ndarray]:
         found = {}
@@ -78,3 +111,20 @@ class Magnitude(SearchMethod):
         spreads = self._spreads(supernet)
         width = max(len(spread) for spread in spreads.values())
         return {"spread": np.stack([np.pad(spread, (0, width - len(spread))) for spread in spreads.values()])}
+
+
+def largest(sizes: np.ndarray, count: int) -> np.ndarray:
+    """[E] bool: the `count` largest of `sizes`, [E], of equal ones the first; all that are not negative, where there are no more."""
+    count = min(count, int(np.count_nonzero(sizes >= 0)))
+    threshold = np.partition(sizes, -count)[-count]
+    kept = sizes > threshold
+    kept[np.flatnonzero(sizes == threshold)[: count - np.count_nonzero(kept)]] = True
+    return kept
+
+
+def _sizes(table: np.ndarray, field: FieldConfig) -> np.ndarray:
+    """|E|, [V, dim]; -1 where the field's mask has taken the entry already."""
+    if field.mask is None:
+        return np.abs(table)
+    allowed = field.mask.to_array()
+    return np.where(allowed[:, None] if allowed.ndim == 1 else allowed, np.abs(table), -1.0)
