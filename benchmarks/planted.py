@@ -1,6 +1,6 @@
-"""What i-Razor keeps on the planted log, whose truth is known, over seeds; AUC beside uniform widths, magnitude and the ceiling.
+"""What every method keeps on the planted log, whose truth is known, over seeds; AUC beside uniform widths, controls and the ceiling.
 
-    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--rows=200000] [--min_count=1]
+    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--searches=i-Razor,DNIS,...] [--rows=200000] [--min_count=1]
         [--model=SPEC] [--network_optimizer=SPEC] [--stddev=0.01]
 
 Resumable: every trained model stays under DIR.
@@ -40,23 +40,34 @@ EXPERIMENT = Experiment(
 SEARCHES = {
     "i-Razor": "irazor(temperature=0.05, penalty=0.01, cpt=0.4)",
     "i-Razor, held-out": "irazor(temperature=0.05, penalty=0.01, cpt=0.4, held_out=0.25)",
+    "DNIS": "dnis(compression=40.0)",
+    "HAM": "ham(share=0.25)",
+    "SAM": "sam(share=0.25)",
+    "SAM-GS": "sam_gs(share=0.25)",
+    "HAM-p": "ham_p(share=0.25)",
+    "SSEDS": "sseds(kappa=0.1)",
+    "iHAS": "ihas()",
 }
+CONTROLS = ("magnitude", "magnitude(per='entry')", "random")
 
 
-def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]]:
+def run_seed(experiment: Experiment, out: str, seed: int, searches: dict[str, str]) -> list[dict[str, Any]]:
     """All models of one seed, trained or picked up."""
     points = Points(experiment, experiment.data, out, seed)
-    searched = [points.add(name, "", spec) for name, spec in SEARCHES.items()]
-    size = searched[0].num_params(points.schema)
-    points.add_controls([("i-Razor's size", size)] if size else [])
+    size = points.add("i-Razor", "", SEARCHES["i-Razor"], train="i-Razor" in searches).num_params(points.schema)
+    for name, spec in searches.items():
+        if name != "i-Razor":
+            points.add(name, "", spec)
+    for control in CONTROLS if size else ():
+        points.add(control, "at i-Razor's size", control, size)
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
     records = points.run()
     for record in records:
-        dims = record["field_dims"][0]
+        dims = {name: max(own[name] for own in record["field_dims"]) for name in planted.FIELDS}
         record["strong_kept"] = sum(dims[name] > 0 for name in planted.STRONG)
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
-        if record["series"] in SEARCHES:
-            found = points.scores(SEARCHES[record["series"]])
+        found = points.scores(searches[record["series"]]) if record["series"] in searches else {}
+        if found:
             names = [*planted.STRONG, *planted.NOISE]
             record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
     return records
@@ -70,7 +81,8 @@ def main(_: list[str]) -> None:
     data = dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={given.rows})", min_count=given.min_count)
     train = dataclasses.replace(EXPERIMENT.train, network_optimizer=given.network_optimizer, stddev=given.stddev)
     experiment = dataclasses.replace(EXPERIMENT, data=data, model=given.model, train=train)
-    records = {seed: run_seed(experiment, given.out, seed) for seed in seeds}
+    searches = {name: SEARCHES[name] for name in given.searches}
+    records = {seed: run_seed(experiment, given.out, seed, searches) for seed in seeds}
     write_json(os.path.join(given.out, "planted.json"), list(records.values()))
     with open(os.path.join(given.out, "data", "log", "truth.json"), encoding="utf-8") as file:
         ceiling = json.load(file)["ceiling_auc"]
@@ -78,9 +90,10 @@ def main(_: list[str]) -> None:
     kept = []
     for seed in seeds:
         for record in records[seed]:
-            if record["series"] in SEARCHES:
-                dims = record["field_dims"][0]
-                kept.append((f"{record['series']}, seed {seed}", *(str(dims[name]) for name in fields), f"{record['separation']:.2f}"))
+            if record["series"] in searches:
+                dims = ["/".join(str(own[name]) for own in record["field_dims"]) for name in fields]
+                separation = f"{record['separation']:.2f}" if "separation" in record else "-"
+                kept.append((f"{record['series']}, seed {seed}", *dims, separation))
     print(text_table(("width of", *fields, "separation"), kept))
     rows = []
     every = [record for seed in seeds for record in records[seed]]
@@ -89,15 +102,19 @@ def main(_: list[str]) -> None:
         quality = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "auc", "log_loss")]
         strong = "/".join(str(record["strong_kept"]) for record in same)
         dropped = sum(not {"noise_high", "noise_id"} & set(record["noise_kept"]) for record in same)
+        ranks = [record["separation"] for record in same if "separation" in record]
+        ranked = mean_and_spread(ranks, 2) if ranks else "-"
         params = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((" ".join(key), *quality, params, strong, f"{dropped} of {len(same)}"))
-    header = ("model", "valid AUC", "test AUC", "test log loss", "params", "strong kept of 6, by seed", "both large noise fields dropped")
+        rows.append((" ".join(key), *quality, params, ranked, strong, f"{dropped} of {len(same)}"))
+    titles = ("model", "valid AUC", "test AUC", "test log loss", "params", "separation", "strong kept of 6, by seed")
+    header = (*titles, "both large noise fields dropped")
     print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("out", None, "Folder for everything.", required=True)
     flags.DEFINE_list("seeds", ["1", "2", "3", "4", "5"], "Seeds of training.")
+    flags.DEFINE_list("searches", list(SEARCHES), "Which searches.")
     flags.DEFINE_integer("rows", planted.ROWS, "Rows of the log.")
     flags.DEFINE_integer("min_count", 1, "Values seen less often in training have no id of their own.")
     flags.DEFINE_string("model", EXPERIMENT.model, "Base model.")

@@ -62,7 +62,7 @@ def unrolled_gradients(model: Differentiable, train: Mapping[str, tf.Tensor], va
     with tf.GradientTape() as tape:
         _, inner, _ = weight_gradients(train)
         pairs = [(a, b) for a, b in zip(inner, at_virtual, strict=True) if a is not None and b is not None]
-        product = tf.add_n([_inner_product(a, b) for a, b in pairs])
+        product = tf.add_n([tf.constant(0.0), *(_inner_product(a, b) for a, b in pairs)])  # 0 where no weight moves
     mixed = tape.gradient(product, architecture)
     found = []
     for variable, a, b in zip(architecture, direct, mixed, strict=True):

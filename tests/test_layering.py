@@ -25,11 +25,11 @@ LAYERS = (
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"recommender", "routing", "steps"},
     {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
-    {"", "input_config", "ops", "pictures", "regions", "registry", "schema", "sparse", "tables"},
+    {"", "entries", "input_config", "ops", "pictures", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "schema", "input_config", "pictures", "registry", "regions")
+WITHOUT_TENSORFLOW = ("", "entries", "schema", "input_config", "pictures", "registry", "regions")
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.entries import entry_sizes, keep_entries, largest, split
+from irazor_tf.input_config import InputConfig
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.recommender import Recommender
 
@@ -76,19 +77,9 @@ class Magnitude(SearchMethod):
         if budget < 1:
             raise budget_error(budget, 1)
         assert supernet.embedding is not None
-        sizes = [_sizes(supernet.embedding.field_table(name), space.fields[name]) for name in space.kept]
-        kept = largest(np.concatenate([size.ravel() for size in sizes]), budget)
-        fields, start = dict(space.fields), 0
-        for name, size in zip(space.kept, sizes, strict=True):
-            own, labels = kept[start : start + size.size].reshape(size.shape), space.fields[name].labels
-            start += size.size
-            inside = np.flatnonzero(own.any(axis=0))
-            if not len(inside) and supernet.linear is not None:
-                inside = np.array([0])  # a field without columns would lose its first-order terms
-            own = own[:, inside]
-            dense = own.all() and space.fields[name].mask is None
-            fields[name] = FieldConfig(len(inside), tuple(labels[j] for j in inside), None if dense else BitMask.from_array(own))
-        return InputConfig(fields)
+        sizes = {name: entry_sizes(supernet.embedding.field_table(name), space.fields[name]) for name in space.kept}
+        kept = largest(np.concatenate([own.ravel() for own in sizes.values()]), budget)
+        return keep_entries(space, split(kept, sizes), supernet.linear is not None)
 
     def _spreads(self, supernet: Recommender) -> dict[str, np.ndarray]:
         found = {}
@@ -111,20 +102,3 @@ class Magnitude(SearchMethod):
         spreads = self._spreads(supernet)
         width = max(len(spread) for spread in spreads.values())
         return {"spread": np.stack([np.pad(spread, (0, width - len(spread))) for spread in spreads.values()])}
-
-
-def largest(sizes: np.ndarray, count: int) -> np.ndarray:
-    """[E] bool: the `count` largest of `sizes`, [E], of equal ones the first; all that are not negative, where there are no more."""
-    count = min(count, int(np.count_nonzero(sizes >= 0)))
-    threshold = np.partition(sizes, -count)[-count]
-    kept = sizes > threshold
-    kept[np.flatnonzero(sizes == threshold)[: count - np.count_nonzero(kept)]] = True
-    return kept
-
-
-def _sizes(table: np.ndarray, field: FieldConfig) -> np.ndarray:
-    """|E|, [V, dim]; -1 where the field's mask has taken the entry already."""
-    if field.mask is None:
-        return np.abs(table)
-    allowed = field.mask.to_array()
-    return np.where(allowed[:, None] if allowed.ndim == 1 else allowed, np.abs(table), -1.0)

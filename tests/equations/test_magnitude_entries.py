@@ -12,10 +12,10 @@ import tensorflow as tf
 from irazor_tf import final_models
 from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import Candidate, Role
+from irazor_tf.entries import largest
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.job_config import JobConfig, training_spec
 from irazor_tf.method import METHODS, BudgetError
-from irazor_tf.methods.magnitude import largest
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import parse_spec
 from irazor_tf.schema import Field, Schema

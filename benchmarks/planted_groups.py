@@ -1,0 +1,108 @@
+"""iHAS on the log whose users' hidden group decides which fields matter: do its clusters find the groups? AUC beside one model for all.
+
+    python -m benchmarks.planted_groups --out=DIR [--seeds=1,2,3,4,5] [--rows=100000]
+
+Adjusted Rand index of the clusters and the groups over the validation rows: 1 where they are the same, about 0 by chance. Resumable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+from absl import app, flags, logging
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks.common import Experiment, Points, mean_and_spread
+from data_pipelines import planted_groups
+from data_pipelines.preprocess import PreprocessOptions
+from irazor_tf.data import Source
+from irazor_tf.final_models import restored_model
+from irazor_tf.input_config import write_json
+from irazor_tf.routing import RoutedRecommender
+from irazor_tf.tables import text_table
+from irazor_tf.trainer import TrainOptions
+
+EXPERIMENT = Experiment(
+    data=PreprocessOptions(reader="planted_groups"),
+    model="mlp(hidden=(128,64))",
+    train=TrainOptions(
+        batch_size=1024,
+        network_optimizer="adagrad(learning_rate=0.05, initial_accumulator_value=1e-8)",
+        epochs=12,
+        patience=2,
+    ),
+    width=8,
+    seeds=(1, 2, 3, 4, 5),
+)
+SEARCHES = {
+    "iHAS, paper": "ihas()",
+    "iHAS, small logs": "ihas(preset='small_log')",
+    "iHAS-2 (one cluster)": "ihas(preset='small_log', clusters=1)",
+}
+
+
+def groups(directory: str) -> np.ndarray:
+    """Group of every id of the field `user`, -1 where it is not known, [V]."""
+    with open(os.path.join(directory, "log", "truth.json"), encoding="utf-8") as file:
+        of_user = json.load(file)["group_of_user"]
+    with open(os.path.join(directory, "vocab", "user.txt"), encoding="utf-8") as file:
+        return np.array([-1, *(of_user.get(line.rstrip("\n"), -1) for line in file)])
+
+
+def agreement(model: RoutedRecommender, source: Source, of_id: np.ndarray) -> float:
+    """Adjusted Rand index of clusters and groups over the rows of `source`."""
+    clusters, truth = [], []
+    for batch in source.ordered(8192):
+        clusters.append(model.router(batch["ids"]).numpy())
+        truth.append(of_id[batch["ids"].numpy()[:, model.schema.index("user")]])
+    return float(adjusted_rand_score(np.concatenate(truth), np.concatenate(clusters)))
+
+
+def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]]:
+    """All models of one seed, trained or picked up."""
+    points = Points(experiment, experiment.data, out, seed)
+    added = {name: points.add(name, "", spec) for name, spec in SEARCHES.items()}
+    points.add_widths((2, 4, 8))
+    records = points.run()
+    of_id = groups(os.path.join(out, "data"))
+    for record in records:
+        candidate = added.get(record["series"])
+        if candidate is not None and candidate.result.router is not None:
+            model = restored_model(points.job, points.schema, candidate)
+            record["rand_index"] = agreement(model, Source(points.job.records_dir, "valid"), of_id)
+    return records
+
+
+def main(_: list[str]) -> None:
+    """Runs the seeds; prints the dims per cluster and a table of quality."""
+    logging.set_verbosity(logging.ERROR)
+    given = flags.FLAGS
+    data = dataclasses.replace(EXPERIMENT.data, reader=f"planted_groups(rows={given.rows})")
+    experiment = dataclasses.replace(EXPERIMENT, data=data)
+    every = [record for seed in map(int, given.seeds) for record in run_seed(experiment, given.out, seed)]
+    write_json(os.path.join(given.out, "planted_groups.json"), every)
+    kept = []
+    for record in every:
+        if record["series"] in SEARCHES:
+            dims = ["/".join(str(own[name]) for own in record["field_dims"]) for name in planted_groups.FIELDS]
+            kept.append((f"{record['series']}, seed {record['seed']}", *dims, f"{record.get('rand_index', np.nan):.3f}"))
+    print(text_table(("width of", *planted_groups.FIELDS, "adjusted Rand index"), kept))
+    rows = []
+    for key in dict.fromkeys((record["series"], record["label"]) for record in every):
+        same = [record for record in every if (record["series"], record["label"]) == key]
+        quality = [mean_and_spread([record[metric] for record in same]) for metric in ("valid_auc", "auc", "log_loss")]
+        found = [record["rand_index"] for record in same if "rand_index" in record]
+        size = f"{np.mean([record['params'] for record in same]):,.0f}"
+        rows.append((" ".join(key), *quality, size, mean_and_spread(found, 3) if found else "-"))
+    print("\n" + text_table(("model", "valid AUC", "test AUC", "test log loss", "params", "adjusted Rand index"), rows))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("out", None, "Folder for everything.", required=True)
+    flags.DEFINE_list("seeds", ["1", "2", "3", "4", "5"], "Seeds of training.")
+    flags.DEFINE_integer("rows", planted_groups.ROWS, "Rows of the log.")
+    app.run(main)
