@@ -1,0 +1,365 @@
+"""DNIS: dimensions selected softly by blocks of features, merged into the tables and pruned entry by entry (arXiv 2006.04466)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.entries import entry_sizes, keep_entries, largest, split
+from irazor_tf.gate import Apply, Gate
+from irazor_tf.input_config import InputConfig
+from irazor_tf.method import METHODS, SearchMethod, budget_error
+from irazor_tf.pictures import HeatMap, Lines, Picture
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Schema
+from irazor_tf.steps import Alternating, Step, Unrolled
+from irazor_tf.trainer import Trainer
+
+_NEVER = 0.5  # where a frequency of zero stands on a logarithmic axis
+_MOST_ROWS = 60  # of a heat map
+
+
+def feature_blocks(
+    counts: Mapping[str, np.ndarray],
+    blocks: int,
+    shares: Sequence[float] = (),
+    sizes: Sequence[int] = (),
+    per_field: bool = False,
+) -> dict[str, np.ndarray]:
+    """Features in descending order of frequency, cut into blocks, the most frequent ones in block 0 (section 2.3).
+
+    Features of equal frequency stand in the order of fields and ids.
+
+    Args:
+      counts: field name -> frequency of every feature, [V].
+      blocks: L, for blocks that differ by at most one feature in size; not read where one of the next two is given.
+      shares: every block's share of the features.
+      sizes: every block's number of features; what they leave is one more block.
+      per_field: cut every field by its own frequencies, blocks numbered field after field. Blocks that a small field has no feature for
+        are left out.
+
+    Returns:
+      Field name -> block of every feature, [V] int32.
+
+    Raises:
+      ValueError: there are fewer features than the blocks need.
+    """
+    found: dict[str, np.ndarray] = {}
+    first = 0
+    for names in [[name] for name in counts] if per_field else [list(counts)]:
+        own = np.concatenate([counts[name] for name in names])
+        ends = _ends(len(own), blocks, shares, sizes)
+        if per_field:
+            ends = np.unique(np.minimum(ends, len(own)))
+            ends = ends[ends > 0]
+        elif ends[-1] > len(own) or np.any(np.diff(ends, prepend=0) < 1):
+            setting = f"`block_sizes` {tuple(sizes)}" if sizes else f"`block_shares` {tuple(shares)}" if shares else f"`blocks` {blocks}"
+            raise ValueError(f"The blocks of dnis should have a feature each, of {len(own):,} in all. Received: {setting}")
+        block = np.empty(len(own), np.int32)
+        block[np.argsort(-own.astype(np.int64), kind="stable")] = first + np.searchsorted(ends, np.arange(len(own)), side="right")
+        found |= zip(names, np.split(block, np.cumsum([len(counts[name]) for name in names])[:-1]), strict=True)
+        first += len(ends)
+    return found
+
+
+def _ends(total: int, blocks: int, shares: Sequence[float], sizes: Sequence[int]) -> np.ndarray:
+    """Rank behind the last feature of every block, [L]."""
+    if sizes:
+        ends = np.cumsum(sizes)
+        return ends if ends[-1] >= total else np.append(ends, total)
+    if shares:
+        return np.append(np.rint(np.cumsum(shares[:-1]) * total).astype(np.int64), total)
+    return total * np.arange(1, blocks + 1) // blocks
+
+
+def normalize_rows(gradients: tf.Tensor, widths: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """g_lk / (sum_k |g_lk| / K_l + epsilon), equation 8: every block's gradient on the same scale, however many rows of the batch it is in.
+
+    Args:
+      gradients: [L, D], zero beyond a block's width.
+      widths: K_l, [L, 1] float.
+      epsilon: epsilon_g, keeps a block that the batch does not touch at zero.
+    """
+    return gradients / (tf.reduce_sum(tf.abs(gradients), axis=1, keepdims=True) / widths + epsilon)
+
+
+def merge(table: np.ndarray, alpha: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Output embeddings of a field's features, e_v * alpha_block(v) (equation 4): [V, d], [L, D], [V] -> [V, d]."""
+    return table * alpha[blocks, : table.shape[1]]
+
+
+class SoftSelection(Gate):
+    """out = x * alpha_block(id): the soft selection layer, alpha [L, D] in [0, 1] from one on (equation 4).
+
+    Args:
+      blocks: block of every feature of every kept field, N of [V].
+      dims: the kept fields' widths, [N]; what lies beyond is padding, and no part of alpha.
+      epsilon: of the gradients' normalisation.
+      l1: weight of sum |alpha| in the loss of alpha.
+    """
+
+    def __init__(self, blocks: Sequence[np.ndarray], dims: Sequence[int], *, epsilon: float = 1e-7, l1: float = 0.0):
+        super().__init__(name="soft_selection")
+        self.field_blocks = tuple(np.asarray(own, np.int32) for own in blocks)
+        self._epsilon = epsilon
+        self._l1 = l1
+        self.used = np.zeros((1 + max(int(own.max()) for own in blocks), max(dims)), bool)
+        for own, dim in zip(blocks, dims, strict=True):
+            self.used[np.unique(own), :dim] = True
+        self._used = self.used.astype(np.float32)
+        self._widths = self._used.sum(axis=1, keepdims=True)
+        self._offsets = np.cumsum([0, *(len(own) for own in blocks[:-1])]).astype(np.int64)
+
+    def build(self, input_shape: Any) -> None:
+        self.alpha = self.add_architecture("alpha", self.used.shape, "ones")
+        # A variable, because a constant as long as the vocabularies would stand in every graph.
+        every = np.concatenate(self.field_blocks)
+        constant = keras.initializers.Constant(every)
+        self.blocks = self.add_weight("blocks", every.shape, tf.int32, initializer=constant, trainable=False)
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return x * tf.gather(self.alpha, tf.gather(self.blocks, tf.cast(ids, tf.int64) + self._offsets))
+
+    def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"architecture": self._l1 * tf.reduce_sum(tf.abs(self.alpha) * self._used)}
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
+        """Lines 8 and 9 of Algorithm 1."""
+        (gradient,) = gradients
+        apply([normalize_rows(gradient, self._widths, self._epsilon)])
+        self.alpha.assign(tf.clip_by_value(self.alpha, 0.0, 1.0))
+
+    def fold(self, embedding: keras.layers.Layer) -> None:
+        alpha, own = self.alpha.numpy(), dict(zip(embedding.fields, self.field_blocks, strict=True))
+        tables: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
+        for piece in embedding.pieces():
+            variable, table = tables.setdefault(piece.variable.ref(), (piece.variable, piece.variable.numpy()))
+            first, last = piece.rows
+            table[first:last] = merge(table[first:last], alpha, own[piece.key.split("/", 1)[1]])
+        for variable, table in tables.values():
+            variable.assign(table)
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        entries = self._used.sum()
+        return {
+            "alpha_mean": tf.reduce_sum(self.alpha * self._used) / entries,
+            "alpha_at_zero": tf.reduce_sum(tf.cast(tf.equal(self.alpha, 0.0), tf.float32) * self._used) / entries,
+            "alpha_l1": self.penalty(None, None, None)["architecture"],
+        }
+
+
+@METHODS.register("dnis")
+class DNIS(SearchMethod):
+    """DNIS. The merged, pruned table is the final model: nothing is trained again.
+
+    It does not select fields: one that keeps no entry leaves its first-order terms in the model.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Settings.
+
+        Args:
+          blocks, block_shares, block_sizes, per_field: see `feature_blocks`; the paper has 10 equal blocks for MovieLens, 6 for Criteo.
+          xi: size of the virtual step of equations 6 and 7; 0: the first-order approximation.
+          held_out: share of the training rows that alpha alone learns from; None: alpha learns from the validation split.
+          epochs: passes over the training rows in the search, at most.
+          stop_at_best: stop by the loss on the validation split and keep the best epoch's weights and alpha.
+          patience: epochs without a lower loss before it stops.
+          pretrain_epochs: epochs, at most, of the training without a gate that the search starts from; 0: random weights.
+          freeze_interactions: whether only embeddings and first-order terms learn in the search, beside alpha.
+          alpha_optimizer: of alpha.
+          weights_optimizer: of everything else in the search (the paper: adam(learning_rate=0.001)); None: the flags' ones.
+          normalization_epsilon: epsilon_g of equation 8.
+          l1: weight of sum |alpha|.
+          compression: entries of the space per entry kept; None: 2, unless there is a threshold.
+          threshold: epsilon of equation 9, the least absolute value of a merged entry that is kept.
+          sweep: other compression rates worth a point on the curve.
+        """
+
+        blocks: int = 6
+        block_shares: tuple[float, ...] = ()
+        block_sizes: tuple[int, ...] = ()
+        per_field: bool = False
+        xi: float = 0.0
+        held_out: float | None = None
+        epochs: int = 10
+        stop_at_best: bool = True
+        patience: int = 2
+        pretrain_epochs: int = 0
+        freeze_interactions: bool = False
+        alpha_optimizer: str = "adam(learning_rate=0.01)"
+        weights_optimizer: str | None = None
+        normalization_epsilon: float = 1e-7
+        l1: float = 0.0
+        compression: float | None = None
+        threshold: float | None = None
+        sweep: tuple[float, ...] = (2.5, 5.0, 10.0, 20.0, 30.0)
+
+        def __post_init__(self) -> None:
+            for key, least in (("blocks", 1), ("epochs", 1), ("patience", 1), ("pretrain_epochs", 0), ("xi", 0), ("l1", 0)):
+                if not getattr(self, key) >= least:
+                    raise ValueError(f"`{key}` of dnis should be at least {least}. Received: {getattr(self, key)}")
+            for key in ("normalization_epsilon", "threshold"):
+                value = getattr(self, key)
+                if value is not None and not value > 0:
+                    raise ValueError(f"`{key}` of dnis should be above 0. Received: {value}")
+            if self.block_shares and not (min(self.block_shares) > 0 and abs(sum(self.block_shares) - 1) < 1e-6):
+                raise ValueError(f"`block_shares` of dnis should be above 0 and sum to 1. Received: {self.block_shares}")
+            if self.block_sizes and min(self.block_sizes) < 1:
+                raise ValueError(f"`block_sizes` of dnis should be at least 1. Received: {self.block_sizes}")
+            if self.block_shares and self.block_sizes:
+                both = f"{self.block_shares} and {self.block_sizes}"
+                raise ValueError(f"One of `block_shares` and `block_sizes` of dnis should be given, not both. Received: {both}")
+            if self.held_out is not None and not 0 < self.held_out < 1:
+                raise ValueError(f"`held_out` of dnis should lie in (0, 1). Received: {self.held_out}")
+            if self.compression is not None and self.threshold is not None:
+                both = f"{self.compression} and {self.threshold}"
+                raise ValueError(f"One of `compression` and `threshold` of dnis should decide, not both. Received: {both}")
+            for rate in (*self.rates, *self.sweep):
+                if not rate > 1:
+                    raise ValueError(f"`compression` of dnis should be above 1. Received: {rate}")
+
+        @property
+        def rates(self) -> tuple[float, ...]:
+            """The compression rate, where one decides."""
+            if self.threshold is not None:
+                return ()
+            return (2.0 if self.compression is None else self.compression,)
+
+    presets = {
+        "paper": {},
+        "official_code": {
+            "alpha_optimizer": "sgd(learning_rate=0.01)",
+            "weights_optimizer": "adam(learning_rate=0.001)",
+            "l1": 1e-5,
+            "normalization_epsilon": 1e-8,
+            "freeze_interactions": True,
+            "pretrain_epochs": 20,
+            "epochs": 50,
+        },
+    }
+    derive_only = frozenset({"compression", "threshold", "sweep"})
+    init = "keep"
+    # The score below follows how far the tables have come: after two epochs from random ones a large noise field is still louder than a
+    # weak strong one; over five seeds .85 of the (strong, noise) pairs were in order after six epochs, .90 after ten.
+    ranks_fields = False
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        params, counts = self.params, {name: schema.counts[name] for name in space.kept}
+        blocks = feature_blocks(counts, params.blocks, params.block_shares, params.block_sizes, params.per_field)
+        dims = [space.fields[name].dim for name in space.kept]
+        return {"embedding": SoftSelection(list(blocks.values()), dims, epsilon=params.normalization_epsilon, l1=params.l1)}
+
+    def step(self) -> Step:
+        held_out = self.params.held_out
+        return Unrolled(self.params.xi, held_out) if self.params.xi else Alternating(held_out=held_out)
+
+    def optimizers(self) -> dict[str, str]:
+        weights = self.params.weights_optimizer
+        return {"architecture": self.params.alpha_optimizer} | ({} if weights is None else {"bias": weights, "network": weights})
+
+    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
+        params = self.params
+        with trainer.scope():
+            gates = self.gates(trainer.schema, space)
+        supernet = trainer.build(space, gates)
+        if params.pretrain_epochs:
+            supernet.inherit(trainer.pretrain(space, epochs=params.pretrain_epochs))
+        interactions = [part for part in (supernet.alignment, supernet.base) if part is not None]
+        losses = [name for name, direction in trainer.task.directions.items() if direction < 0]
+        trainer.fit(
+            supernet,
+            "supernet",
+            step=self.step(),
+            epochs=params.epochs,
+            patience=params.patience if params.stop_at_best else 0,
+            metric=losses[0] if params.stop_at_best and losses else None,
+            optimizers=self.optimizers(),
+            frozen=[part.name for part in interactions] if params.freeze_interactions else (),
+        )
+        return supernet
+
+    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        """Lines 11 to 13 of Algorithm 1."""
+        sizes = self._sizes(supernet)
+        kept = self._kept(np.concatenate([own.ravel() for own in sizes.values()]), budget)
+        return keep_entries(space, split(kept, sizes), supernet.linear is not None)
+
+    def _kept(self, sizes: np.ndarray, budget: int | None) -> np.ndarray:
+        """Equation 9, or as many entries as the compression rate or the budget says: [E] -> [E] bool."""
+        if budget is None and self.params.threshold is not None:
+            if not sizes.max() >= self.params.threshold:
+                most, found = f"{sizes.max():g}", self.params.threshold
+                raise ValueError(f"`threshold` of dnis should keep an entry; the largest merged one is {most}. Received: {found}")
+            return sizes >= self.params.threshold
+        count = int(np.count_nonzero(sizes >= 0) / self.params.rates[0]) if budget is None else budget
+        if count < 1:
+            raise budget_error(count, 1)
+        return largest(sizes, count)
+
+    def _sizes(self, supernet: Recommender) -> dict[str, np.ndarray]:
+        """|E~|, the sizes of the output embeddings' entries: field name -> [V, d]; -1 where the space's mask has taken an entry."""
+        assert supernet.embedding is not None
+        gate, found = supernet.gates["embedding"], {}
+        for name, blocks in zip(supernet.config.kept, gate.field_blocks, strict=True):
+            merged = merge(supernet.embedding.field_table(name), gate.alpha.numpy(), blocks)
+            found[name] = entry_sizes(merged, supernet.config.fields[name])
+        return found
+
+    def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        return type(self)(dataclasses.replace(self.params, threshold=None)).each("compression", self.params.sweep)
+
+    def field_scores(self, supernet: Recommender) -> dict[str, float]:
+        """The mean norm of what a field puts out over the training rows."""
+        counts, scores = supernet.schema.counts, {}
+        for name, sizes in self._sizes(supernet).items():
+            norms = np.linalg.norm(np.maximum(sizes, 0.0), axis=1).astype(np.float64)
+            scores[name] = float(norms @ counts[name] / max(counts[name].sum(), 1))
+        return scores
+
+    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
+        """alpha [N, D]: the mean over the training rows of what a field's dimensions are multiplied by."""
+        gate, counts = supernet.gates["embedding"], supernet.schema.counts
+        rows = np.stack(
+            [np.bincount(own, counts[name], len(gate.used)) for name, own in zip(supernet.config.kept, gate.field_blocks, strict=True)]
+        )
+        widths = np.array([supernet.config.fields[name].dim for name in supernet.config.kept])
+        alpha = rows @ gate.alpha.numpy() / np.maximum(rows.sum(axis=1, keepdims=True), 1)
+        return {"alpha": np.where(np.arange(alpha.shape[1]) < widths[:, None], alpha, 0.0)}
+
+    def pictures(self, supernet: Recommender) -> list[Picture]:
+        """Alpha by block and dimension, its mean against frequency (Figure 3a), and dimensions kept against frequency (Figure 3b)."""
+        gate, names = supernet.gates["embedding"], supernet.config.kept
+        counts, blocks = np.concatenate([supernet.schema.counts[name] for name in names]), np.concatenate(gate.field_blocks)
+        members = np.split(counts[np.argsort(blocks, kind="stable")], np.cumsum(np.bincount(blocks))[:-1])
+        owners = [name for name, own in zip(names, gate.field_blocks, strict=True) for _ in np.unique(own)] if self.params.per_field else []
+        rows = [f"{own.max():,} to {own.min():,}" for own in members]
+        rows = [f"{owner} {row}" for owner, row in zip(owners, rows, strict=True)] if owners else rows
+        shown = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).round().astype(int))
+        alpha = np.where(gate.used, gate.alpha.numpy(), np.nan)
+        means = np.array([max(own.mean(), _NEVER) for own in members])
+        order = np.argsort(means, kind="stable")
+        # Dimensions kept, in steps of frequency by a factor of two.
+        sizes = list(self._sizes(supernet).values())
+        steps, step, number = np.unique(np.floor(np.log2(np.maximum(counts, _NEVER))), return_inverse=True, return_counts=True)
+        entry_step = np.repeat(step, np.repeat([own.shape[1] for own in sizes], [len(own) for own in sizes]))
+        every, dims = np.concatenate([own.ravel() for own in sizes]), {}
+        for rate in (*self.params.rates, *self.params.sweep):
+            if (count := int(np.count_nonzero(every >= 0) / rate)) > 0:
+                dims[f"compression {rate:g}"] = np.bincount(entry_step[largest(every, count)], minlength=len(steps)) / number
+        title = "Alpha of blocks, named by their features' frequencies"
+        title += f" ({len(shown)} of {len(rows):,})" if len(shown) < len(rows) else ""
+        columns = tuple(str(column) for column in range(alpha.shape[1]))
+        mean = {"mean alpha": np.nanmean(alpha, axis=1)[order]}
+        return [
+            HeatMap(title, alpha[shown], tuple(rows[block] for block in shown), columns, "alpha"),
+            Lines("Alpha of a block against its mean frequency", means[order], mean, ("frequency", "mean alpha"), log_x=True),
+            Lines("Dimensions kept against a feature's frequency", 2.0**steps, dims, ("frequency", "mean dimensions"), log_x=True),
+        ]
