@@ -21,6 +21,8 @@ setup(
         "absl-py>=2.1,<3",
         "pyarrow>=18,<27",
         "scikit-learn>=1.5,<2",
+        "scipy>=1.13,<2",
+        "threadpoolctl>=3.5,<4",
         "matplotlib>=3.9,<4",
         "PyYAML>=6,<7",
         "tqdm>=4.66,<5",

@@ -57,7 +57,7 @@ def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool
                 train_rows, judge = (partition(source, router, cluster) for source in (trainer.train, trainer.valid))
                 trainer.fit(model, name, train=train_rows, judge=judge)
             elif result.init != "keep":
-                trainer.fit(model, name)
+                trainer.fit(model, name, keep_start=result.init == "continue")
         else:
             model = trainer.build(config)
             trainer.restore(model, name)

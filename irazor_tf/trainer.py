@@ -171,6 +171,7 @@ class Trainer:
         frozen: Iterable[str] = (),
         warmup: int = 0,
         stop: Callable[[list[dict[str, float]]], bool] | None = None,
+        keep_start: bool = False,
     ) -> list[dict[str, float]]:
         """Trains until `epochs` or until the validation metric stops growing; resumes or returns at once where that was done before.
 
@@ -187,6 +188,8 @@ class Trainer:
           frozen: groups that do not move, and parts of the model by name (embedding, alignment, linear, base, intercept).
           warmup: epochs, before `epochs`, in which the architecture does not move either; they do not compete for the best epoch.
           stop: asked after every epoch, with the records so far, whether to end here.
+          keep_start: whether the weights that the fit starts from compete for the best epoch too, as epoch 0 (training goes on from a
+            trained model, and may only make it worse).
 
         Returns:
           One record per epoch: epoch, loss, the metrics of `judge`, and the gates' traces.
@@ -220,6 +223,8 @@ class Trainer:
             state.restore_final()
             return state.history
         state.restore_last()
+        if keep_start and patience and not state.begun:
+            state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
         callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch)]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))

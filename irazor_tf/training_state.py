@@ -38,6 +38,7 @@ class TrainingState:
             self._value = read_json(self._path)[0]
 
     step = property(lambda self: int(self._value["step"]))
+    begun = property(lambda self: self._value["last"] is not None)
     done = property(lambda self: bool(self._value["done"]))
     history = property(lambda self: list(self._value["history"]))
 
@@ -51,6 +52,10 @@ class TrainingState:
         """The weights that an ended fit leaves: those of its best epoch, or the last ones where none is looked for."""
         name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
         tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
+
+    def begin(self, value: float) -> None:
+        """Keeps the weights as they are for the best ones so far, epoch 0."""
+        self._save("step-0", {"best": {"value": value, "epoch": 0, "checkpoint": "step-0"}})
 
     def end_epoch(
         self,

@@ -68,6 +68,22 @@ def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
     assert len(trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)) == 2 and asked == [1, 2]
 
 
+def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
+    options = dataclasses.replace(laws.OPTIONS, patience=1, epochs=4)
+    trainer = tiny.trainer(CASE, tmp_path, options=options)
+    model = trainer.build(tiny.space)
+    trainer.fit(model, "first", epochs=2, patience=0)
+    before, started = tables(model), trainer.evaluate(model, trainer.valid)["auc"]
+    wild = {"network": "adam(learning_rate=1.0)", "bias": "adam(learning_rate=1.0)"}
+    history = trainer.fit(model, "worse", optimizers=wild, keep_start=True)
+    assert [record["auc"] < started for record in history] == [True]
+    assert not laws.differing(before, tables(model))
+    again = trainer.build(tiny.space)
+    assert trainer.fit(again, "worse", optimizers=wild, keep_start=True) == history and not laws.differing(before, tables(again))
+    better = trainer.fit(model, "better", keep_start=True)
+    assert max(record["auc"] for record in better) > started and laws.differing(before, tables(model))
+
+
 def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
     trainer = tiny.trainer(CASE, tmp_path)
     model = trainer.build(tiny.space)

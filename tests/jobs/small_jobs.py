@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
+from tensorflow.core.protobuf import saved_model_pb2
 
 from irazor_tf import report as report_lib
 from irazor_tf.input_config import read_json, write_json
@@ -75,6 +78,31 @@ def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
     with flagsaver.flagsaver():
         flags.FLAGS(flags.with_presets(["test", *given]))
         return flags.job_config()
+
+
+def meta_graph(path: str) -> Any:
+    """What a SavedModel holds."""
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString(pathlib.Path(path, "saved_model.pb").read_bytes())
+    return saved.meta_graphs[0]
+
+
+def c_library_scores(path: str, schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What the served model at `path` gives for raw rows, by way of TensorFlow's C library; skips the test where there is none."""
+    library = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
+    if not library.exists():
+        pytest.skip(f"TensorFlow's C library is not in this wheel: {library}")
+    signature = meta_graph(path).signature_def["serving_default"]
+    inputs = {name: [info.name, schema.field(name).dtype] for name, info in signature.inputs.items()}
+    (output,) = signature.outputs.values()
+    call = {"library": str(library), "path": path, "inputs": inputs, "output": output.name}
+    rows = {name: raw[name].tolist() for name in inputs}
+    client = pathlib.Path(__file__).with_name("c_api_client.py")
+    # -I -S: no site-packages, so there is no TensorFlow to import.
+    command = [sys.executable, "-I", "-S", str(client), json.dumps(call)]
+    done = subprocess.run(command, input=json.dumps(rows), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return np.array(json.loads(done.stdout), np.float32)
 
 
 def fits(patch: pytest.MonkeyPatch) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -17,7 +16,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
-from tensorflow.core.protobuf import saved_model_pb2
 
 from data_pipelines import vocabulary
 from data_pipelines.preprocess import PreprocessOptions, preprocess
@@ -31,6 +29,7 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, Router
 from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries, numeric_codes
 from irazor_tf.tasks.ctr import ClickThroughRate
+from tests.jobs import small_jobs
 
 ROWS = 3000
 LAYOUT = """
@@ -251,7 +250,7 @@ def test_only_what_is_served_is_written(case: Case) -> None:
     (output,) = loaded.structured_outputs.items()
     assert output[0] == "probability" and (output[1].dtype, output[1].shape.as_list()) == (tf.float32, [None])
     assert sorted(os.listdir(os.path.join(case.path, "assets"))) == ["Count.txt", "item.txt", "plain.txt", "price.txt", "user.txt"]
-    graph = _meta_graph(case.path).graph_def
+    graph = small_jobs.meta_graph(case.path).graph_def
     devices = {node.device for function in graph.library.function for node in function.node_def}
     assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}
     saved = pathlib.Path(case.path, "saved_model.pb").read_bytes()
@@ -281,26 +280,9 @@ def test_batches_of_no_rows_and_of_unequal_columns(case: Case) -> None:
         _served(case.path, _raw(case.log[:4], KEPT) | {"rare": np.array(["a", "b"])})
 
 
-def _meta_graph(path: str) -> Any:
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString(pathlib.Path(path, "saved_model.pb").read_bytes())
-    return saved.meta_graphs[0]
-
-
 def test_without_python_tensorflow(case: Case) -> None:
-    library = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
-    if not library.exists():
-        pytest.skip(f"TensorFlow's C library is not in this wheel: {library}")
-    signature = _meta_graph(case.path).signature_def["serving_default"]
-    inputs = {name: [info.name, case.schema.field(name).dtype] for name, info in signature.inputs.items()}
-    call = {"library": str(library), "path": case.path, "inputs": inputs, "output": signature.outputs["probability"].name}
-    rows = {name: values.tolist() for name, values in _raw(case.probes, KEPT).items()}
-    client = pathlib.Path(__file__).with_name("c_api_client.py")
-    # -I -S: no site-packages, so there is no TensorFlow to import.
-    command = [sys.executable, "-I", "-S", str(client), json.dumps(call)]
-    done = subprocess.run(command, input=json.dumps(rows), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(json.loads(done.stdout), _trained(case.model, case.ids), rtol=0, atol=1e-6)
+    found = small_jobs.c_library_scores(case.path, case.schema, _raw(case.probes, KEPT))
+    np.testing.assert_allclose(found, _trained(case.model, case.ids), rtol=0, atol=1e-6)
 
 
 def test_saved_model_cli(case: Case, tmp_path: pathlib.Path) -> None:
@@ -368,7 +350,7 @@ def test_nothing_of_a_strategy_is_served(case: Case, tmp_path: pathlib.Path) -> 
     names = [name for name, _ in tf.train.list_variables(os.path.join(path, "variables", "variables"))]
     read = [variable for variable in model.variables if variable.name.split(":")[0] not in ("clock", "total", "count")]
     assert len(names) == len(read) + 1  # one copy of each, and the object graph
-    devices = {node.device for function in _meta_graph(path).graph_def.library.function for node in function.node_def}
+    devices = {node.device for function in small_jobs.meta_graph(path).graph_def.library.function for node in function.node_def}
     assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from irazor_tf import report
 from irazor_tf.input_config import write_json
-from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, save_pictures
+from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pictures
 from irazor_tf.schema import Field, Schema
 
 NASTY = "<script>alert('x')</script> & \"$quoted$\" http://example.com/x.png"
@@ -83,7 +83,7 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
     save_pictures(PICTURES, str(search / "pictures.json"))
 
 
-PICTURES = [
+PICTURES: list[Picture] = [
     HeatMap("Alpha by block", np.array([[0.5, np.nan, 1.0], [0.0, 0.25, 0.1]]), (NASTY, "b"), ("x", "y", "z"), "alpha"),
     Bars("Cluster sizes", ("first", NASTY), np.array([1.0, 2.0]), "rows"),
     Lines("Ranked saliency", np.arange(1, 100), {"one": np.arange(99.0), "two": np.ones(99)}, ("rank", "saliency"), True),
