@@ -88,7 +88,7 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
         model.hard_mask(config)
         try:
             close(model(ids), narrow(ids))
-            if config != tiny.space:
+            if config == tiny.awkward:  # what a search removes may be what its gates have closed already
                 assert np.abs(model(ids) - whole).max() > 100 * TOLERANCE, "the config should remove something that matters"
         finally:
             model.hard_mask(None)
@@ -97,16 +97,8 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
         assert run.trainer.evaluate(model, run.trainer.test, config) == pytest.approx(expected, abs=1e-6)
         # A narrow model can be cut again.
         names = {name: (field.labels if name == config.kept[0] else field.labels[:1]) for name, field in config.fields.items()}
-        narrower = InputConfig({name: dataclasses.replace(_cut(config.fields[name], labels)) for name, labels in names.items()})
+        narrower = InputConfig({name: config.fields[name].cut(labels) for name, labels in names.items()})
         close(narrow.restrict(narrower)(ids), model.restrict(narrower)(ids))
-
-
-def _cut(field: FieldConfig, labels: tuple[int, ...]) -> FieldConfig:
-    mask = field.mask
-    if mask is not None and len(mask.shape) == 2:
-        columns = [field.labels.index(label) for label in labels]
-        mask = BitMask.from_array(mask.to_array()[:, columns])
-    return FieldConfig(len(labels), labels, mask if labels else None)
 
 
 def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
