@@ -6,6 +6,8 @@ import os
 import time
 from typing import Any
 
+import tensorflow as tf
+
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig, read_json, write_json
 from irazor_tf.job_config import JobConfig
@@ -48,13 +50,15 @@ def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool
         method = METHODS.build(result.method)
         with trainer.scope():
             router = method.router(schema, result.router, job.path(candidate.search_folder))
+        with tf.device("/CPU:0"):  # where rows are read and parted
+            sorter = method.router(schema, result.router, job.path(candidate.search_folder))
     models = []
     for cluster, config in enumerate(result.clusters):
         name = f"cluster-{cluster}" if router is not None else "model"
         if result.init == "keep" or (train and not trainer.is_done(name)):
             model = initial_model(job, schema, candidate, trainer, config)
             if router is not None:
-                train_rows, judge = (partition(source, router, cluster) for source in (trainer.train, trainer.valid))
+                train_rows, judge = (partition(source, sorter, cluster) for source in (trainer.train, trainer.valid))
                 trainer.fit(model, name, train=train_rows, judge=judge)
             elif result.init != "keep":
                 trainer.fit(model, name, keep_start=result.init == "continue")

@@ -78,6 +78,13 @@ class FieldConfig:
             mask = BitMask.from_array(mask.to_array()[:, inside])
         return FieldConfig(len(inside), tuple(self.labels[i] for i in inside), mask)
 
+    def column_params(self, vocabulary_size: int) -> np.ndarray:
+        """Embedding values that each column stores, [dim] int64."""
+        if self.mask is None:
+            return np.full(self.dim, vocabulary_size, np.int64)
+        entries = self.mask.to_array()
+        return entries.sum(axis=0, dtype=np.int64) if entries.ndim == 2 else np.full(self.dim, entries.sum(), np.int64)
+
     def num_entries(self, vocabulary_size: int) -> int:
         """Embedding values that this field stores."""
         if self.mask is None:
@@ -179,6 +186,24 @@ class InputConfig:
         if other.pairs is None:
             return True
         return self.pairs is not None and set(self.pairs) <= set(other.pairs)
+
+    def with_columns(self, kept: np.ndarray) -> InputConfig:
+        """This config with some of its columns alone.
+
+        Args:
+          kept: [sum of the kept fields' dims] bool, field after field.
+        """
+        fields, start = dict(self.fields), 0
+        for name in self.kept:
+            field = fields[name]
+            inside = kept[start : start + field.dim]
+            start += field.dim
+            fields[name] = field.cut(label for label, keeps in zip(field.labels, inside, strict=True) if keeps)
+        return InputConfig(fields, self.pairs)
+
+    def column_params(self, schema: Schema) -> np.ndarray:
+        """Embedding values of each column, [sum of the kept fields' dims] int64, field after field."""
+        return np.concatenate([self.fields[name].column_params(schema.field(name).vocabulary_size) for name in self.kept])
 
     def fields_only(self, space: InputConfig) -> InputConfig:
         """This config's choice of fields, each at its width in `space` (the papers' "X w/ FDE")."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import zlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -12,8 +15,25 @@ def seed_of(seed: int, *names: object) -> int:
     return zlib.crc32("/".join(map(str, (seed, *names))).encode()) & 0x7FFFFFFF
 
 
+class _Part(threading.local):
+    number = 0
+
+
+_part = _Part()  # by thread: replicas are traced in threads of their own
+
+
+@contextlib.contextmanager
+def part_of_step(number: int) -> Iterator[None]:
+    """Noise drawn while it is open is that of the step's batch `number`; several batches of one step would draw the same otherwise."""
+    before, _part.number = _part.number, number
+    try:
+        yield
+    finally:
+        _part.number = before
+
+
 def batch_uniform(shape: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
-    """Uniform numbers in [0, 1) for the rows of this replica; a pure function of (seed, step, row in the global batch).
+    """Uniform numbers in [0, 1) for the rows of this replica; a pure function of (seed, step, batch of the step, row in the global batch).
 
     Args:
       shape: [B_local, ...], the shape wanted on this replica.
@@ -58,6 +78,8 @@ def pairwise_products(x: tf.Tensor) -> tf.Tensor:
 def _batch_draw(shape: tf.Tensor, seed: int, step: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync if context is not None else 1
+    if _part.number:
+        seed = seed_of(seed, "part", _part.number)
     seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
     bounds = {} if dtype.is_floating else {"minval": None, "maxval": None}  # integers: all bits
     if replicas == 1:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from irazor_tf.data import Source
+from irazor_tf.ops import part_of_step
 from irazor_tf.unrolling import unrolled_gradients
 
 
@@ -67,7 +68,10 @@ class Joint(Step):
         if self.penalty_every == 1:
             return model.descend(element, model.groups)
         factors = [float(self.penalty_every), *(0.0 for _ in element[1:])]
-        losses = [model.descend(batch, model.groups, penalties=factor) for batch, factor in zip(element, factors, strict=True)]
+        losses = []
+        for number, (batch, factor) in enumerate(zip(element, factors, strict=True)):
+            with part_of_step(number):
+                losses.append(model.descend(batch, model.groups, penalties=factor))
         return tf.add_n(losses) / len(losses)
 
 
@@ -77,7 +81,7 @@ class Alternating(Step):
 
     Args:
       architecture_first: whether the architecture moves before the weights.
-      every: training batches per architecture batch.
+      every: training batches per architecture batch. They stand behind each other in the graph, which takes about a second each to trace.
       held_out: share of the training rows set aside for the architecture, the weights learning from the rest; None: the
         architecture learns from the validation split.
     """
@@ -107,7 +111,10 @@ class Alternating(Step):
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         if self.architecture_first:
             model.descend(element["architecture"], ("architecture",))
-        losses = [model.descend(batch, ("bias", "network")) for batch in element["weights"]]
+        losses = []
+        for number, batch in enumerate(element["weights"]):
+            with part_of_step(number):
+                losses.append(model.descend(batch, ("bias", "network")))
         if not self.architecture_first:
             model.descend(element["architecture"], ("architecture",))
         return tf.add_n(losses) / len(losses)

@@ -36,13 +36,15 @@ EPOCHS = 2
 # What entries are given where they have a parameter of that name; an entry needs no line here.
 TINY = {"hidden": (8,), "dropout": 0.3, "epochs": EPOCHS}
 OPERAND = "magnitude"  # for methods that take one
-# Further settings of an entry that take another path through the spine: those of the toys, and `SPECS` of each module in `variants`.
+# Beside an entry, in a module of its name: SPECS, further settings that take another path through the spine, and TINY, more of what it is
+# given at toy size.
+_BESIDE = {
+    name: importlib.import_module(f"tests.conformance.variants.{name}")
+    for _, name, _ in pkgutil.iter_modules([str(pathlib.Path(__file__).parent / "variants")])
+}
 VARIANTS = {
     "toy_masked": [Spec("toy_masked", (("every", 2), ("architecture_first", True), ("held_out", None)))],
-    **{
-        name: [parse_spec(text) for text in importlib.import_module(f"tests.conformance.variants.{name}").SPECS]
-        for _, name, _ in pkgutil.iter_modules([str(pathlib.Path(__file__).parent / "variants")])
-    },
+    **{name: [parse_spec(text) for text in module.SPECS] for name, module in _BESIDE.items()},
 }
 FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
 
@@ -65,7 +67,8 @@ def tiny_spec(registry: Registry, name: str) -> Spec:
     entry = registry.get(name)
     known = {field.name for field in dataclasses.fields(entry.Params) if field.init}
     operands = (tiny_spec(METHODS, OPERAND),) if getattr(entry, "takes_operands", False) else ()
-    return Spec(name, tuple((key, value) for key, value in TINY.items() if key in known), operands)
+    given = TINY | getattr(_BESIDE.get(name), "TINY", {})
+    return Spec(name, tuple((key, value) for key, value in given.items() if key in known), operands)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def test_lookup_equals_one_table_per_field(name, masked, tiny):
     for piece in pieces:
         field = piece.key.split("/")[1]
         tables[field] = generator.normal(size=(tiny.schema.field(field).vocabulary_size, config.fields[field].dim)).astype(np.float32)
-        assert piece.rows is not None
+        assert piece.rows is not None and piece.variable is not None
         values[piece.variable.ref()][piece.rows[0] : piece.rows[1]] = tables[field]
     for variable in embedding.tables:
         assert not np.isnan(values[variable.ref()]).any(), "the fields' rows should fill the table"

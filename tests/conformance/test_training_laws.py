@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from irazor_tf.base_model import MODELS, BaseModel
 from irazor_tf.gate import Gate
+from irazor_tf.ops import part_of_step
 from irazor_tf.recommender import Recommender
 from irazor_tf.steps import Alternating, Joint
 from irazor_tf.tasks.ctr import ClickThroughRate
@@ -255,6 +256,19 @@ def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
     assert not np.array_equal(batches[0]["ids"], batches[per_epoch]["ids"])
     later = next(iter(source.batches(64, 9, per_epoch + 3)))
     assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])
+
+
+def test_noise_differs_between_the_batches_of_a_step(searched, tiny):
+    model = searched(laws.named("toy_masked")).supernet
+    ids = tiny.batch()["ids"]
+    with laws.untouched(model):
+        plain = model(ids, training=True).numpy()
+        found = []
+        for number in (0, 1, 2):
+            with part_of_step(number):
+                found.append(model(ids, training=True).numpy())
+        assert np.array_equal(found[0], plain) and np.array_equal(model(ids, training=True), plain)
+        assert np.mean(found[1] != plain) > 0.5 and np.mean(found[2] != found[1]) > 0.5
 
 
 def test_noise_changes_with_the_step_and_with_nothing_else(searched, tiny):

@@ -225,3 +225,16 @@ def test_a_field_is_cut_with_its_mask():
     assert field.cut([]) == FieldConfig(0)
     rows = FieldConfig(3, (1, 4, 6), BitMask.from_array(entries[:, 0]))
     assert rows.cut([4]) == FieldConfig(1, (4,), rows.mask)
+
+
+def test_columns_of_all_fields_in_a_row():
+    entries = np.array([[1, 0], [0, 0], [1, 1]], bool)
+    config = InputConfig(
+        {"a": FieldConfig(2, (0, 3)), "b": FieldConfig(0), "c": FieldConfig(2, None, BitMask.from_array(entries)), "d": FieldConfig(1)}
+    )
+    kept = np.array([False, True, True, False, False])
+    cut = config.with_columns(kept)
+    assert cut.fields == {"a": FieldConfig(1, (3,)), "b": FieldConfig(0), "c": config.fields["c"].cut([0]), "d": FieldConfig(0)}
+    schema = Schema(tuple(Field(name, vocabulary_size=3) for name in "abcd"))
+    np.testing.assert_array_equal(config.column_params(schema), [3, 3, 2, 1, 3])
+    assert config.column_params(schema).sum() == config.num_params(schema)
