@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.gate import Apply, Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.input_config import InputConfig
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.ops import seed_of
 from irazor_tf.pictures import Bars, HeatMap, Picture
@@ -260,23 +260,18 @@ class BernoulliGate(NoisyGate):
 def column_params(schema: Schema, config: InputConfig) -> np.ndarray:
     """Embedding parameters of every column, [N, D] int64, 0 in padding."""
     params = np.zeros((config.num_fields, config.max_dim), np.int64)
-    for i, name in enumerate(config.kept):
-        field = config.fields[name]
-        params[i, : field.dim] = schema.field(name).vocabulary_size if field.mask is None else field.mask.to_array().sum(axis=0)
+    params[_exists(config)] = config.column_params(schema)
     return params
 
 
 def chosen(config: InputConfig, kept: np.ndarray) -> InputConfig:
     """`config` with the columns where `kept` [N, D] is true, their entries masked as they were."""
-    fields = {name: FieldConfig(0) for name in config.fields}
-    for name, row in zip(config.kept, kept, strict=True):
-        columns = np.flatnonzero(row[: config.fields[name].dim])
-        if columns.size:
-            mask = config.fields[name].mask
-            if mask is not None and len(mask.shape) == 2:
-                mask = BitMask.from_array(mask.to_array()[:, columns])
-            fields[name] = FieldConfig(columns.size, tuple(config.fields[name].labels[j] for j in columns), mask)
-    return dataclasses.replace(config, fields=fields)
+    return dataclasses.replace(config.with_columns(kept[_exists(config)]), aligned=config.aligned)
+
+
+def _exists(config: InputConfig) -> np.ndarray:
+    """[N, D]: which slots are columns."""
+    return np.arange(config.max_dim) < np.array([config.fields[name].dim for name in config.kept])[:, None]
 
 
 def column_cosines(table: np.ndarray) -> np.ndarray:

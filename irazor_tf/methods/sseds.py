@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import FieldConfig, InputConfig, write_json
+from irazor_tf.input_config import InputConfig, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod, budget_error
 from irazor_tf.ops import seed_of
 from irazor_tf.pictures import Bars, Lines, Picture
@@ -202,9 +202,9 @@ class SSEDS(SearchMethod):
         return supernet
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        kappa, schema = self.params.kappa, supernet.schema
+        kappa = self.params.kappa
         saliency = self.architecture(supernet)["saliency"][columns_of(space)]
-        costs = np.concatenate([_costs(space.fields[name], schema.field(name).vocabulary_size) for name in space.kept])
+        costs = space.column_params(supernet.schema)
         unit = "parameters"
         if self.params.in_dims and budget is None:
             costs, unit = np.ones_like(costs), "columns"
@@ -218,13 +218,7 @@ class SSEDS(SearchMethod):
                 f"`kappa` of sseds, the budget as a share of {total:,} {unit}, should be above that of the column of largest saliency, "
                 f"which has {first:,}. Received: {kappa}"
             )
-        fields, start = dict(space.fields), 0
-        for name in space.kept:
-            stop = start + space.fields[name].dim
-            field = space.fields[name]
-            fields[name] = field.cut(label for label, keeps in zip(field.labels, kept[start:stop], strict=True) if keeps)
-            start = stop
-        return InputConfig(fields)
+        return space.with_columns(kept)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("kappa", self.params.sweep)
@@ -248,11 +242,3 @@ class SSEDS(SearchMethod):
             return found
         title = f"Dimensions at kappa={self.params.kappa:g}"
         return [*found, Bars(title, space.kept, np.array([dims[name] for name in space.kept]), "dimensions kept")]
-
-
-def _costs(field: FieldConfig, rows: int) -> np.ndarray:
-    """Parameters of each column, [dim] int64."""
-    if field.mask is None:
-        return np.full(field.dim, rows, np.int64)
-    entries = field.mask.to_array()
-    return entries.sum(axis=0) if entries.ndim == 2 else np.full(field.dim, entries.sum(), np.int64)

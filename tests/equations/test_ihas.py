@@ -1,0 +1,573 @@
+"""iHAS (CIKM 2023): gates, regularizer, threshold, clusters and majority against oracles written from the paper.
+
+The oracles are plain numpy in double precision, with one loop per sum of the paper; a gradient is a central difference of the oracle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from irazor_tf.base_model import MODELS
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
+from irazor_tf.method import METHODS
+from irazor_tf.methods import ihas
+from irazor_tf.ops import batch_uniform, seed_of
+from irazor_tf.recommender import Recommender
+from irazor_tf.routing import RoutedRecommender, partition
+from irazor_tf.schema import Field, Schema
+from irazor_tf.task import TASKS
+from irazor_tf.trainer import Trainer, TrainOptions
+from tests.conformance import tiny_data
+
+SIZES = {"gender": 3, "goods": 40, "hour": 7}
+SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
+GAPS = InputConfig({"gender": FieldConfig(2, (1, 3)), "goods": FieldConfig(0), "hour": FieldConfig(4)})
+BATCH = 32
+
+
+# Oracles. Shapes: p [B, M], e [B, M].
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def gumbel(u):
+    return -np.log(-np.log(u))
+
+
+def oracle_hard(p, g, h):
+    """Equation 1, one gate: the first bit of the one-hot vector."""
+    return float(np.argmax([np.log(p) + g, np.log(1 - p) + h]) == 0)
+
+
+def oracle_soft(p, g, h, tau):
+    """Equation 2, one gate, the numerator that of a softmax's first entry."""
+    first, second = np.exp((np.log(p) + g) / tau), np.exp((np.log(1 - p) + h) / tau)
+    return first / (first + second)
+
+
+def oracle_regularizer(p, penalty, polarization):
+    """Equation 5, averaged over the batch as equation 3 is."""
+    total = 0.0
+    for row in p:
+        mean = sum(row) / len(row)
+        for value in row:
+            total += penalty * value - polarization * abs(value - mean)
+    return total / len(p)
+
+
+def oracle_valley(counts):
+    """Plateaus made single bins, the first inner one lower than both neighbours; where it begins, or -1."""
+    starts = [k for k in range(len(counts)) if k == 0 or counts[k] != counts[k - 1]]
+    for before, here, after in zip(starts, starts[1:], starts[2:], strict=False):
+        if counts[before] > counts[here] < counts[after]:
+            return here
+    return -1
+
+
+def oracle_selection(p, bins):
+    """Section 3.3.2, one row, with the documented fallbacks."""
+    counts = [0] * bins
+    for value in p:
+        counts[min(int(value * bins), bins - 1)] += 1
+    valley = oracle_valley(counts)
+    threshold = valley / bins if valley >= 0 else 0.5
+    opened = [value >= threshold for value in p]
+    return (opened, valley) if any(opened) else ([value == max(p) for value in p], valley)
+
+
+def central(function, z, step=1e-6):
+    found = np.zeros_like(z)
+    for entry in np.ndindex(*z.shape):
+        high, low = z.copy(), z.copy()
+        high[entry] += step
+        low[entry] -= step
+        found[entry] = (function(high) - function(low)) / (2 * step)
+    return found
+
+
+# Stochastic selection
+@pytest.mark.parametrize("tau", [0.1, 1.0])
+def test_gumbel_forwards_and_backwards(tau):
+    generator = np.random.default_rng(0)
+    z = generator.normal(0, 1.5, (BATCH, 6))
+    u, v = generator.uniform(0.01, 0.99, (2, BATCH, 6))
+    upstream = generator.normal(size=z.shape)
+    with tf.GradientTape() as tape:
+        logits = tf.constant(z)
+        tape.watch(logits)
+        mask = ihas.stochastic_mask(logits, tf.constant(u), tf.constant(v), tau)
+        value = tf.reduce_sum(mask * upstream)
+    expected = np.vectorize(oracle_hard)(sigmoid(z), gumbel(u), gumbel(v))
+    np.testing.assert_array_equal(mask, expected)
+    assert 0.2 < expected.mean() < 0.8
+    slope = central(lambda z: np.sum(upstream * np.vectorize(oracle_soft)(sigmoid(z), gumbel(u), gumbel(v), tau)), z)
+    np.testing.assert_allclose(tape.gradient(value, logits), slope, rtol=1e-4, atol=1e-7)
+
+
+def test_noise_at_its_ends_is_finite():
+    ends = tf.constant([[0.0, 0.0, 1 - 2.0**-24, 1 - 2.0**-24]])
+    with tf.GradientTape() as tape:
+        logits = tf.constant([[0.3, -80.0, 80.0, 0.3]])
+        tape.watch(logits)
+        mask = ihas.stochastic_mask(logits, ends, ends[:, ::-1], 0.1)
+    np.testing.assert_array_equal(mask, [[0, 0, 1, 1]])
+    assert np.isfinite(tape.gradient(mask, logits)).all()
+
+
+def test_gates_open_as_often_as_p_says():
+    p, rows = np.array([0.02, 0.3, 0.5, 0.9]), 40_000
+    logits = tf.constant(np.broadcast_to(np.log(p / (1 - p)), (rows, 4)), tf.float32)
+    u, v = (batch_uniform(tf.shape(logits), seed, tf.constant(3, tf.int64)) for seed in (1, 2))
+    found = ihas.stochastic_mask(logits, u, v, 0.1).numpy().mean(axis=0)
+    assert np.all(np.abs(found - p) < 4 * np.sqrt(p * (1 - p) / rows))
+
+
+# Regularizer
+@pytest.mark.parametrize("penalty, polarization", [(0.5, 1.0), (0.7, 0.0), (0.0, 2.0)])
+def test_regularizer_and_its_gradient(penalty, polarization):
+    p = np.random.default_rng(1).uniform(0.05, 0.95, (5, 7))
+    with tf.GradientTape() as tape:
+        given = tf.constant(p)
+        tape.watch(given)
+        value = ihas.regularizer(given, penalty, polarization)
+    np.testing.assert_allclose(value, oracle_regularizer(p, penalty, polarization), rtol=1e-12)
+    slope = central(lambda p: oracle_regularizer(p, penalty, polarization), p)
+    np.testing.assert_allclose(tape.gradient(value, given), slope, rtol=1e-5, atol=1e-8)
+
+
+# Threshold
+HISTOGRAMS = [
+    ([1, 2, 3, 4, 5], -1),  # rising
+    ([5, 4, 3, 2, 1], -1),  # falling: nothing rises after the last bin
+    ([1, 3, 5, 3, 1], -1),  # one peak
+    ([9, 2, 1, 3, 8], 2),
+    ([9, 1, 3, 2, 8], 1),  # two valleys: the first
+    ([9, 2, 2, 2, 8], 1),  # a plateau: its leftmost bin
+    ([9, 0, 0, 0, 0], -1),  # a plateau to the end
+    ([0, 5, 9, 8, 9], 3),  # the first bin is low, and no valley
+    ([0, 0, 0, 4, 9], -1),
+    ([9, 9, 1, 1, 2], 2),  # a plateau before it
+    ([5, 3, 3, 1, 4], 3),  # a plateau on the way down is none
+    ([9, 4, 5, 0, 0], 1),
+    ([0, 0, 0, 0, 0], -1),
+]
+
+
+@pytest.mark.parametrize("counts, valley", HISTOGRAMS)
+def test_first_valley(counts, valley):
+    assert oracle_valley(counts) == valley
+    assert ihas.first_valley(tf.constant([counts], tf.int32)).numpy().tolist() == [valley]
+
+
+def test_first_valley_against_the_oracle():
+    counts = np.random.default_rng(2).integers(0, 4, (500, 8))
+    found = ihas.first_valley(tf.constant(counts, tf.int32)).numpy()
+    assert found.tolist() == [oracle_valley(row) for row in counts.tolist()]
+
+
+def logit(p):
+    return np.log(p) - np.log1p(-p)
+
+
+def selection(p, bins=20):
+    """What is selected where every row has these probabilities."""
+    p = np.asarray(p, np.float64)
+    return ihas.select(tf.zeros((1, len(p))), None, tf.constant(logit(p)), bins)
+
+
+def test_selection_against_the_oracle():
+    generator = np.random.default_rng(3)
+    valleys = set()
+    for _ in range(60):
+        a, b = generator.uniform(0.2, 3, 2)
+        p = np.clip(generator.beta(a, b, 40), 1e-6, 1 - 1e-6)
+        found = selection(p, bins=int(generator.integers(3, 25)))
+        opened, valley = oracle_selection(p, found.histogram.shape[1])
+        assert found.open.numpy()[0].tolist() == opened and int(found.valley[0]) == valley
+        valleys.add(valley)
+    assert len(valleys) > 5
+
+
+def test_selection_is_row_by_row():
+    generator = np.random.default_rng(4)
+    flat, kernel, bias = generator.normal(size=(BATCH, 12)), generator.normal(size=(12, 12)), generator.normal(size=12)
+    found = ihas.select(tf.constant(flat, tf.float32), tf.constant(kernel, tf.float32), tf.constant(bias, tf.float32), 10)
+    flat, kernel, bias = (part.astype(np.float32).astype(np.float64) for part in (flat, kernel, bias))
+    p = sigmoid(flat @ kernel + bias)
+    np.testing.assert_allclose(found.p, p, rtol=1e-12)
+    for row, opened, histogram in zip(p, found.open.numpy(), found.histogram.numpy(), strict=True):
+        assert opened.tolist() == oracle_selection(row, 10)[0]
+        np.testing.assert_array_equal(histogram, np.histogram(row, bins=10, range=(0, 1))[0])
+
+
+def test_without_a_local_minimum_gates_open_from_a_half_on():
+    found = selection([0.41, 0.46, 0.47, 0.52, 0.51])
+    assert found.open.numpy().tolist() == [[False, False, False, True, True]]
+    assert found.valley.numpy() == -1 and not found.closed.numpy()
+
+
+def test_where_no_gate_reaches_a_half_the_largest_is_open():
+    found = selection([0.01, 0.04, 0.02])
+    assert found.open.numpy().tolist() == [[False, True, False]] and found.closed.numpy()
+    assert selection([0.02, 0.02]).open.numpy().all(), "of equal ones all"
+
+
+# Gate
+def built(params=None, space=None, seed=5):
+    """A gate with weights of ordinary size."""
+    space = space or InputConfig.uniform(SCHEMA, 4)
+    gate = ihas.BernoulliGate(space, params or ihas.IHAS.Params(), seed=seed)
+    gate(tf.zeros((2, space.num_fields, space.max_dim)), None)
+    generator = np.random.default_rng(6)
+    for variable in gate.trainable_variables:
+        variable.assign(generator.normal(0, 0.7, variable.shape))
+    gate.clock = tf.Variable(9, dtype=tf.int64)
+    return gate
+
+
+@pytest.mark.parametrize("instance_wise", [True, False])
+def test_the_gate_draws_by_its_probabilities(instance_wise):
+    gate = built(ihas.IHAS.Params(instance_wise=instance_wise))
+    x = np.random.default_rng(7).normal(size=(BATCH, 3, 4)).astype(np.float32)
+    z = x.reshape(BATCH, 12) @ gate.kernel.numpy() + gate.bias.numpy() if instance_wise else np.tile(gate.bias.numpy(), (BATCH, 1))
+    assert len(gate.trainable_variables) == 1 + instance_wise
+    u, v = (batch_uniform(tf.constant([BATCH, 12]), seed_of(5, name), gate.clock).numpy() for name in ("open", "closed"))
+    expected = np.vectorize(oracle_hard)(sigmoid(z.astype(np.float64)), gumbel(u), gumbel(v)).reshape(x.shape)
+    np.testing.assert_array_equal(gate(tf.constant(x), None, training=True), x * expected)
+    gate.clock.assign_add(1)
+    assert np.any(gate(tf.constant(x), None, training=True) != x * expected)
+    p = sigmoid(z.astype(np.float64))
+    opened = np.array([oracle_selection(row, 20)[0] for row in p]).reshape(x.shape)
+    np.testing.assert_array_equal(gate(tf.constant(x), None), x * opened)
+    traces = {key: float(value) for key, value in gate.traces().items()}
+    parts = [oracle_regularizer(p, 0.5, 0.0), oracle_regularizer(p, 0.0, 1.0)]
+    assert [traces["sparsity_penalty"], traces["polarization_penalty"]] == pytest.approx([0.003 * part for part in parts], rel=1e-4)
+    assert [traces["gate_open"], traces["gate_decided"]] == pytest.approx([p.mean(), np.abs(2 * p - 1).mean()], rel=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_has_no_gate(training):
+    """Of [2, 4] the first field has two columns: six gates, and what pads changes nothing."""
+    gate = built(space=GAPS)
+    assert gate.slots.tolist() == [0, 1, 4, 5, 6, 7] and gate.kernel.shape == (6, 6)
+    x = np.random.default_rng(8).normal(size=(BATCH, 2, 4)).astype(np.float32)
+    found = gate(tf.constant(x), None, training=training).numpy()
+    assert np.all(found[:, 0, 2:] == 0) and np.any(found[:, 0, :2] != 0)
+    other = x.copy()
+    other[:, 0, 2:] = 7
+    np.testing.assert_array_equal(gate(tf.constant(other), None, training=training), found)
+    np.testing.assert_array_equal(gate.penalty(None, tf.constant(other), None)["architecture"], gate.penalty(None, x, None)["architecture"])
+
+
+def supernet(space=None, params=None):
+    model = Recommender(
+        SCHEMA,
+        space or InputConfig.uniform(SCHEMA, 4),
+        MODELS.build("mlp(hidden=(5,))"),
+        TASKS.build("ctr"),
+        gates={"embedding": built(params, space)},
+    )
+    generator = np.random.default_rng(9)
+    for variable in model.trainable_variables:
+        variable.assign(generator.normal(0, 0.5, variable.shape))
+    ids = np.stack([generator.integers(0, size, BATCH) for size in SIZES.values()], axis=1)
+    return model, {"ids": tf.constant(ids, tf.int32), "label": tf.constant(generator.random(BATCH) < 0.4, tf.float32)}
+
+
+def test_the_regularizer_reaches_the_gate_alone():
+    """Algorithm 1: line 5 moves the base model by equation 3, line 7 the gate by equations 3 and 5."""
+    model, batch = supernet(params=ihas.IHAS.Params(penalty=0.3, polarization=0.8, regularizer_weight=0.6))
+    (_, plain), (_, whole) = (model.gradients(batch, model.groups, penalties=factor) for factor in (0.0, 1.0))
+    for group in ("bias", "network"):
+        for one, other in zip(plain[group], whole[group], strict=True):
+            np.testing.assert_array_equal(tf.convert_to_tensor(one), tf.convert_to_tensor(other))
+    gate, x = model.gates["embedding"], model.embedding.stack(model.embedding(batch["ids"])).numpy().reshape(BATCH, -1).astype(np.float64)
+    weights = [variable.numpy().astype(np.float64) for variable in (gate.kernel, gate.bias)]
+    expected = [
+        central(lambda w: 0.6 * oracle_regularizer(sigmoid(x @ w + weights[1]), 0.3, 0.8), weights[0]),
+        central(lambda b: 0.6 * oracle_regularizer(sigmoid(x @ weights[0] + b), 0.3, 0.8), weights[1]),
+    ]
+    for one, other, slope in zip(plain["architecture"], whole["architecture"], expected, strict=True):
+        np.testing.assert_allclose(other - one, slope, rtol=0, atol=1e-4 * np.abs(slope).max())
+
+
+def test_the_loss_reaches_the_tables_through_the_gates_too():
+    """A column whose value a closed gate takes away still tells which gates open."""
+    model, batch = supernet()
+    gate = model.gates["embedding"]
+    with tf.GradientTape() as tape:
+        x = tf.constant(np.random.default_rng(10).normal(size=(BATCH, 3, 4)), tf.float32)
+        tape.watch(x)
+        value = tf.reduce_sum(gate(x, None, training=True))
+    closed = (gate(x, None, training=True) == 0) & (tape.gradient(value, x) != 0)
+    assert np.mean(closed) > 0.05
+    assert model.gradients(batch, ("network",))[1]["network"][0] is not None
+
+
+# Clusters
+def test_rows_go_to_the_nearest_centroid():
+    generator = np.random.default_rng(11)
+    rows, centroids = generator.normal(size=(200, 5)), generator.normal(size=(4, 5))
+    expected = [int(np.argmin([np.sqrt(np.sum((row - centroid) ** 2)) for centroid in centroids])) for row in rows]
+    assert ihas.nearest(tf.constant(rows, tf.float32), tf.constant(centroids, tf.float32)).numpy().tolist() == expected
+    assert ihas.nearest(tf.zeros((1, 2)), tf.constant([[1.0, 0], [0, 1], [-1, 0]])).numpy().tolist() == [0], "of equal ones the first"
+
+
+def test_k_means_finds_blobs_and_stops():
+    generator = np.random.default_rng(12)
+    centers = np.array([[0, 0, 5], [5, 0, 0], [0, 5, 0]], np.float32)
+    batches = [(centers[generator.integers(0, 3, 100)] + generator.normal(0, 0.3, (100, 3))).astype(np.float32) for _ in range(5)]
+    passes = []
+
+    def again():
+        passes.append(1)
+        return iter(batches)
+
+    found = ihas.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20)
+    assert 2 <= len(passes) < 20
+    order = [int(np.argmin(np.linalg.norm(found - center, axis=1))) for center in centers]
+    rows = np.concatenate(batches)
+    own = ihas.nearest(rows, found[order]).numpy()
+    for cluster in range(3):
+        np.testing.assert_allclose(found[order][cluster], rows[own == cluster].mean(axis=0), atol=0.05)
+    np.testing.assert_array_equal(ihas.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20), found)
+    passes.clear()
+    ihas.fit_centroids(again, 3, seed=1, tolerance=0.0, passes=4)
+    assert len(passes) == 4
+
+
+def test_majority():
+    frequency = np.array([0.49, 0.5, 1.0, 0.0])
+    assert ihas.majority(frequency, 0.5).tolist() == [False, True, True, False]
+    assert ihas.majority(frequency, 1.0).tolist() == [False, False, True, False]
+    assert ihas.majority(np.array([0.1, 0.3, 0.3]), 0.5).tolist() == [False, True, False], "none: the one open most often"
+
+
+def test_a_budget_takes_the_most_frequent_columns_that_fit():
+    frequency, probability = np.array([0.9, 1.0, 0.2, 1.0]), np.array([0.5, 0.6, 0.1, 0.7])
+    costs = np.array([10, 100, 1, 30])
+    for budget, expected in [
+        (141, [1, 1, 1, 1]),
+        (140, [1, 1, 0, 1]),
+        (129, [1, 0, 1, 1]),
+        (11, [1, 0, 1, 0]),
+        (1, [0, 0, 1, 0]),
+        (0, [0] * 4),
+    ]:
+        assert ihas.most_frequent(frequency, probability, costs, budget).tolist() == [bool(keeps) for keeps in expected]
+
+
+# Method
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ("epochs=0", "`epochs` of ihas should be at least 1"),
+        ("pretrain_epochs=0", "`pretrain_epochs` of ihas should be at least 1"),
+        ("every=0", "`every` of ihas should be at least 1"),
+        ("clusters=0", "`clusters` of ihas should be at least 1"),
+        ("temperature=0", "`temperature` of ihas should be above 0"),
+        ("penalty=-1", "`penalty` of ihas should be at least 0"),
+        ("polarization=-1", "`polarization` of ihas should be at least 0"),
+        ("majority=0", r"`majority` of ihas should lie in \(0, 1\]"),
+        ("sweep=(0.5, 1.5)", r"`majority` of ihas should lie in \(0, 1\]"),
+        ("bins=2", "`bins` of ihas should be at least 3"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message + r".* Received: "):
+        METHODS.build(f"ihas({settings})")
+
+
+def test_masks_of_the_space_stay():
+    masks = {"gender": BitMask.from_array(np.array([True, False, True])), "hour": BitMask.from_array(np.eye(7, 4, dtype=bool))}
+    space = InputConfig({name: dataclasses.replace(field, mask=masks.get(name)) for name, field in GAPS.fields.items()})
+    config = space.with_columns(np.array([False, True, True, False, False, True]))
+    config.check(SCHEMA)
+    assert config.within(space) and config.fields["gender"].labels == (3,) and config.fields["hour"].labels == (0, 3)
+    assert config.num_params(SCHEMA) == 2 + 2
+    # The router's tables, which have no masks beside them, give the same rows.
+    model, batch = supernet(space)
+    arrays = {f"table/{name}": ihas._masked(model.embedding.field_table(name), masks[name]) for name in space.kept}
+    gate = model.gates["embedding"]
+    arrays |= {"bias": gate.bias.numpy(), "kernel": gate.kernel.numpy(), "centroids": np.eye(6, dtype=np.float32)[:2]}
+    router = ihas.ClusterRouter(SCHEMA, ihas._unmasked(space), 20, arrays)
+    rows, wide = (table.stack(table(batch["ids"])) for table in (router.embedding, model.embedding))
+    np.testing.assert_array_equal(rows, wide)
+    flat = ihas.columns_of(wide, gate.slots)
+    masked = tf.where(gate.select(flat).open, flat, 0.0)
+    np.testing.assert_array_equal(router(batch["ids"]), ihas.nearest(masked, arrays["centroids"]))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp("tiny") / "data")
+    return tiny_data.write(directory), directory
+
+
+OPTIONS = TrainOptions(batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=512, steps_per_execution=1)
+FAST = "ihas(epochs=1, pretrain_epochs=1, every=5, majority=0.6)"
+WIDTH = 3
+
+
+@pytest.fixture(scope="module")
+def search(data, tmp_path_factory):
+    """spec -> result, supernet, trainer: one training, whose files every search finds in a folder of its own."""
+    schema, directory = data
+    space = InputConfig.uniform(schema, WIDTH)
+    trained = Trainer(schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), OPTIONS, str(tmp_path_factory.mktemp("run")))
+    model = METHODS.build(FAST).train(trained, space)
+
+    def run(spec=FAST, budget=None):
+        trainer = trained.inside(str(tmp_path_factory.mktemp("search")))
+        return METHODS.build(spec).search(trainer, space, budget, model)[0], model, trainer
+
+    return run
+
+
+def oracle_clusters(model, trainer, centroids):
+    """Masks [R, M] of the training rows and the nearest of the centroids."""
+    ids = np.concatenate([batch["ids"].numpy() for batch in trainer.train.ordered(512)])
+    e = np.concatenate([model.embedding.field_table(name)[ids[:, i]] for i, name in enumerate(model.schema.names)], axis=1).astype(
+        np.float64
+    )
+    gate = model.gates["embedding"]
+    p = sigmoid(e @ gate.kernel.numpy().astype(np.float64) + gate.bias.numpy())
+    masks = np.array([oracle_selection(row, 20)[0] for row in p])
+    distances = [np.sum((e * masks - centroid) ** 2, axis=1) for centroid in centroids.astype(np.float64)]
+    return ids, masks, np.argmin(distances, axis=0)
+
+
+def test_each_cluster_keeps_what_most_of_its_rows_do(search):
+    result, model, trainer = search()
+    assert len(result.clusters) == 2 and result.init == "fresh" and result.router.name == "ihas"
+    with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
+        ids, masks, own = oracle_clusters(model, trainer, arrays["centroids"])
+    for cluster, config in enumerate(result.clusters):
+        share = masks[own == cluster].mean(axis=0).reshape(-1, WIDTH)
+        expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, share, strict=True)}
+        assert {name: field.labels for name, field in config.fields.items()} == expected
+    assert result.clusters[0] != result.clusters[1]
+    census = model.gates["embedding"].census
+    np.testing.assert_allclose(census.frequency, masks.mean(axis=0), rtol=1e-12)
+    pictures = METHODS.build(FAST).pictures(model)
+    assert [picture.title for picture in pictures][-2:] == ["Training rows per cluster", "Dimensions per cluster, by majority"]
+    assert pictures[-2].values.tolist() == np.bincount(own).tolist()
+    assert pictures[0].counts.sum() == pytest.approx(6 * WIDTH) == pictures[1].counts.sum()
+
+
+def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
+    result, model, trainer = search()
+    result.save(str(tmp_path / "result.json"))
+    loaded = SearchResult.load(str(tmp_path / "result.json"))
+    assert loaded == result
+    router = METHODS.build(loaded.method).router(data[0], loaded.router, trainer.work_dir)
+    with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
+        ids, _, own = oracle_clusters(model, trainer, arrays["centroids"])
+        kept = {key: arrays[key].size for key in arrays.files if key not in ("frequency", "probability")}
+    for run in (router, tf.function(router)):
+        np.testing.assert_array_equal(run(tf.constant(ids)), own)
+    np.testing.assert_array_equal(np.concatenate([router(ids[k : k + 1]) for k in range(50)]), own[:50])
+    assert router.fields == model.config.kept and not router.trainable_variables
+    whole = model.config.num_params(data[0])
+    assert router.count_params() == result.router.params == sum(kept.values()) == whole + 18**2 + 18 + 2 * 18
+    parts = [partition(trainer.train, router, cluster) for cluster in range(2)]
+    assert [part.rows for part in parts] == np.bincount(own).tolist()
+    found = np.concatenate([batch["ids"].numpy() for batch in parts[1].ordered(100)])
+    np.testing.assert_array_equal(found, ids[own == 1])
+    routed = RoutedRecommender([trainer.build(config) for config in result.clusters], router)
+    assert routed.num_params() == sum(config.num_params(data[0]) for config in result.clusters) + router.count_params()
+
+
+def test_a_search_again_is_the_same(search, data):
+    result, model, trainer = search()
+    assert METHODS.build(FAST).search(trainer, model.config, None, model)[0] == result
+    assert METHODS.build(FAST).search(trainer.inside("elsewhere"), model.config, None, model)[0] == result
+    other, _ = METHODS.build(FAST.replace("0.6", "0.4")).search(trainer, model.config, None, model)
+    assert other.router == result.router and other.clusters != result.clusters
+    assert all(narrow.within(wide) for narrow, wide in zip(result.clusters, other.clusters, strict=True))
+
+
+def test_a_budget_is_for_all_clusters_together(search, data):
+    schema, whole = data[0], InputConfig.uniform(data[0], WIDTH).num_params(data[0])
+    for budget in (whole, whole // 5):
+        result, _, _ = search(budget=budget)
+        for config in result.clusters:
+            left = budget // 2 - config.num_params(schema)
+            assert 0 <= left < min(schema.field(name).vocabulary_size for name, field in config.fields.items() if field.dim < WIDTH)
+    with pytest.raises(ValueError, match="budget"):
+        search(budget=5)
+
+
+def test_one_cluster_needs_no_router(search):
+    """iHAS-2: the majority of all rows."""
+    result, model, _ = search(FAST.replace("ihas(", "ihas(clusters=1, "))
+    frequency = model.gates["embedding"].census.frequency.reshape(-1, WIDTH)
+    assert result.router is None and not result.keep_gates and result.init == "fresh"
+    expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, frequency, strict=True)}
+    assert {name: field.labels for name, field in result.config.fields.items()} == expected
+    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model)) == 3
+
+
+def test_without_retraining_the_supernet_is_the_result(search, data):
+    """iHAS-1."""
+    spec = FAST.replace("ihas(", "ihas(retrain=False, ")
+    result, model, _ = search(spec)
+    assert result.config == model.config and result.keep_gates and result.init == METHODS.build(spec).init == "keep"
+    with pytest.raises(ValueError, match="budget"):
+        search(spec, budget=model.config.num_params(data[0]) - 1)
+    assert not METHODS.build(spec).sweep(model.config)
+
+
+def test_more_clusters_than_rows(search, data):
+    rows = tiny_data.ROWS["train"]
+    with pytest.raises(ValueError, match=f"`clusters` of ihas should be at most the {rows} training rows. Received: {rows + 1}"):
+        search(FAST.replace("ihas(", f"ihas(clusters={rows + 1}, "))
+
+
+def test_an_empty_cluster_is_dropped(search, monkeypatch):
+    fit = ihas.fit_centroids
+    monkeypatch.setattr(ihas, "fit_centroids", lambda *args, **kwargs: np.insert(fit(*args, **kwargs), 1, 100.0, axis=0))
+    result, _, trainer = search()
+    assert len(result.clusters) == 2 and "A cluster of 0 training and 0 validation rows is too small" in " ".join(result.notices)
+    with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
+        assert arrays["centroids"].shape == (2, 18) and np.abs(arrays["centroids"]).max() < 10
+    monkeypatch.setattr(ihas, "fit_centroids", lambda *args, **kwargs: np.array([[100.0] * 18, [0.0] * 18]))
+    result, _, _ = search()
+    assert len(result.clusters) == 1 and result.router is None and "One cluster is left" in result.notices[-1]
+    assert result.clusters == search(FAST.replace("ihas(", "ihas(clusters=1, "))[0].clusters
+
+
+def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
+    result, model, _ = search(FAST.replace("0.6", "1.0"))
+    few = [config.total_dims for config in result.clusters]
+    lacking = [notice for notice in result.notices if "No column is open in the majority of cluster" in notice]
+    assert lacking and few.count(1) >= len(lacking)
+    census = model.gates["embedding"].census
+    if census.undecided:
+        assert any("no local minimum in the histogram" in notice for notice in result.notices)
+
+
+def test_notices_tell_of_fallbacks():
+    empty = np.zeros(2)
+    census = ihas.Census(empty, empty, empty, empty, threshold=0.3, sample_threshold=0.1, undecided=0.25, closed=0.125)
+    first, second = census.notices()
+    assert first.startswith("25.0% of the training rows have no local minimum") and second.startswith(
+        "12.5% of the training rows have no gate"
+    )
+    assert not dataclasses.replace(census, undecided=0.0, closed=0.0).notices()
+
+
+def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path, caplog):
+    schema, directory = data
+    trainer = Trainer(
+        schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), dataclasses.replace(OPTIONS, batch_size=500), str(tmp_path)
+    )
+    with caplog.at_level(logging.WARNING, "irazor_tf"):
+        model = METHODS.build("ihas(epochs=1, pretrain_epochs=1)").train(trainer, InputConfig.uniform(schema, 2))
+    assert "an epoch has 6 training batches, and the gates move once in each" in caplog.text
+    assert model.step.every == 6 and int(model.clock) == 1
