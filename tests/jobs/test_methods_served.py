@@ -1,0 +1,98 @@
+"""Jobs of the methods whose final models are of a special kind, from raw text to what TensorFlow's C library scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_pipelines import vocabulary
+from irazor_tf import jobs
+from irazor_tf.final_models import restored_model
+from irazor_tf.input_config import SearchResult
+from irazor_tf.routing import RoutedRecommender
+from irazor_tf.schema import Schema
+from tests.jobs import small_jobs
+
+ROUTED = "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0)"
+CASES = {
+    "dnis-mlp": {"method": "dnis(compression=8.0, epochs=2)", "controls": "magnitude(per='entry')"},
+    "dnis-fm": {"method": "dnis(compression=8.0, epochs=2, xi=0.01)", "model": "fm"},
+    "ihas-mlp": {"method": ROUTED},
+    "ihas-transferred": {"method": ROUTED, "retrain_model": "deepfm(hidden=(16,))"},
+    "ihas-1": {"method": "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0, retrain=False)"},
+    "ham-deepfm": {"method": "ham(share=0.5, epochs=2, mu=2e-3, pretrain_epochs=1)", "model": "deepfm(hidden=(16,))"},
+    "sseds-deepfm": {"method": "sseds(kappa=0.3, epochs=1)", "model": "deepfm(hidden=(16,))", "controls": "sseds(retrain=False)"},
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def done(request, table, tmp_path_factory) -> tuple[str, Any, Schema, list[dict[str, Any]]]:
+    """A job that has run all its stages."""
+    folder = str(tmp_path_factory.mktemp("job"))
+    job = small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", **CASES[request.param], "model_dir": folder})
+    summary = jobs.pipeline(job)
+    assert summary == json.loads(pathlib.Path(folder, "summary.json").read_text())
+    return request.param, job, Schema.load(job.records_dir), summary
+
+
+def raw_rows(table: dict[str, str], schema: Schema, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The first rows of the log as a client sends them, and their ids by way of the vocabularies."""
+    with open(table["input"], encoding="utf-8") as file:
+        rows = [row for row, _ in zip(csv.DictReader(file), range(count), strict=False)]
+    dtypes: dict[str, Any] = {"int64": np.int64, "float64": np.float64, "string": np.str_}
+    raw = {field.name: np.array([row[field.name] for row in rows]).astype(dtypes[field.dtype]) for field in schema.fields}
+    ids = np.zeros((count, len(schema.fields)), np.int32)
+    job: Any = small_jobs.job_of({**table, **small_jobs.SMALL, "model_dir": "unused", "method": "fde"})
+    reader = job.data.make_reader()
+    (chunk, *_) = reader.chunks([table["input"]])
+    for k, field in enumerate(reader.fields()):
+        column = vocabulary.tokenize(chunk.columns[field.name], field)
+        encoded = vocabulary.Vocabulary.load(schema.vocabulary_file(field.name)).encode(column.dictionary)
+        ids[:, k] = encoded[column.indices.to_numpy()][:count]
+    return raw, ids
+
+
+def test_the_c_library_scores_raw_rows_as_the_trainer_does(done, table):
+    name, job, schema, summary = done
+    candidate = jobs._load_candidates(job)[0]
+    model = restored_model(job, schema, candidate)
+    raw, ids = raw_rows(table, schema, 300)
+    expected = model.predict_proba(ids).numpy()
+    assert len(np.unique(expected)) > 50
+    if isinstance(model, RoutedRecommender):
+        clusters = model.router(ids).numpy()
+        assert 0 < clusters.mean() < 1, "rows of both clusters should be scored"
+    (export,) = (path for path in pathlib.Path(job.model_dir, "export").iterdir())
+    found = small_jobs.c_library_scores(str(export), schema, raw)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert os.path.exists(os.path.join(job.model_dir, "report.html"))
+    result: Any = SearchResult.load(job.path("search", "result.json"))
+    if name.startswith("ihas") and name != "ihas-1":
+        assert len(result.clusters) == 2 and result.router.params > schema.num_features * 4
+        assert summary[0]["params"] == candidate.num_params(schema) > result.router.params
+    if name == "ihas-1":
+        assert result.keep_gates and model.gates
+    if name.startswith("dnis"):
+        table_mib = summary[0]["table_mib"]
+        assert table_mib["csr"] < table_mib["dense"] and summary[0]["params"] == schema.num_features * 4 // 8
+
+
+def test_costs_stand_in_the_summary_and_in_the_report(done):
+    name, job, _, summary = done
+    record = summary[0]
+    assert record["search_steps"] > 0 and record["search_peak_mib"] > 100 and record["test_seconds"] > 0 and record["search_seconds"] > 0
+    text = pathlib.Path(job.model_dir, "report.html").read_text()
+    costs = text[text.index('<section id="costs">') :]
+    assert f"{record['search_steps']:,}" in costs[: costs.index("</section>")]
+    drawn = text[text.index('<section id="pictures">') :]
+    assert "<svg" in drawn[: drawn.index("</section>")], "the method draws its search"
+    if name == "sseds-deepfm":
+        assert record["search_proper"]["steps"] == 1
+    for notice in record["notices"]:
+        assert notice.split("%")[0] in text
