@@ -81,6 +81,8 @@ class Recommender(keras.Model):
         self.optimizers: dict[str, keras.optimizers.legacy.Optimizer] = {}
         self._hard_mask: HardMask | None = None
         self._loss_mean = keras.metrics.Mean(name="loss")
+        self._penalty_means = {group: keras.metrics.Mean(name=f"penalty_{group}") for group in GROUPS} if self.gates else {}
+        self._penalised: set[str] = set()  # groups that the gates have a penalty for, known when the first step is traced
         self(tf.zeros((1, len(schema.fields)), tf.int32))
         self._hand_out_clock()
         self.variable_groups = self._variable_groups()
@@ -170,14 +172,16 @@ class Recommender(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [self._loss_mean]
+        return [self._loss_mean, *self._penalty_means.values()]
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         self._hand_out_clock()
         loss = self.step(self, data)
         self.clock.assign_add(1)
         self._loss_mean.update_state(loss)
-        return {"loss": self._loss_mean.result()}
+        return {"loss": self._loss_mean.result()} | {
+            self._penalty_means[g].name: self._penalty_means[g].result() for g in sorted(self._penalised)
+        }
 
     def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self.predict_proba(data["ids"]), data["label"]
@@ -237,6 +241,9 @@ class Recommender(keras.Model):
             total = (loss + self._l2(inputs, rows)) / replicas
             extra = self._penalties(batch["ids"], x) if penalties else {}
             scaled = {group: value * (penalties / replicas) for group, value in extra.items()}
+        for group, value in extra.items() if training else ():
+            self._penalised.add(group)
+            self._penalty_means[group].update_state(value)
         found = iter(tape.gradient(total, variables))
         result: dict[str, list[Any]] = {}
         for group in groups:

@@ -192,7 +192,7 @@ class Trainer:
             trained model, and may only make it worse).
 
         Returns:
-          One record per epoch: epoch, loss, the metrics of `judge`, and the gates' traces.
+          One record per epoch: epoch, loss, mean penalty by group, the metrics of `judge`, and the gates' traces.
         """
         options = self.options
         step = step or Joint()
@@ -243,7 +243,8 @@ class Trainer:
                 verbose="auto" if self._progress else 0,
                 callbacks=callbacks,
             ).history
-            record = {"epoch": epoch + 1, "loss": float(logs["loss"][-1])} | self.evaluate(model, judge)
+            means = {key: float(values[-1]) for key, values in logs.items()}  # the loss, and the gates' penalties
+            record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
             value = self.task.directions[metric] * record[metric]

@@ -32,7 +32,7 @@ class TrainingState:
         self._model = model
         self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
         self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
-        self._resumed_loss: list[np.ndarray] | None = None
+        self._resumed_means: list[np.ndarray] | None = None
         self._since = time.perf_counter()
         if os.path.exists(self._path):
             self._value = read_json(self._path)[0]
@@ -43,10 +43,10 @@ class TrainingState:
     history = property(lambda self: list(self._value["history"]))
 
     def restore_last(self) -> None:
-        """Where an interrupted fit stood: weights, optimizers, the running loss."""
+        """Where an interrupted fit stood: weights, optimizers, the running means."""
         if self._value["last"] is not None:
             self._checkpoint.restore(os.path.join(self.directory, self._value["last"])).expect_partial()
-            self._resumed_loss = [variable.numpy() for variable in self._model.metrics[0].variables]
+            self._resumed_means = [variable.numpy() for variable in self._mean_variables()]
 
     def restore_final(self) -> None:
         """The weights that an ended fit leaves: those of its best epoch, or the last ones where none is looked for."""
@@ -76,7 +76,7 @@ class TrainingState:
         waited = len(history) - best["epoch"] if best else 0
         done = len(history) >= warmup + epochs or bool(patience and waited >= patience) or bool(stop and stop(history))
         self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
-        self._resumed_loss = None
+        self._resumed_means = None
 
     def callback(self, every: int, per_epoch: int) -> keras.callbacks.Callback:
         return _Checkpoints(self, every, per_epoch)
@@ -85,12 +85,15 @@ class TrainingState:
         """A checkpoint inside an epoch."""
         self._save(f"step-{step}", {"step": step})
 
-    def load_loss(self) -> None:
-        """Keras resets the mean loss when a fit starts; inside a resumed epoch it goes on from where it stood."""
-        if self._resumed_loss is not None:
-            for variable, value in zip(self._model.metrics[0].variables, self._resumed_loss, strict=True):
+    def load_means(self) -> None:
+        """Keras resets the running means when a fit starts; inside a resumed epoch they go on from where they stood."""
+        if self._resumed_means is not None:
+            for variable, value in zip(self._mean_variables(), self._resumed_means, strict=True):
                 variable.assign(value)
-            self._resumed_loss = None
+            self._resumed_means = None
+
+    def _mean_variables(self) -> list[tf.Variable]:
+        return [variable for metric in self._model.metrics for variable in metric.variables]
 
     def _save(self, name: str, changes: dict[str, Any]) -> None:
         os.makedirs(self.directory, exist_ok=True)
@@ -118,7 +121,7 @@ class _Checkpoints(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._first = self._saved = self._state.step
         if self._state.step % self._per_epoch:
-            self._state.load_loss()
+            self._state.load_means()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = self._first + batch + 1

@@ -246,6 +246,9 @@ class GumbelSigmoidGate(NoisyGate):
         u = self.uniform() if training else tf.fill(self.costs.shape, 0.5)
         return gumbel_sigmoid(self.alpha, u, self._temperature)
 
+    def traces(self) -> dict[str, tf.Tensor]:
+        return super().traces() | {"temperature": tf.constant(self._temperature)}
+
 
 class BernoulliGate(NoisyGate):
     """HAM-p: mask = bernoulli(alpha, u), alpha the probabilities; in evaluation their expectation."""

@@ -98,7 +98,7 @@ def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
 
 def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypatch):
     trainer = tiny.trainer(CASE, tmp_path)
-    model = trainer.build(tiny.space, {"embedding": Shrinking()})
+    fresh, model = (trainer.build(tiny.space, {"embedding": Shrinking()}) for _ in range(2))
     batch = tiny.batch("train")
     without, once, thrice = (model.gradients(batch, ("network",), penalties=factor)[1]["network"] for factor in (0.0, 1.0, 3.0))
     table = model.embedding.tables[0]
@@ -114,7 +114,9 @@ def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypat
 
     monkeypatch.setattr(type(model), "descend", watched)
     step = Joint(penalty_every=3)
-    trainer.fit(model, "thrice", epochs=1, step=step)
+    (record,) = trainer.fit(model, "thrice", epochs=1, step=step)
+    first, last = (sum(float(tf.reduce_sum(tf.square(table))) for table in made.embedding.tables) for made in (fresh, model))
+    assert last < record["penalty_network"] < first, "the mean over the epoch, by its own weight"
     assert factors == [3.0, 0.0, 0.0]  # one trace
     assert int(model.clock) == step.steps_per_epoch(trainer.train, 128) == 25 // 3
     with pytest.raises(ValueError, match="`penalty_every` should be at least 1. Received: 0"):
