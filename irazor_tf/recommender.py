@@ -215,7 +215,7 @@ class Recommender(keras.Model):
           The loss without penalties.
         """
         moving = self.moving(groups)
-        loss, found = gradients(batch, moving) if gradients else self.gradients(batch, moving, penalties=penalties)
+        loss, found = gradients(batch, moving) if gradients else self.gradients(batch, moving, penalties=penalties, record=True)
         for group in moving:
             if group == "architecture":
                 self._update_architecture(found[group])
@@ -226,9 +226,9 @@ class Recommender(keras.Model):
         return loss
 
     def gradients(
-        self, batch: Mapping[str, tf.Tensor], groups: Sequence[str], *, training: bool = True, penalties: float = 1.0
+        self, batch: Mapping[str, tf.Tensor], groups: Sequence[str], *, training: bool = True, penalties: float = 1.0, record: bool = False
     ) -> Gradients:
-        """Mean loss of the batch and this replica's share of the gradient, by group.
+        """Mean loss of the batch and this replica's share of the gradient, by group; `record` keeps the penalties for the epoch's means.
 
         The task's loss and the L2 terms enter every group's gradient; a penalty, times `penalties`, enters that of its own group alone.
         """
@@ -241,7 +241,7 @@ class Recommender(keras.Model):
             total = (loss + self._l2(inputs, rows)) / replicas
             extra = self._penalties(batch["ids"], x) if penalties else {}
             scaled = {group: value * (penalties / replicas) for group, value in extra.items()}
-        for group, value in extra.items() if training else ():
+        for group, value in extra.items() if record else ():
             self._penalised.add(group)
             self._penalty_means[group].update_state(value)
         found = iter(tape.gradient(total, variables))
