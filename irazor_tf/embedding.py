@@ -203,11 +203,17 @@ class FieldEmbedding(keras.layers.Layer):
                 rows = (int(offset), int(offset) + self._schema.field(name).vocabulary_size)
                 yield Piece(f"{self.name}/{name}", table, rows, (None, self.config.fields[name].labels))
 
+    def masked_tables(self) -> list[tf.Tensor]:
+        """The tables as they are put out: masked entries at zero."""
+        return [tf.convert_to_tensor(t) if m is None else t * m for t, m in zip(self.tables, self.masks, strict=True)]
+
     def field_table(self, name: str) -> np.ndarray:
-        """The rows of one field, [V, dim]."""
+        """The rows of one field as they are put out, [V, dim]: masked entries at zero."""
         for piece in self.pieces():
             if piece.key == f"{self.name}/{name}":
-                return piece.read()
+                mask = self.config.fields[name].mask
+                kept = True if mask is None else mask.to_array().reshape(len(piece.read()), -1)
+                return np.where(kept, piece.read(), np.float32(0))
         raise ValueError(f"A field of the embedding should be one of {', '.join(self.fields)}. Received: {name!r}")
 
 

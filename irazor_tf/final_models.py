@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from typing import Any
@@ -15,7 +16,7 @@ from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
-from irazor_tf.searching import peak_mib, reset_peak, trainer_of
+from irazor_tf.searching import batches, peak_mib, reset_peak, trainer_of
 from irazor_tf.trainer import Trainer
 
 
@@ -89,9 +90,11 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     peak = peak_mib()
     trainer = trainer_of(job, schema, "models", candidate.key)
     metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
-    sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims()}
+    sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims(), "inputs": list(model.kept)}
     masked = {} if not any(config.masks() for config in candidate.result.clusters) else {"table_mib": table_mib(candidate, schema)}
-    write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_peak_mib": peak})
+    states = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*", "state.json"))
+    steps = sum(batches(read_json(state)[0]) for state in states)
+    write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_steps": steps, "train_peak_mib": peak})
 
 
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
@@ -125,6 +128,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
 def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
     """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
+    measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
     clusters = candidate.result.clusters
     return {
         "name": candidate.name,
@@ -132,13 +136,14 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
         "method": candidate.method,
         "model": model_spec,
         "seed": job.seed,
-        **read_json(job.path("models", candidate.key, "metrics.json"))[0],
-        "fields": len({name for config in clusters for name in config.kept}),
+        **measured,
+        "fields": len(measured.get("inputs") or {name for config in clusters for name in config.kept}),  # a router's among them
         "search_seconds": candidate.result.seconds,
         **_search_cost(job, candidate),
         "notices": list(candidate.result.notices),
         "folder": os.path.join("models", candidate.key),
         "field_dims": [config.dims for config in clusters],
+        "plain": candidate.result.init == "fresh" and candidate.result.router is None and not any(config.masks() for config in clusters),
     }
 
 

@@ -122,6 +122,9 @@ def check(job: JobConfig) -> None:
     specs = parse_specs(job.method)
     for spec in specs:
         METHODS.build(spec).check(base)
+    for spec in specs[:-1]:
+        if not METHODS.build(spec).one_config:
+            raise ValueError(f"A method that another one follows should leave one config. Received: {str(spec)!r}: one per cluster of rows")
     for control in job.controls:
         METHODS.build(control)
     optimizers = list(job.train.optimizers().values())

@@ -204,11 +204,11 @@ def _candidates(
     found = Candidate(Role.FOUND, name, result, folder, before)
     chosen = [found]
     sizes = {"": found.num_params(schema)}
-    if job.curve and len(result.clusters) == 1:
-        for label, derived, _ in sweep_with(trainer, method, space):
-            derived = dataclasses.replace(derived, seconds=derived.seconds + seconds_before)
-            chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder, before))
-            sizes[f" at {label}"] = derived.config.num_params(schema)
+    for label, derived, _ in sweep_with(trainer, method, space) if job.curve else ():
+        derived = dataclasses.replace(derived, seconds=derived.seconds + seconds_before)
+        searched = search_folder_of(METHODS.build(derived.method), space)  # a point may have a search of its own
+        chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
+        sizes[f" at {label}"] = chosen[-1].num_params(schema)
     full = InputConfig.uniform(schema, job.width)
     for control in (METHODS.build(spec) for spec in job.controls):
         if control.spec() == method.spec() and not before:
@@ -223,7 +223,7 @@ def _candidates(
             chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
         own_curve = job.curve and not control.control_at_budget  # else the found curve's sizes are its points
         for label, derived, _ in sweep_with(trainer, control, full, supernet) if own_curve else ():
-            chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, folder))
+            chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, search_folder_of(METHODS.build(derived.method), full)))
     return unique_names(chosen)
 
 

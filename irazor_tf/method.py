@@ -40,6 +40,7 @@ class SearchMethod(abc.ABC):
     ranks_fields = True  # whether `field_scores` says anything about fields
     obeys_budget = True  # whether what `derive` gives fits in the budget it was given
     control_at_budget = True  # as a control: derived at the found config's size; False: at its own setting
+    one_config = True  # whether a result is one config, in which another method can search; an instance may have its own
     init = "fresh"  # how the final model starts; an instance may have its own
 
     def __init__(self, params: Any = None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -110,8 +111,30 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def modules(package: str) -> list[str]:
-    """The modules that a registry imports, by convention named after what they register; found without importing them."""
+    """The modules that a registry imports, found without importing them."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
+
+
+def entries(package: str) -> list[str]:
+    """The names that a package's modules register by `@REGISTRY.register("name")`, read from their source, without importing them."""
+    found = []
+    for module in modules(package):
+        spec = importlib.util.find_spec(f"{package}.{module}")
+        assert spec is not None and spec.origin is not None
+        found += entries_in(spec.origin)
+    return sorted(found)
+
+
+def entries_in(path: str) -> list[str]:
+    """The names that one source file registers."""
+    with open(path, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    found = []
+    for node in ast.walk(tree):
+        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "register":
+                found += [ast.literal_eval(argument) for argument in call.args[:1]]
+    return found
 
 
 class Registry:

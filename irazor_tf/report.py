@@ -43,7 +43,7 @@ def _lead(job: JobFolder) -> str:
     seeds = [f"seed {seed}" for seed in sorted({str(point["seed"]) for point in job.points if "seed" in point})]
     fields = f"{len(job.schema.fields):,} fields with {job.schema.num_features:,} ids"
     budget = job.chosen.get("budget")
-    limit = f"searched for at most {budget:,} embedding parameters" if budget else ""
+    limit = f"searched with a budget of {budget:,} embedding parameters" if budget else ""
     parts = [fields, rows, f"base model {model}" if model else "", limit, *seeds]
     return "; ".join(part for part in parts if part) + "."
 
@@ -91,7 +91,11 @@ def _dimensions(job: JobFolder) -> str:
     gone = f" Removed: {', '.join(removed[:40])}{more}." if removed else ""
     text = paragraph(f"{len(order) - len(removed):,} of {len(order):,} fields are kept.{gone}")
     if len(clusters) > 1:
-        text += paragraph(f"The search divides the rows in {len(clusters)} clusters, each with its own config.")
+        inputs = job.points[0].get("inputs", []) if job.points else []
+        text += paragraph(
+            f"The search divides the rows in {len(clusters)} clusters, each with its own config. What finds a row's cluster reads fields, "
+            f"too: the served model has {len(inputs):,} inputs."
+        )
 
     def draw(names: list[str]) -> Figure:
         labels = [f"{name} ({known[name]})" if name in known else name for name in names]
@@ -223,7 +227,8 @@ def _everything(job: JobFolder) -> str:
     for point in job.points:
         words = [str(point.get(key, NONE)) for key in ("name", "role", "method", "seed")]
         if "budget" in point:
-            words[2] += f", the widest config of at most {point['budget']:,} parameters"
+            obeyed = point["params"] <= point["budget"]
+            words[2] += f", {'the widest config of at most' if obeyed else 'asked for at most'} {point['budget']:,} parameters"
         numbers = [number(point.get(key)) for key in (*job.metrics, *valid, "fields", "dims", "params", "total_params")]
         rows.append([*words, *numbers, *_seconds(point), os.path.basename(point.get("folder", NONE))])
     header += ["Fields", "Dims", "Params", "All weights", "Search s", "Train s", "Test s", "Model"]

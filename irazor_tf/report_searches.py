@@ -12,11 +12,11 @@ from irazor_tf.page import NONE, data_table, figure, number, paragraph
 
 def costs(job: JobFolder) -> str:
     """Seconds, steps and memory of every search against plain training, and how long the whole test split takes to score."""
-    plain = next((point for point in job.points if point.get("params") == job.full_params and "train_seconds" in point), None)
+    plain = next((point for point in job.points if point.get("plain") and point.get("params") == job.full_params), None)
     rows = [_cost(point, plain) for point in job.compared]
     if not rows:
         return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
-    header = ["Name", "Search s", "of it pretraining", "Search steps", "Search proper", "Search MiB", "Train s", "Train MiB"]
+    header = ["Name", "Search s", "of it pretraining", "Search steps", "Search proper", "Search MiB", "Train s", "Train steps", "Train MiB"]
     header += ["Search / plain training", "Test split s", "Tables MiB", "as COO", "as CSR"]
     note = "Search seconds are those of one search, pretraining included, whoever else shares it; search proper: what the method adds to "
     note += "plain training, where it says so. Memory is the process's peak. "
@@ -30,7 +30,7 @@ def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str
     proper, tables = point.get("search_proper"), point.get("table_mib", {})
     took = NONE if proper is None else f"{proper['steps']:,} steps, {proper['seconds']:.2f} s"
     ratio = None
-    if plain is not None and point.get("search_seconds") and plain["train_seconds"]:
+    if plain is not None and point.get("search_seconds") and plain.get("train_seconds"):
         ratio = point["search_seconds"] / plain["train_seconds"]
     return [
         point["name"],
@@ -40,6 +40,7 @@ def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str
         took,
         number(point.get("search_peak_mib"), 0),
         number(point.get("train_seconds"), 1),
+        number(point.get("train_steps")),
         number(point.get("train_peak_mib"), 0),
         number(ratio, 2),
         number(point.get("test_seconds"), 2),

@@ -10,7 +10,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -96,6 +96,10 @@ def search_with(
     drawn = os.path.join(inside.work_dir, "pictures.json")
     if redraw or not os.path.exists(drawn):
         save_pictures(method.pictures(supernet), drawn)
+    size = sum(config.num_params(trainer.schema) for config in result.clusters) + (result.router.params if result.router else 0)
+    if budget is not None and size > budget:
+        over = f"The budget of {budget:,} parameters is exceeded: all that the method needs takes {size:,}"
+        result = dataclasses.replace(result, notices=(*result.notices, over))
     for notice in result.notices:
         if notice not in notices:
             _notices.warning("%s: %s", method.spec(), notice)
@@ -121,19 +125,24 @@ def peak_mib() -> float:
 
 
 def _cost(trainer: Trainer, wall: float) -> dict[str, Any]:
-    """What a search took: seconds and training steps, those of the pretrainings it shares included, and peak memory in MiB.
+    """What a search took: seconds, steps (batches learned from), and peak memory in MiB; pretrainings that it shares are included.
 
     A shared pretraining counts as long as it took when it was done.
     """
     own = [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(trainer.work_dir), "*", "state.json"))]
     shared = [read_json(os.path.join(folder, "state.json"))[0] for folder in trainer.pretrained]
     before = sum(state.get("seconds", 0.0) for state in shared)
-    pretraining = {"seconds": before, "steps": sum(state["step"] for state in shared)}
+    pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
     apart = os.path.join(trainer.work_dir, "cost.json")  # what a method says its search proper took, apart from any fit
     proper = read_json(apart)[0] if os.path.exists(apart) else {"steps": 0}
-    steps = sum(state["step"] for state in own) + pretraining["steps"] + proper["steps"]
+    steps = sum(map(batches, own)) + pretraining["steps"] + proper["steps"]
     seconds = max(0.0, wall - sum(trainer.pretrained.values())) + before
     return {"seconds": seconds, "steps": steps, "peak_mib": peak_mib(), "pretraining": pretraining, "proper": proper}
+
+
+def batches(state: Mapping[str, Any]) -> int:
+    """Batches that a fit has learned from; states of before they were counted have a batch a step."""
+    return state.get("batches", state["step"])
 
 
 @contextlib.contextmanager

@@ -37,6 +37,11 @@ class Step(abc.ABC):
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
         """Steps after which the weights have seen their training rows once."""
 
+    @property
+    def batches_per_step(self) -> int:
+        """Batches that the model learns from in a step."""
+        return 1
+
     @abc.abstractmethod
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         """Updates the model in a replica; returns the loss."""
@@ -63,6 +68,10 @@ class Joint(Step):
 
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
         return max(1, train.batches_per_epoch(batch_size) // self.penalty_every)
+
+    @property
+    def batches_per_step(self) -> int:
+        return self.penalty_every
 
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         if self.penalty_every == 1:
@@ -106,7 +115,11 @@ class Alternating(Step):
 
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
         weights = train if self.held_out is None else train.held_out(self.held_out)[0]
-        return max(1, weights.batches_per_epoch(batch_size) // self.every)
+        return max(1, round(weights.batches_per_epoch(batch_size) / self.every))
+
+    @property
+    def batches_per_step(self) -> int:
+        return self.every + 1
 
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
         if self.architecture_first:

@@ -218,7 +218,7 @@ class Trainer:
         if always - known:
             raise ValueError(f"`frozen` should name some of {', '.join(sorted(known))}. Received: {', '.join(sorted(always - known))}")
         model.train_function = None
-        state = TrainingState(os.path.join(self.work_dir, name), model)
+        state = TrainingState(os.path.join(self.work_dir, name), model, step.batches_per_step)
         if state.done:
             state.restore_final()
             return state.history

@@ -24,12 +24,14 @@ class TrainingState:
     Args:
       directory: folder of the fit.
       model: with its optimizers.
+      batches_per_step: batches that a step learns from.
     """
 
-    def __init__(self, directory: str, model: Recommender):
+    def __init__(self, directory: str, model: Recommender, batches_per_step: int = 1):
         self.directory = directory
         self._path = os.path.join(directory, "state.json")
         self._model = model
+        self._batches_per_step = batches_per_step
         self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
         self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
         self._resumed_means: list[np.ndarray] | None = None
@@ -99,7 +101,9 @@ class TrainingState:
         os.makedirs(self.directory, exist_ok=True)
         self._checkpoint.write(os.path.join(self.directory, name))
         now = time.perf_counter()
-        self._value |= changes | {"last": name, "seconds": self._value.get("seconds", 0.0) + now - self._since}
+        self._value |= changes
+        spent = self._value.get("seconds", 0.0) + now - self._since
+        self._value |= {"last": name, "batches": self._value["step"] * self._batches_per_step, "seconds": spent}
         self._since = now
         best = self._value["best"]
         if self._value["done"] and best:  # nobody continues from the last epoch any more

@@ -31,7 +31,7 @@ def define() -> None:
     """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag need not wait for it."""
     if "model_dir" in FLAGS:
         return
-    from irazor_tf.registry import modules
+    from irazor_tf.registry import entries
 
     flags.DEFINE_string("model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB)
     flags.DEFINE_string("data_dir", None, "Folder of preprocessed records; default: MODEL_DIR/data.", module_name=_JOB)
@@ -40,7 +40,7 @@ def define() -> None:
     flags.DEFINE_string(
         "reader",
         None,
-        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), planted(rows=...).",
+        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), planted(rows=...), planted_groups(rows=...).",
         module_name=_DATA,
     )
     flags.DEFINE_list("input", [], "Files (or patterns) of the log.", module_name=_DATA)
@@ -68,13 +68,13 @@ def define() -> None:
     flags.DEFINE_string(
         "model",
         "mlp",
-        f"Base model ({', '.join(modules('irazor_tf.models'))}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
+        f"Base model ({', '.join(entries('irazor_tf.models'))}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
         module_name=_SEARCH,
     )
     flags.DEFINE_string(
         "method",
         "irazor",
-        f"Search method ({', '.join(modules('irazor_tf.methods'))}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
+        f"Search method ({', '.join(entries('irazor_tf.methods'))}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
         module_name=_SEARCH,
     )
     flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from irazor_tf.registry import entries_in
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 
@@ -160,7 +162,8 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
 
 
 def entry_names() -> set[str]:
-    return {path.stem for folder in OPEN_SETS for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+    paths = [path for folder in OPEN_SETS for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
+    return {name for path in paths for name in (path.stem, *entries_in(str(path)))}
 
 
 def sources(package: str) -> list[pathlib.Path]:
@@ -198,6 +201,16 @@ def test_every_folder_is_a_package():
     """setup.py finds packages by their __init__.py: a folder without one would be missing from an installed copy."""
     folders = {(ROOT / path).parent for package in PACKAGES for path in sources(package)}
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+
+METHODS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "irazor_tf" / "methods").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_methods_know_no_other_by_name(path):
+    own = {pathlib.Path(path).stem, *entries_in(str(ROOT / path))}
+    wrong = name_violations(path, (ROOT / path).read_text(encoding="utf-8"), entry_names() - own)
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 @pytest.mark.parametrize("path", SPINE)

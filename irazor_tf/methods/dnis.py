@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Alternating, Step, Unrolled
 from irazor_tf.trainer import Trainer
+
+_notices = logging.getLogger("irazor_tf")
 
 _NEVER = 0.5  # where a frequency of zero stands on a logarithmic axis
 _MOST_ROWS = 60  # of a heat map
@@ -302,7 +305,12 @@ class DNIS(SearchMethod):
         count = int(np.count_nonzero(sizes >= 0) / self.params.rates[0]) if budget is None else budget
         if count < 1:
             raise budget_error(count, 1)
-        return largest(sizes, count)
+        left = int(np.count_nonzero(sizes > 0))
+        if not left:
+            raise ValueError(f"{self.spec()} should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions")
+        if left < count:
+            _notices.warning("%s: %s merged entries are not 0, and are kept, of the %s asked for", self.spec(), f"{left:,}", f"{count:,}")
+        return largest(np.where(sizes > 0, sizes, -1.0), count)
 
     def _sizes(self, supernet: Recommender) -> dict[str, np.ndarray]:
         """|E~|, the sizes of the output embeddings' entries: field name -> [V, d]; -1 where the space's mask has taken an entry."""
@@ -352,7 +360,7 @@ class DNIS(SearchMethod):
         entry_step = np.repeat(step, np.repeat([own.shape[1] for own in sizes], [len(own) for own in sizes]))
         every, dims = np.concatenate([own.ravel() for own in sizes]), {}
         for rate in (*self.params.rates, *self.params.sweep):
-            if (count := int(np.count_nonzero(every >= 0) / rate)) > 0:
+            if 0 < (count := int(np.count_nonzero(every >= 0) / rate)) <= np.count_nonzero(every > 0):
                 dims[f"compression {rate:g}"] = np.bincount(entry_step[largest(every, count)], minlength=len(steps)) / number
         title = "Alpha of blocks, named by their features' frequencies"
         title += f" ({len(shown)} of {len(rows):,})" if len(shown) < len(rows) else ""

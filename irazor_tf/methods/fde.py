@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from irazor_tf.input_config import FieldConfig, InputConfig, SearchResult
+from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.recommender import Recommender
 from irazor_tf.trainer import Trainer
@@ -68,6 +68,5 @@ def narrow(space: InputConfig, dim: int) -> InputConfig:
     """Every field of the space at `dim` or at its own smaller width, its first columns."""
     fields = {}
     for name, field in space.fields.items():
-        kept = field.labels[: min(dim, field.dim)]
-        fields[name] = FieldConfig(len(kept), kept)
+        fields[name] = field.cut(field.labels[:dim])
     return InputConfig(fields)

@@ -21,7 +21,7 @@ class Fields(SearchMethod):
     def __init__(self, params: SearchMethod.Params | None = None, inner: SearchMethod | None = None):
         super().__init__(params)
         if inner is None:
-            raise ValueError("`fields` takes a method: fields(irazor(cpt=0.3)). Received: none")
+            raise ValueError("`fields` takes a method: fields(METHOD(setting=value)). Received: none")
         self.inner = inner
         self.needs = inner.needs
         self.ranks_fields = inner.ranks_fields

@@ -128,7 +128,8 @@ class OrthogonalityGate(Gate):
         for piece in embedding.pieces():
             rows.setdefault(piece.variable.ref(), []).append(piece.rows[1] - piece.rows[0])
         # One split per fused table: its gradient is one concatenation, that of a slice per field would be a whole table each.
-        tables = [table for fused in embedding.tables for table in tf.split(fused, rows[fused.ref()])]
+        fused = zip(embedding.tables, embedding.masked_tables(), strict=True)
+        tables = [table for variable, values in fused for table in tf.split(values, rows[variable.ref()])]
         return {"network": self._weight * tf.add_n([self._measure(table) for table in tables])}
 
 
@@ -440,9 +441,17 @@ class AuxiliaryMasks(SearchMethod):
         """With a budget: the columns of largest alpha, up to the first that does not fit."""
         if budget is None:
             return self.select(supernet, self.goal(supernet.schema, space))
-        return self._leading(supernet, column_params(supernet.schema, supernet.config), budget)
+        costs = column_params(supernet.schema, supernet.config)
+        return self._leading(supernet, np.where(self.eligible(supernet), costs, 0), budget)
+
+    def eligible(self, supernet: Recommender) -> np.ndarray:
+        """[N, D]: the columns that a budget may be spent on; all of them here."""
+        return supernet.gates["embedding"].exists
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
+        """Other shares; none with stages, which lead to one size."""
+        if self.params.stages:
+            return []
         return type(self)(dataclasses.replace(self.params, size=None)).each("share", self.params.sweep)
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
@@ -525,6 +534,11 @@ class HAM(AuxiliaryMasks):
     def stops(self, history: Sequence[Mapping[str, float]], size: int, metric: str, direction: int) -> bool:
         params = self.params
         return params.early_stop and settled(history, size, params.size_tolerance, metric, direction, params.min_gain)
+
+    def eligible(self, supernet: Recommender) -> np.ndarray:
+        """The columns that are not masked: what is searched is what is kept. A budget is met by a search for it (`in_parameters`)."""
+        unmasked = self.architecture(supernet)["mask"] > 0
+        return unmasked if unmasked.any() else super().eligible(supernet)
 
     def select(self, supernet: Recommender, size: int) -> InputConfig:
         """The columns that are not masked, however many; where all are, the one of largest alpha, and a warning."""

@@ -452,6 +452,7 @@ class IHAS(SearchMethod):
     def __init__(self, params: Any = None):
         super().__init__(params)
         self.init = "fresh" if self.params.retrain else "keep"
+        self.one_config = not self.params.retrain or self.params.clusters == 1
 
     def gates(self, schema: Schema, space: InputConfig, seed: int = 0) -> dict[str, Gate]:
         return {"embedding": BernoulliGate(space, self.params, seed=seed)}

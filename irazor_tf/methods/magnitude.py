@@ -61,16 +61,16 @@ class Magnitude(SearchMethod):
         spreads = self._spreads(supernet)
         ranked = []
         for name, found in spreads.items():
-            ranked += [(-spread, name, label) for spread, label in zip(found, space.fields[name].labels, strict=True)]
+            costs = space.fields[name].column_params(schema.field(name).vocabulary_size).tolist()
+            ranked += [(-spread, name, label, cost) for spread, label, cost in zip(found, space.fields[name].labels, costs, strict=True)]
         kept: dict[str, list[int]] = {name: [] for name in space.fields}
         left = budget
-        for _, name, label in sorted(ranked):
-            cost = schema.field(name).vocabulary_size
+        for _, name, label, cost in sorted(ranked):
             if cost <= left:
                 left -= cost
                 kept[name].append(label)
         if left == budget:
-            raise budget_error(budget, min(schema.field(name).vocabulary_size for name in space.kept))
+            raise budget_error(budget, int(space.column_params(schema).min()))
         return InputConfig({name: space.fields[name].cut(labels) for name, labels in kept.items()})
 
     def _largest_entries(self, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:

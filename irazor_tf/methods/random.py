@@ -59,7 +59,7 @@ class RandomWidths(SearchMethod):
             if config.num_fields and (best is None or config.num_params(schema) > best.num_params(schema)):
                 best = config
         if best is None:
-            raise budget_error(budget, min(schema.field(name).vocabulary_size for name in space.kept))
+            raise budget_error(budget, int(space.column_params(schema).min()))
         return best
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
@@ -70,9 +70,9 @@ class RandomWidths(SearchMethod):
         fields = {name: FieldConfig(0) for name in space.fields}
         for i in generator.permutation(space.num_fields):
             name = space.kept[i]
-            size = supernet.schema.field(name).vocabulary_size
-            dim = min(int(generator.integers(0, space.fields[name].dim + 1)), budget // size)
-            budget -= dim * size
-            labels = space.fields[name].labels[:dim]
-            fields[name] = FieldConfig(len(labels), labels)
+            field = space.fields[name]
+            costs = np.cumsum(field.column_params(supernet.schema.field(name).vocabulary_size))
+            dim = min(int(generator.integers(0, field.dim + 1)), int(np.searchsorted(costs, budget, side="right")))
+            budget -= int(costs[dim - 1]) if dim else 0
+            fields[name] = field.cut(field.labels[:dim])
         return InputConfig(fields)

@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.input_config import FieldConfig, InputConfig, SearchResult
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Registry, Spec, parse_spec
@@ -223,6 +223,17 @@ class Tiny:
         columns = {"strong_a": (1, 4), "noise_low": (), "pair_a": (0, 2, 5), "strong_b": tuple(range(WIDTH)), "noise_high": (3,)}
         columns["pair_b"] = (0, 1, 2)
         return InputConfig({name: FieldConfig(len(labels), labels) for name, labels in columns.items()})
+
+    @property
+    def masked(self) -> InputConfig:
+        """The awkward config with a mask of features on one field and masks of entries on two."""
+        generator = np.random.default_rng(2)
+        fields = dict(self.awkward.fields)
+        for name, feature_mask in (("strong_a", True), ("strong_b", False), ("pair_a", False)):
+            rows = self.schema.field(name).vocabulary_size
+            kept = generator.random((rows,) if feature_mask else (rows, fields[name].dim)) < 0.7
+            fields[name] = dataclasses.replace(fields[name], mask=BitMask.from_array(kept))
+        return InputConfig(fields)
 
     def trainer(
         self, case: Case, work_dir: pathlib.Path | str, *, seed: int = 1, strategy: Any = None, options: TrainOptions = OPTIONS

@@ -56,6 +56,22 @@ def test_result_is_within_a_space_with_gaps(case, tiny, tmp_path):
         assert config.within(tiny.awkward)
 
 
+@laws.law(4, laws.method_cases(variants=False), product=False)
+def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
+    """What a method does after one that leaves entry masks, on a model whose fields have to be aligned."""
+    aligned = Spec("fm")
+    if laws.fits(case.method, aligned):
+        case = dataclasses.replace(case, model=aligned)
+    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
+    method = METHODS.build(case.method)
+    result, supernet = method.search(trainer, tiny.masked)
+    budget = tiny.masked.num_params(tiny.schema) // 2
+    for config in (*result.clusters, method.derive(supernet, tiny.masked), method.derive(supernet, tiny.masked, budget)):
+        config.check(tiny.schema)
+        assert config.within(tiny.masked)
+    assert config.num_params(tiny.schema) <= budget or not method.obeys_budget
+
+
 @laws.law(5, laws.all_cases())
 def test_json_round_trip_is_identity(case, searched, tiny, tmp_path):
     run = searched(case)

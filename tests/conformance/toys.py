@@ -176,6 +176,7 @@ class RoutedHalves(SearchMethod):
     """Two clusters of rows; one has the space without its last field, the other the first half of every field's columns."""
 
     ranks_fields = False
+    one_config = False
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         configs = [first_columns(space, most, without=space.kept[-1]) for most in range(space.max_dim, 0, -1)]

@@ -727,3 +727,19 @@ def test_without_early_stopping_the_last_epoch_stays():
 def test_settings_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         METHODS.build(f"dnis({arguments})")
+
+
+def test_entries_at_zero_are_not_kept(caplog):
+    """Equation 9 drops them at any threshold: blocks whose alpha has gone to 0 leave fewer entries than a rate asks for, or none."""
+    model = supernet("dnis(blocks=4)")
+    alpha = np.zeros(model.gates["embedding"].alpha.shape, np.float32)
+    model.gates["embedding"].alpha.assign(alpha)
+    with pytest.raises(ValueError, match="should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions"):
+        METHODS.build("dnis(blocks=4)").derive(model, SPACE)
+    alpha[0, 1] = 1.0
+    model.gates["embedding"].alpha.assign(alpha)
+    left = sum(int(np.sum(own == 0)) for own in model.gates["embedding"].field_blocks)
+    with caplog.at_level("WARNING", "irazor_tf"):
+        config = METHODS.build("dnis(blocks=4)").derive(model, SPACE)
+    assert config.num_params(SCHEMA) == left > 0
+    assert f"{left} merged entries are not 0, and are kept, of the 100 asked for" in caplog.text

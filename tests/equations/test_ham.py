@@ -535,7 +535,7 @@ def searched(name, alpha, space=SPACE):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_budget_is_a_threshold_on_alpha(name):
-    alpha = np.random.default_rng(11).normal(0, 1, REAL.shape).astype(np.float32)
+    alpha = np.abs(np.random.default_rng(11).normal(0, 1, REAL.shape)).astype(np.float32)  # nothing is masked
     net, method = searched(name, alpha), METHODS.build(name)
     costs = [(a, size) for row, (field, size) in zip(alpha, SIZES.items(), strict=True) for a in row[: DIMS[field]]]
     seen = set()
@@ -703,3 +703,16 @@ def test_a_model_of_narrow_fields_has_no_cosines():
     space = InputConfig.from_dims(dict.fromkeys(SIZES, 1))
     net, _ = built({"embedding": mask_gate("sam", space)}, space)
     assert len(METHODS.build("sam").pictures(net)) == 2
+
+
+def test_a_budget_is_spent_on_what_is_not_masked():
+    """HAM's config is what was searched; the other masks rank all columns."""
+    alpha = np.where(np.arange(16).reshape(4, 4) == 9, 0.1, -0.2).astype(np.float32)
+    whole = SPACE.num_params(SCHEMA)
+    for name in NAMES:
+        config = METHODS.build(name).derive(searched(name, alpha), SPACE, whole)
+        assert config.total_dims == (1 if name == "ham" else METHODS.build(name).reach(SCHEMA, SPACE).total_dims)
+
+
+def test_stages_lead_to_one_size():
+    assert [METHODS.build(f"{name}(stages=(4,), size=2)").sweep(SPACE) for name in NAMES] == [[]] * 4

@@ -5,6 +5,8 @@ The oracle ranks a plain list of (size, place) pairs.
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,7 +20,7 @@ from irazor_tf.job_config import JobConfig, training_spec
 from irazor_tf.method import METHODS, BudgetError
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import parse_spec
-from irazor_tf.schema import Field, Schema
+from irazor_tf.schema import Field, Schema, save_counts
 from irazor_tf.searching import search_folder_of, search_with, trainer_of
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
@@ -193,3 +195,19 @@ def test_one_training_serves_columns_and_entries(tmp_path, monkeypatch) -> None:
     ids = next(iter(trainer.valid.ordered(300)))["ids"]
     supernet.hard_mask(result.config)
     np.testing.assert_allclose(final(ids), supernet(ids), rtol=0, atol=1e-6)
+
+
+def test_masked_entries_do_not_count(tmp_path: pathlib.Path) -> None:
+    """What a space's mask has taken is neither in a column's spread nor in its price."""
+    kept = np.array([[1, 1], [0, 1], [1, 1], [0, 1], [1, 0]], bool)
+    save_counts(str(tmp_path), {"only": np.full(5, 7)})
+    schema = Schema((Field("only", vocabulary_size=5),), fingerprint="made up", directory=str(tmp_path))
+    space = InputConfig({"only": FieldConfig(2, None, BitMask.from_array(kept))})
+    model = Recommender(schema, space, MODELS.build("fm"), TASKS.build("ctr"))
+    table = np.array([[1.0, 0.2], [99.0, 0.1], [-1.0, 0.3], [99.0, 0.2], [1.0, 99.0]], np.float32)
+    model.embedding.tables[0].assign(table)  # type: ignore[union-attr]
+    found = METHODS.build("magnitude").architecture(model)["spread"]
+    np.testing.assert_allclose(found, np.where(kept, table, 0).std(axis=0)[None], rtol=1e-6)
+    assert METHODS.build("magnitude").derive(model, space, 3) == InputConfig({"only": space.fields["only"].cut([0])})
+    with pytest.raises(ValueError, match="smallest config's 3 "):
+        METHODS.build("magnitude").derive(model, space, 2)

@@ -96,3 +96,36 @@ def test_costs_stand_in_the_summary_and_in_the_report(done):
         assert record["search_proper"]["steps"] == 1
     for notice in record["notices"]:
         assert notice.split("%")[0] in text
+
+
+def small_job(table: dict[str, str], folder: pathlib.Path, **settings: Any) -> Any:
+    return small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
+
+
+def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):
+    job = small_job(table, tmp_path, method=ROUTED, budget_params=500)
+    (record,) = jobs.pipeline(job)
+    assert record["params"] > 500 and record["budget"] == 500
+    (notice,) = [notice for notice in record["notices"] if "budget" in notice]
+    assert notice == f"The budget of 500 parameters is exceeded: all that the method needs takes {record['params']:,}"
+    text = (tmp_path / "report.html").read_text()
+    assert "asked for at most 500 parameters" in text and "the widest config of at most 500" not in text
+    assert record["fields"] == len(record["inputs"]) == 4, "what the router reads is an input"
+
+
+def test_the_points_of_a_curve_of_clusters_and_of_searches_of_their_own(table, tmp_path):
+    job = small_job(table, tmp_path / "routed", method=ROUTED[:-1] + ", sweep=(0.3,))", curve=True)
+    jobs.pipeline(job)
+    points = json.loads((tmp_path / "routed" / "curve.json").read_text())
+    assert [point["name"] for point in points] == ["ihas", "ihas majority=0.3"]
+    job = small_job(table, tmp_path / "sizes", method="ham(share=0.5, sweep=(0.25,), epochs=1, mu=2e-3, pretrain_epochs=1)", curve=True)
+    jobs.pipeline(job)
+    listed = json.loads((tmp_path / "sizes" / "candidates.json").read_text())
+    assert len(listed) == 2 and len({entry["search_folder"] for entry in listed}) == 2, "each size has a search of its own"
+    assert len(list((tmp_path / "sizes" / "search" / "pretrained").iterdir())) == 1
+
+
+def test_a_method_that_leaves_clusters_is_the_last_of_a_chain(table, tmp_path):
+    with pytest.raises(ValueError, match=r"should leave one config. Received: 'ihas\(.*': one per cluster of rows"):
+        jobs.pipeline(small_job(table, tmp_path, method="ihas(clusters=3) + fde(dim=2)"))
+    assert not (tmp_path / "search").exists()

@@ -38,6 +38,7 @@ MORE = {
     "search_steps": 4321,
     "search_peak_mib": 987.6,
     "train_peak_mib": 876.5,
+    "train_steps": 2109,
     "pretraining_seconds": 1.5,
     "search_proper": {"steps": 1, "seconds": 0.25},
     "table_mib": {"dense": 8.0, "coo": 6.0, "csr": 4.125},
@@ -67,7 +68,11 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
         point = {"name": name, "role": role, "method": method, "model": "tower", "seed": 17, "auc": 0.7 + i / 100, "log_loss": 0.5}
         point |= {"valid_auc": 0.71 + i / 100, "valid_log_loss": 0.49, "params": int(sizes @ dims), "total_params": 1234567}
         point |= {"fields": sum(dim > 0 for dim in dims), "dims": sum(dims), "folder": f"models/m{i}"}
-        points.append(point | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0} | (MORE if role == "found" else {}))
+        points.append(
+            point
+            | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0, "plain": role == "control"}
+            | (MORE if role == "found" else {})
+        )
     save(folder / "candidates.json", entries)
     save(folder / "curve.json", points)
     save(folder / "summary.json", [point | {"export_mib": 1.25} for point in points[:2]])
@@ -179,7 +184,7 @@ def test_a_budget_is_told_with_the_method(tmp_path):
     job["chosen"]["budget"] = 54321
     save(tmp_path / "job.json", job)
     text = Page(write(tmp_path, schema)).text
-    assert "searched for at most 54,321 embedding parameters" in text
+    assert "searched with a budget of 54,321 embedding parameters" in text
     assert text.count("finder(cut=0.4), the widest config of at most 54,321 parameters") == 1
 
 
@@ -229,9 +234,7 @@ def test_costs_and_notices(full):
     parts = sections(full)
     assert "two clusters became one" in parts["headline"]
     row = parts["costs"][parts["costs"].index("finder") :]
-    assert all(
-        text in row for text in ("4,321", "988", "876", "1 steps, 0.25 s", "1.50", "4.125")
-    )
+    assert all(text in row for text in ("4,321", "2,109", "988", "876", "1 steps, 0.25 s", "1.50", "4.125"))
     assert "nothing to set the search against" not in parts["costs"]
 
 
