@@ -65,7 +65,7 @@ def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
     trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
     method = METHODS.build(case.method)
     result, supernet = method.search(trainer, tiny.masked)
-    budget = tiny.masked.num_params(tiny.schema) // 2
+    budget = tiny.masked.num_params(tiny.schema) * 3 // 4
     for config in (*result.clusters, method.derive(supernet, tiny.masked), method.derive(supernet, tiny.masked, budget)):
         config.check(tiny.schema)
         assert config.within(tiny.masked)
