@@ -71,8 +71,7 @@ def first_columns(space: InputConfig, most: int, without: str = "") -> InputConf
     """Every field of the space but one, at most so wide."""
     fields = {}
     for name, field in space.fields.items():
-        labels = () if name == without else field.labels[:most]
-        fields[name] = FieldConfig(len(labels), labels)
+        fields[name] = field.cut(() if name == without else field.labels[:most])
     return InputConfig(fields)
 
 
@@ -147,7 +146,7 @@ class FoldedColumns(SearchMethod):
                 if name != weakest:
                     count = max(1, min(most - i % 2, len(labels)))  # several widths
                     best = sorted(labels[j] for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count])
-                    fields[name] = FieldConfig(count, tuple(best))
+                    fields[name] = space.fields[name].cut(best)
             return InputConfig(fields)
 
         if budget is None:
