@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from irazor_tf.data import Source
 from irazor_tf.embedding import FieldEmbedding
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult, digest, read_json, write_json
+from irazor_tf.input_config import FieldConfig, InputConfig, RouterRef, SearchResult, digest, read_json, write_json
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.ops import batch_uniform, seed_of
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Picture
@@ -647,7 +647,7 @@ def _clusters(trainer: Trainer, supernet: Recommender, params: IHAS.Params, name
             stored["kernel"] = gate.kernel.numpy()
         for field, kept in supernet.config.fields.items():
             if kept.dim:
-                stored[f"table/{field}"] = _masked(embedding.field_table(field), kept.mask)
+                stored[f"table/{field}"] = embedding.field_table(field)
         value = {"rows": rows.tolist(), "notices": notices, "params": sum(int(array.size) for array in stored.values())}
         write_json(path, value, stored | {"frequency": frequency, "probability": probability})
     value, arrays = read_json(path)
@@ -681,10 +681,3 @@ def _padded(gate: BernoulliGate, columns: np.ndarray) -> np.ndarray:
 
 def _unmasked(space: InputConfig) -> InputConfig:
     return InputConfig({name: FieldConfig(field.dim, field.columns) for name, field in space.fields.items()})
-
-
-def _masked(table: np.ndarray, mask: BitMask | None) -> np.ndarray:
-    if mask is None:
-        return table
-    kept = mask.to_array()
-    return table * (kept[:, None] if kept.ndim == 1 else kept)
