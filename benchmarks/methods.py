@@ -86,10 +86,11 @@ def uniform(points: Points, widths: Sequence[int], test: bool) -> list[dict[str,
 
 
 def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, test: bool) -> list[dict[str, Any]]:
-    """Every method and control of one seed at every budget, and iHAS at its own size."""
+    """Every method and control of one seed at every budget; iHAS at its own size too, its ablations there alone."""
     for series, spec in {"i-Razor": IRAZOR[name], **METHODS, **SPECIAL.get(name, {}), **CONTROLS, **ABLATIONS.get(name, {})}.items():
-        own = series.startswith("iHAS")
-        for label, size in {"its own size": None}.items() if own else budgets.items():
+        own: dict[str, int | None] = {"its own size": None} if series.startswith("iHAS") else {}
+        # A budget is for the clusters' models together; the router, as large as the space, comes on top.
+        for label, size in (own | ({} if series.startswith("iHAS-") else dict(budgets))).items():
             try:
                 points.add(series, label, spec.format(size=size, width=width, slow=SLOW[name]), size)
             except ValueError as error:
