@@ -20,7 +20,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,7 @@ class World:
     def _calibrate(self, seed: int) -> float:
         """Bisection for the intercept, on rows of their own so that it does not depend on the length of the log."""
         stream = Stream(seed, _CALIBRATION)
-        logits = np.concatenate([self.logits(draw_fields(stream, self, _CHUNK)) for _ in range(8)])
-        low, high = -20.0, 20.0
-        while high - low > 1e-6:
-            middle = (low + high) / 2
-            low, high = (middle, high) if sigmoid(logits + middle).mean() < POSITIVE_RATE else (low, middle)
-        return round((low + high) / 2, 4)  # few digits, so that the last bits of a mean cannot reach the labels
+        return calibrated(np.concatenate([self.logits(draw_fields(stream, self, _CHUNK)) for _ in range(8)]), POSITIVE_RATE)
 
     def logits(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """True logit of each row, [B], from the columns of `draw_fields`."""
@@ -143,6 +138,15 @@ class World:
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-logits))
+
+
+def calibrated(logits: np.ndarray, rate: float) -> float:
+    """The intercept that makes the mean probability of these logits `rate`."""
+    low, high = -20.0, 20.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if sigmoid(logits + middle).mean() < rate else (low, middle)
+    return round((low + high) / 2, 4)  # few digits, so that the last bits of a mean cannot reach the labels
 
 
 def draw_fields(stream: Stream, world: World, rows: int, ids: int = 1) -> dict[str, np.ndarray]:
@@ -245,35 +249,23 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
       ValueError: `rows` or `seed` out of range.
     """
     check(rows, seed)
-    truth_file = truth_path(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    if os.path.exists(truth_file):
-        os.remove(truth_file)  # it would speak for a log that is about to be replaced
     all_labels, all_logits = [], []
     seen = {name: np.zeros(size, bool) for name, size in {**SIZES, "noise_id": _ids(rows)}.items()}
-    digest = hashlib.sha256()
-    with open(path + ".partial", "wb") as file:
-        file.write(header := ("\t".join(COLUMNS) + "\n").encode("ascii"))
-        digest.update(header)
+
+    def tokens() -> Iterator[list[Iterable[str]]]:
         for columns, chunk_labels, chunk_logits in chunks(rows, seed):
-            tokens = [map(str, chunk_labels.tolist()), *(_tokens(name, columns[name]) for name in FIELDS)]
-            text = "".join("\t".join(row) + "\n" for row in zip(*tokens, strict=True)).encode("ascii")
-            file.write(text)
-            digest.update(text)
+            yield [map(str, chunk_labels.tolist()), *(_tokens(name, columns[name]) for name in FIELDS)]
             for name, values in seen.items():
                 values[columns[name]] = True
             all_labels.append(chunk_labels)
             all_logits.append(chunk_logits)
-    os.replace(path + ".partial", path)
 
+    sha256 = write_log(path, COLUMNS, tokens())
     labels, logits, world = np.concatenate(all_labels), np.concatenate(all_logits), World.draw(seed)
-    ceiling = auc(labels, logits)
     truth = {
         **identity(path, rows, seed),
-        "sha256": digest.hexdigest(),
-        "positive_rate": float(labels.mean()),
-        "ceiling_auc": None if np.isnan(ceiling) else ceiling,  # nan is no JSON
-        "ceiling_log_loss": float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
+        "sha256": sha256,
+        **ceilings(labels, logits),
         "intercept": world.intercept,
         "strengths": STRENGTHS,
         "strong": list(STRONG),
@@ -284,10 +276,42 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
         "hour_effects": world.hour.tolist(),
         "pair_signs": world.pair.astype(int).tolist(),
     }
-    with open(truth_file + ".partial", "w", encoding="utf-8") as file:
-        json.dump(truth, file, indent=1)
-    os.replace(truth_file + ".partial", truth_file)
+    write_truth(path, truth)
     return truth
+
+
+def write_log(path: str, columns: Sequence[str], chunks: Iterable[list[Iterable[str]]]) -> str:
+    """Writes a tab-separated log with a header beside and renames; each chunk has the tokens of every column. Returns its SHA-256."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    if os.path.exists(truth_path(path)):
+        os.remove(truth_path(path))  # it would speak for a log that is about to be replaced
+    digest = hashlib.sha256()
+    with open(path + ".partial", "wb") as file:
+        file.write(header := ("\t".join(columns) + "\n").encode("ascii"))
+        digest.update(header)
+        for tokens in chunks:
+            text = "".join("\t".join(row) + "\n" for row in zip(*tokens, strict=True)).encode("ascii")
+            file.write(text)
+            digest.update(text)
+    os.replace(path + ".partial", path)
+    return digest.hexdigest()
+
+
+def write_truth(path: str, truth: Mapping[str, Any]) -> None:
+    """Writes what is known of the log at `path` beside it, and renames."""
+    with open(truth_path(path) + ".partial", "w", encoding="utf-8") as file:
+        json.dump(truth, file, indent=1)
+    os.replace(truth_path(path) + ".partial", truth_path(path))
+
+
+def ceilings(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    """The log's rate of positives, and what its true logits score."""
+    ceiling = auc(labels, logits)
+    return {
+        "positive_rate": float(labels.mean()),
+        "ceiling_auc": None if np.isnan(ceiling) else ceiling,  # nan is no JSON
+        "ceiling_log_loss": float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
+    }
 
 
 _PREFIXES = {"user": "u", "item": "i", "hour": "h", "pair_a": "a", "pair_b": "b", "item_copy": "c", "category": "g"}

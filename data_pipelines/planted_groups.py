@@ -18,10 +18,8 @@ pins the text: a change here is a change of the instrument, and of every figure 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -78,12 +76,7 @@ class World:
     def _calibrate(self, seed: int) -> float:
         """Bisection for the intercept, on rows of their own so that it does not depend on the length of the log."""
         stream = planted.Stream(seed, _CALIBRATION)
-        logits = np.concatenate([self.logits(draw_fields(stream, _CHUNK)) for _ in range(8)])
-        low, high = -20.0, 20.0
-        while high - low > 1e-6:
-            middle = (low + high) / 2
-            low, high = (middle, high) if planted.sigmoid(logits + middle).mean() < POSITIVE_RATE else (low, middle)
-        return round((low + high) / 2, 4)  # few digits, so that the last bits of a mean cannot reach the labels
+        return planted.calibrated(np.concatenate([self.logits(draw_fields(stream, _CHUNK)) for _ in range(8)]), POSITIVE_RATE)
 
     def logits(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """True logit of each row, [B], from the columns of `draw_fields`."""
@@ -149,32 +142,20 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
       ValueError: `rows` or `seed` out of range.
     """
     planted.check(rows, seed)
-    truth_file = planted.truth_path(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    if os.path.exists(truth_file):
-        os.remove(truth_file)  # it would speak for a log that is about to be replaced
     drawn = []
-    digest = hashlib.sha256()
-    with open(path + ".partial", "wb") as file:
-        file.write(header := ("\t".join(COLUMNS) + "\n").encode("ascii"))
-        digest.update(header)
-        for columns, labels, logits in chunks(rows, seed):
-            tokens = [map(str, labels.tolist()), *([token(name, value) for value in columns[name].tolist()] for name in FIELDS)]
-            text = "".join("\t".join(row) + "\n" for row in zip(*tokens, strict=True)).encode("ascii")
-            file.write(text)
-            digest.update(text)
-            drawn.append((columns["user"], labels, logits))
-    os.replace(path + ".partial", path)
 
+    def tokens() -> Iterator[list[Iterable[str]]]:
+        for columns, labels, logits in chunks(rows, seed):
+            yield [map(str, labels.tolist()), *([token(name, value) for value in columns[name].tolist()] for name in FIELDS)]
+            drawn.append((columns["user"], labels, logits))
+
+    sha256 = planted.write_log(path, COLUMNS, tokens())
     world = World.draw(seed)
     users, labels, logits = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    ceiling = planted.auc(labels, logits)
     truth = {
         **identity(path, rows, seed),
-        "sha256": digest.hexdigest(),
-        "positive_rate": float(labels.mean()),
-        "ceiling_auc": None if np.isnan(ceiling) else ceiling,  # nan is no JSON
-        "ceiling_log_loss": float(np.mean(np.logaddexp(0.0, logits) - labels * logits)),
+        "sha256": sha256,
+        **planted.ceilings(labels, logits),
         "intercept": world.intercept,
         "strengths": STRENGTHS,
         "parts": PARTS,
@@ -182,9 +163,7 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
         "rows_of_group": np.bincount(world.group[users], minlength=2).tolist(),
         "group_of_user": {token("user", user): group for user, group in enumerate(world.group.tolist())},
     }
-    with open(truth_file + ".partial", "w", encoding="utf-8") as file:
-        json.dump(truth, file, indent=1)
-    os.replace(truth_file + ".partial", truth_file)
+    planted.write_truth(path, truth)
     return truth
 
 

@@ -51,14 +51,14 @@ def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool
         method = METHODS.build(result.method)
         with trainer.scope():
             router = method.router(schema, result.router, job.path(candidate.search_folder))
-        with tf.device("/CPU:0"):  # where rows are read and parted
-            sorter = method.router(schema, result.router, job.path(candidate.search_folder))
     models = []
     for cluster, config in enumerate(result.clusters):
         name = f"cluster-{cluster}" if router is not None else "model"
         if result.init == "keep" or (train and not trainer.is_done(name)):
             model = initial_model(job, schema, candidate, trainer, config)
             if router is not None:
+                with tf.device("/CPU:0"):  # where rows are read and parted
+                    sorter = method.router(schema, result.router, job.path(candidate.search_folder))
                 train_rows, judge = (partition(source, sorter, cluster) for source in (trainer.train, trainer.valid))
                 trainer.fit(model, name, train=train_rows, judge=judge)
             elif result.init != "keep":
@@ -118,7 +118,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
     if not os.path.exists(path):
         trainer = trainer_of(job, schema, "models", candidate.key)
         model = restored_model(job, schema, candidate)
-        trainer.evaluate(model, trainer.valid)  # so that no tracing is timed
+        trainer.warm_up(model)
         start = time.perf_counter()
         metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
         write_json(path, metrics | {"test_seconds": time.perf_counter() - start})

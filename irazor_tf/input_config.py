@@ -156,6 +156,11 @@ class InputConfig:
         return max((field.dim for field in self.fields.values()), default=0)
 
     @property
+    def slots(self) -> np.ndarray:
+        """[N, D] bool: which slots of the kept fields' padded embeddings are columns, N kept fields, D the widest one's dimension."""
+        return np.arange(self.max_dim) < np.array([self.fields[name].dim for name in self.kept])[:, None]
+
+    @property
     def aligned_width(self) -> int:
         """D, the width at which fields are compared."""
         return self.max_dim if self.aligned is None else self.aligned

@@ -70,7 +70,8 @@ def search_with(
 ) -> tuple[SearchResult, Recommender]:
     """Searches (or picks up the finished supernet, given or from disk) and derives; the method's own arrays go beside it.
 
-    Its pictures, too, where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the user's.
+    They and its pictures are made where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the
+    user's.
     """
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
@@ -90,10 +91,11 @@ def search_with(
         cost = _cost(inside, time.perf_counter() - start)
         write_json(os.path.join(inside.work_dir, "search_cost.json"), cost)
         write_json(timing, cost["seconds"])
-    scores, arrays = method.field_scores(supernet), method.architecture(supernet)
-    if scores or arrays:
-        write_json(os.path.join(inside.work_dir, "scores.json"), scores, arrays)
-    drawn = os.path.join(inside.work_dir, "pictures.json")
+    scored, drawn = (os.path.join(inside.work_dir, name) for name in ("scores.json", "pictures.json"))
+    if redraw or not os.path.exists(scored):
+        scores, arrays = method.field_scores(supernet), method.architecture(supernet)
+        if scores or arrays:
+            write_json(scored, scores, arrays)
     if redraw or not os.path.exists(drawn):
         save_pictures(method.pictures(supernet), drawn)
     size = sum(config.num_params(trainer.schema) for config in result.clusters) + (result.router.params if result.router else 0)

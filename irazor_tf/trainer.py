@@ -122,13 +122,16 @@ class Trainer:
 
     def inside(self, name: str, options: TrainOptions | None = None) -> Trainer:
         """The same trainer working in the subfolder `name`, optionally with other options."""
+        return self._at(os.path.join(self.work_dir, name), options or self.options)
+
+    def _at(self, work_dir: str, options: TrainOptions) -> Trainer:
         return Trainer(
             self.schema,
             self.train.directory,
             self.base,
             self.task,
-            options or self.options,
-            os.path.join(self.work_dir, name),
+            options,
+            work_dir,
             strategy=self._strategy,
             seed=self.seed,
             progress=self._progress,
@@ -285,18 +288,7 @@ class Trainer:
         patience = self.options.patience if patience is None else patience
         name = os.path.join("pretrained", digest([identity(space), epochs, patience, key]))
         start = time.perf_counter()
-        shared = Trainer(
-            self.schema,
-            self.train.directory,
-            self.base,
-            self.task,
-            self.options,
-            self.shared_dir,
-            strategy=self._strategy,
-            seed=self.seed,
-            progress=self._progress,
-            tensorboard=self._tensorboard,
-        )
+        shared = self._at(self.shared_dir, self.options)
         model = shared.build(space, gates)
         if model.variable_groups["architecture"]:
             raise ValueError(f"A gate of a pretraining should have no weights to train. Received: {model.variable_groups['architecture']}")
@@ -329,6 +321,11 @@ class Trainer:
         if len(labels) != source.rows:
             raise ValueError(f"An evaluation should see every row. Received: {len(labels)} of {source.rows} rows of {source.split!r}")
         return labels, predicted
+
+    def warm_up(self, model: Recommender | RoutedRecommender) -> None:
+        """Compiles prediction, so that what is timed next is prediction alone."""
+        with self.scope():
+            model.predict(self.valid.ordered(self.options.eval_batch_size).take(1), steps=1, verbose=0)
 
     def evaluate(self, model: Recommender | RoutedRecommender, source: Source, config: InputConfig | None = None) -> dict[str, float]:
         """The task's metrics on every row of `source`; `config` masks what it does not keep (weight-sharing evaluation)."""

@@ -264,18 +264,13 @@ class BernoulliGate(NoisyGate):
 def column_params(schema: Schema, config: InputConfig) -> np.ndarray:
     """Embedding parameters of every column, [N, D] int64, 0 in padding."""
     params = np.zeros((config.num_fields, config.max_dim), np.int64)
-    params[_exists(config)] = config.column_params(schema)
+    params[config.slots] = config.column_params(schema)
     return params
 
 
 def chosen(config: InputConfig, kept: np.ndarray) -> InputConfig:
     """`config` with the columns where `kept` [N, D] is true, their entries masked as they were."""
-    return dataclasses.replace(config.with_columns(kept[_exists(config)]), aligned=config.aligned)
-
-
-def _exists(config: InputConfig) -> np.ndarray:
-    """[N, D]: which slots are columns."""
-    return np.arange(config.max_dim) < np.array([config.fields[name].dim for name in config.kept])[:, None]
+    return dataclasses.replace(config.with_columns(kept[config.slots]), aligned=config.aligned)
 
 
 def column_cosines(table: np.ndarray) -> np.ndarray:

@@ -41,8 +41,7 @@ HALF = 0.5  # where gates open in a row whose histogram has no local minimum
 
 def slots_of(space: InputConfig) -> np.ndarray:
     """[M]: which slots of the padded and flattened [N * D] are columns."""
-    dims, names = space.max_dim, space.kept
-    return np.array([i * dims + j for i, name in enumerate(names) for j in range(space.fields[name].dim)], np.int32)
+    return np.flatnonzero(space.slots).astype(np.int32)
 
 
 def columns_of(x: tf.Tensor, slots: np.ndarray) -> tf.Tensor:

@@ -46,18 +46,12 @@ class OnesMask(Gate):
         return x * self.alpha
 
 
-def columns_of(config: InputConfig) -> np.ndarray:
-    """[N, D]: which slots of the padded embeddings are columns of their field."""
-    widths = np.array([config.fields[name].dim for name in config.kept])
-    return np.arange(config.max_dim) < widths[:, None]
-
-
 def normalize(magnitudes: np.ndarray, real: np.ndarray) -> np.ndarray:
     """s_ij = |g_ij| / sum |g| (equation 11), [N, D] float64; 0 in the slots that are no columns.
 
     Args:
       magnitudes: |g|, [N, D].
-      real: see `columns_of`.
+      real: see `InputConfig.slots`.
 
     Raises:
       ValueError: there is nothing to rank.
@@ -190,7 +184,7 @@ class SSEDS(SearchMethod):
         source, size = trainer.valid if params.on_validation else trainer.train, trainer.options.batch_size
         batches = source.batches(size, seed_of(trainer.seed, "rows", "saliency")).take(params.batches)
         magnitudes, seconds, compiling = mask_gradients(supernet, batches)
-        real = columns_of(space)
+        real = space.slots
         supernet.gates["embedding"].saliency.assign(normalize(magnitudes, real))
         _notices.info(
             "%s: the saliency of %d columns took %d forward and backward passes of %d rows: %.3f s, %.3f s of them compiling",
@@ -203,7 +197,7 @@ class SSEDS(SearchMethod):
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         kappa = self.params.kappa
-        saliency = self.architecture(supernet)["saliency"][columns_of(space)]
+        saliency = self.architecture(supernet)["saliency"][space.slots]
         costs = space.column_params(supernet.schema)
         unit = "parameters"
         if self.params.in_dims and budget is None:
@@ -233,7 +227,7 @@ class SSEDS(SearchMethod):
 
     def pictures(self, supernet: Recommender) -> list[Picture]:
         space = supernet.config
-        ranked = np.sort(self.architecture(supernet)["saliency"][columns_of(space)])[::-1]
+        ranked = np.sort(self.architecture(supernet)["saliency"][space.slots])[::-1]
         ranks = np.arange(1, len(ranked) + 1)
         found: list[Picture] = [Lines("Saliency of all columns", ranks, {"saliency": ranked}, ("rank", "saliency"), log_x=True)]
         try:

@@ -143,7 +143,7 @@ def test_one_pass_gives_the_derivative_in_every_mask_entry(base: str, space: Inp
     found, seconds, compiling = sseds.mask_gradients(model, [batch])
     assert found.shape == (3, DIM) and np.abs(expected).max() > 0.01 and 0 < compiling < seconds
     np.testing.assert_allclose(found, np.abs(expected), rtol=1e-4, atol=3e-6)
-    assert np.all(found[~sseds.columns_of(space)] == 0)
+    assert np.all(found[~space.slots] == 0)
 
 
 def test_several_batches_are_averaged_by_magnitude() -> None:
@@ -162,7 +162,7 @@ def test_the_gate_changes_nothing_at_one() -> None:
 # Equation 11
 def test_saliency_is_normalized_over_the_columns() -> None:
     generator = np.random.default_rng(0)
-    magnitudes, real = generator.exponential(1, (3, DIM)), sseds.columns_of(NARROW)
+    magnitudes, real = generator.exponential(1, (3, DIM)), NARROW.slots
     np.testing.assert_array_equal(real, [[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
     total = sum(magnitudes[i, j] for i, width in enumerate((2, 4, 1)) for j in range(width))
     found = sseds.normalize(magnitudes, real)  # what stands in the padding has no part in it
@@ -173,9 +173,9 @@ def test_saliency_is_normalized_over_the_columns() -> None:
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_batch_without_a_gradient(value: float) -> None:
     magnitudes = np.ones((3, DIM))
-    magnitudes[sseds.columns_of(NARROW)] = value
+    magnitudes[NARROW.slots] = value
     with pytest.raises(ValueError, match=r"A batch should give the masks of some columns a gradient.* Received: magnitudes that sum to"):
-        sseds.normalize(magnitudes, sseds.columns_of(NARROW))
+        sseds.normalize(magnitudes, NARROW.slots)
 
 
 def test_tables_of_zeros_give_no_gradient() -> None:
@@ -185,7 +185,7 @@ def test_tables_of_zeros_give_no_gradient() -> None:
         table.assign(tf.zeros_like(table))
     magnitudes, *_ = sseds.mask_gradients(model, [batch_of(0)])
     with pytest.raises(ValueError, match="Received: magnitudes that sum to 0"):
-        sseds.normalize(magnitudes, sseds.columns_of(SPACE))
+        sseds.normalize(magnitudes, SPACE.slots)
 
 
 # Equation 12
