@@ -42,11 +42,13 @@ SEARCHES = {
     "i-Razor, held-out": "irazor(temperature=0.05, penalty=0.01, cpt=0.4, held_out=0.25)",
     "DNIS": "dnis(compression=40.0)",
     "HAM": "ham(share=0.25)",
+    "HAM, small logs": "ham(preset='small_log', share=0.25)",
     "SAM": "sam(share=0.25)",
     "SAM-GS": "sam_gs(share=0.25)",
     "HAM-p": "ham_p(share=0.25)",
     "SSEDS": "sseds(kappa=0.1)",
     "iHAS": "ihas()",
+    "iHAS, small logs": "ihas(preset='small_log')",
 }
 CONTROLS = ("magnitude", "magnitude(per='entry')", "random")
 

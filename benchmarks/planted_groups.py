@@ -2,7 +2,9 @@
 
     python -m benchmarks.planted_groups --out=DIR [--seeds=1,2,3,4,5] [--rows=100000]
 
-Adjusted Rand index of the clusters and the groups over the validation rows: 1 where they are the same, about 0 by chance. Resumable.
+Two measures over the validation rows. Adjusted Rand index of the clusters and the groups: 1 where they are the same, about 0 by chance;
+embeddings that differ by group reach it with masks that do not. Selectivity: how much more often a gate is open in the fields of the
+row's own group than in those of the other, 1 where only those are open, 0 where gates know nothing of groups. Resumable.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from data_pipelines import planted_groups
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
-from irazor_tf.input_config import write_json
+from irazor_tf.input_config import InputConfig, write_json
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
@@ -42,7 +44,9 @@ SEARCHES = {
     "iHAS, paper": "ihas()",
     "iHAS, small logs": "ihas(preset='small_log')",
     "iHAS-2 (one cluster)": "ihas(preset='small_log', clusters=1)",
+    "iHAS-4 (gates blind to the row)": "ihas(preset='small_log', instance_wise=False)",
 }
+MEASURES = {"rand_index": "adjusted Rand index", "selectivity": "selectivity"}
 
 
 def groups(directory: str) -> np.ndarray:
@@ -53,13 +57,19 @@ def groups(directory: str) -> np.ndarray:
         return np.array([-1, *(of_user.get(line.rstrip("\n"), -1) for line in file)])
 
 
-def agreement(model: RoutedRecommender, source: Source, of_id: np.ndarray) -> float:
-    """Adjusted Rand index of clusters and groups over the rows of `source`."""
-    clusters, truth = [], []
+def agreement(model: RoutedRecommender, space: InputConfig, source: Source, of_id: np.ndarray) -> dict[str, float]:
+    """Adjusted Rand index of clusters and groups, and selectivity of the gates, over the rows of `source`."""
+    parts = np.repeat([planted_groups.PARTS[name] for name in space.kept], [space.fields[name].dim for name in space.kept])
+    clusters, truth, leads = [], [], []
     for batch in source.ordered(8192):
+        group = of_id[batch["ids"].numpy()[:, model.schema.index("user")]]
+        gates = model.router.select(batch["ids"])[1].open.numpy()
+        a, b = (gates[:, parts == letter].mean(axis=1) for letter in planted_groups.LETTERS)
         clusters.append(model.router(batch["ids"]).numpy())
-        truth.append(of_id[batch["ids"].numpy()[:, model.schema.index("user")]])
-    return float(adjusted_rand_score(np.concatenate(truth), np.concatenate(clusters)))
+        truth.append(group)
+        leads.append(np.select([group == 0, group == 1], [a - b, b - a], np.nan))
+    index = float(adjusted_rand_score(np.concatenate(truth), np.concatenate(clusters)))
+    return {"rand_index": index, "selectivity": float(np.nanmean(np.concatenate(leads)))}
 
 
 def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]]:
@@ -73,7 +83,7 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
         candidate = added.get(record["series"])
         if candidate is not None and candidate.result.router is not None:
             model = restored_model(points.job, points.schema, candidate)
-            record["rand_index"] = agreement(model, Source(points.job.records_dir, "valid"), of_id)
+            record |= agreement(model, points.space, Source(points.job.records_dir, "valid"), of_id)
     return records
 
 
@@ -89,16 +99,17 @@ def main(_: list[str]) -> None:
     for record in every:
         if record["series"] in SEARCHES:
             dims = ["/".join(str(own[name]) for own in record["field_dims"]) for name in planted_groups.FIELDS]
-            kept.append((f"{record['series']}, seed {record['seed']}", *dims, f"{record.get('rand_index', np.nan):.3f}"))
-    print(text_table(("width of", *planted_groups.FIELDS, "adjusted Rand index"), kept))
+            measures = [f"{record[key]:.3f}" if key in record else "-" for key in MEASURES]
+            kept.append((f"{record['series']}, seed {record['seed']}", *dims, *measures))
+    print(text_table(("width of", *planted_groups.FIELDS, *MEASURES.values()), kept))
     rows = []
     for key in dict.fromkeys((record["series"], record["label"]) for record in every):
         same = [record for record in every if (record["series"], record["label"]) == key]
         quality = [mean_and_spread([record[metric] for record in same]) for metric in ("valid_auc", "auc", "log_loss")]
-        found = [record["rand_index"] for record in same if "rand_index" in record]
+        found = [[record[measure] for record in same if measure in record] for measure in MEASURES]
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((" ".join(key), *quality, size, mean_and_spread(found, 3) if found else "-"))
-    print("\n" + text_table(("model", "valid AUC", "test AUC", "test log loss", "params", "adjusted Rand index"), rows))
+        rows.append((" ".join(key), *quality, size, *(mean_and_spread(values, 3) if values else "-" for values in found)))
+    print("\n" + text_table(("model", "valid AUC", "test AUC", "test log loss", "params", *MEASURES.values()), rows))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
 from irazor_tf.searching import batches, peak_mib, reset_peak, trainer_of
+from irazor_tf.sparse import csr_bytes
 from irazor_tf.trainer import Trainer
 
 
@@ -100,16 +101,17 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
     """MiB of the embedding tables: dense (kept columns, masked entries as zeros), and with the kept entries alone, in two sparse formats.
 
-    A value, a row number and a column number take 4 bytes each: COO 12 per entry, CSR 8 per entry and 4 per row and table.
+    COO takes 12 bytes per entry: a value, a row number and a column number. CSR is what an export stores (`csr_bytes`).
     """
-    dense = entries = rows = 0
+    sizes = dict.fromkeys(("dense", "coo", "csr"), 0)
     for config in candidate.result.clusters:
         for name in config.kept:
-            size = schema.field(name).vocabulary_size
-            dense += size * config.fields[name].dim
-            entries += config.fields[name].num_entries(size)
-            rows += size + 1
-    return {"dense": 4 * dense / 2**20, "coo": 12 * entries / 2**20, "csr": (8 * entries + 4 * rows) / 2**20}
+            rows, dim = schema.field(name).vocabulary_size, config.fields[name].dim
+            entries = config.fields[name].num_entries(rows)
+            sizes["dense"] += 4 * rows * dim
+            sizes["coo"] += 12 * entries
+            sizes["csr"] += csr_bytes(entries, rows, dim)
+    return {kind: size / 2**20 for kind, size in sizes.items()}
 
 
 def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:

@@ -7,6 +7,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 
+def csr_bytes(entries: int, rows: int, dim: int) -> int:
+    """Bytes of a table [rows, dim] of which `entries` are kept: a float32 and a column number each (one byte up to 256 columns, else four),
+    and four bytes per row and one more for where rows start (eight from 2^31 entries on)."""
+    return entries * (5 if dim <= 256 else 8) + (rows + 1) * (8 if entries >= 2**31 else 4)
+
+
 class SparseTable(keras.layers.Layer):
     """A table [V, D] in compressed sparse rows: values and column numbers of the kept entries, row after row, and where each row starts.
 
@@ -27,8 +33,7 @@ class SparseTable(keras.layers.Layer):
     @staticmethod
     def is_smaller(kept: np.ndarray) -> bool:
         """Whether compressed rows take fewer bytes than the dense table, [V, D] float32."""
-        entry = 5 if kept.shape[1] <= 256 else 8
-        return entry * int(kept.sum()) + 4 * (len(kept) + 1) < 4 * kept.size
+        return csr_bytes(int(kept.sum()), *kept.shape) < 4 * kept.size
 
     def _constant(self, name: str, value: np.ndarray) -> tf.Variable:
         weight = self.add_weight(f"{self.name}_{name}", value.shape, value.dtype, initializer="zeros", trainable=False)

@@ -356,9 +356,13 @@ class ClusterRouter(Router):
     def fields(self) -> tuple[str, ...]:
         return self.embedding.fields
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def select(self, ids: tf.Tensor) -> tuple[tf.Tensor, Selection]:
+        """Columns [B, M] of the rows, field after field, and their deterministic gates."""
         flat = columns_of(self.embedding.stack(self.embedding(ids)), self._slots)
-        chosen = select(flat, self.constants.get("kernel"), self.constants["bias"], self._bins)
+        return flat, select(flat, self.constants.get("kernel"), self.constants["bias"], self._bins)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        flat, chosen = self.select(ids)
         return nearest(tf.where(chosen.open, flat, 0.0), self.constants["centroids"])
 
 

@@ -195,7 +195,7 @@ def test_sizes_of_masked_tables(tiny):
     entries, rows = config.num_params(tiny.schema), tiny.schema.num_features
     found = table_mib(Candidate(Role.FOUND, "x", SearchResult((config,), Spec("fde"))), tiny.schema)
     assert found["dense"] * 2**20 == 4 * rows * laws.WIDTH
-    assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 8 * entries + 4 * (rows + len(tiny.schema.fields))
+    assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 5 * entries + 4 * (rows + len(tiny.schema.fields))
 
 
 class Talkative(SearchMethod):
