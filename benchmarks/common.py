@@ -139,11 +139,6 @@ def mean_and_spread(values: Sequence[float], digits: int = 4) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-def _short(value: Any) -> str:
-    """A cell's value; seconds to a tenth."""
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
 def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
     """Mean and spread over seeds per point, in the order of the runs.
 
@@ -160,7 +155,7 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
         fields = f"{np.mean([record['fields'] for record in same]):.1f}"
         metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
-        more = ["/".join(_short(record.get(key, "-")) for record in same) for key in extra]
+        more = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
         lacking = f" ({len(same)} of {seeds} seeds)" if len(same) < seeds else ""
         rows.append((f"{series} {label}{lacking}", size, fields, *metrics, *more))
     header = ("point", "params", "fields", *(titles[key] for key in shown), *extra)

@@ -4,8 +4,8 @@
 
 Uniform widths are trained first, for all seeds; the one with the best mean validation AUC sets the budgets. Methods that retrain nothing
 (DNIS, magnitude by entry) are scored as the search leaves them. What several methods pretrain alike is trained once. Every trained
-point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json, tables, and
-DIR/methods.svg.
+point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json,
+DIR/methods.md (the tables) and DIR/methods.svg.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from absl import app, flags, logging
 from matplotlib.figure import Figure
 from scipy.stats import ttest_rel
 
-from benchmarks.common import Experiment, Points, mean_and_spread, table
+from benchmarks.common import Experiment, Points, mean_and_spread
 from benchmarks.real_data import EXPERIMENTS
 from irazor_tf.input_config import write_json
 from irazor_tf.plots import COLOURS, MARKERS, house_style
-from irazor_tf.tables import text_table
+from irazor_tf.tables import markdown_table, text_table
 
 SHARES = {"a quarter": 0.25, "a half": 0.5}
 WIDTHS = {"criteo": (2, 4, 8, 16), "criteo-deepfm": (2, 4, 8, 16), "frappe": (4, 8, 16, 30), "movielens": (2, 4, 8, 16)}
@@ -70,6 +70,8 @@ ABLATIONS: dict[str, dict[str, str]] = {
         "HAM without orthogonality": HAM + ", orthogonality=0.0)",
     },
 }
+VALID = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss"}
+TEST = {"auc": "test AUC", "log_loss": "test log loss"}
 SPECIAL = {"frappe": {"DNIS": "dnis(epochs=13, stop_at_best=False)"}}  # its log loss worsens while AUC still grows
 
 
@@ -98,44 +100,59 @@ def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, 
     return points.run(test=test)
 
 
-def significance(records: Sequence[dict[str, Any]], best: str, metric: str) -> str:
-    """Two-sided paired t-tests over seeds, of every point against the best uniform model and against i-Razor at the same budget."""
+def compared_rows(records: Sequence[dict[str, Any]], best: str, metrics: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Header and a row per point: mean and spread over seeds, and how its first metric differs from that of the best uniform model and of
+    i-Razor at the same budget, with the p of a two-sided paired t-test over the seeds."""
+    first, title = next(iter(metrics.items()))
     seeds = list(dict.fromkeys(record["seed"] for record in records))
-    found = {(record["series"], record["label"], record["seed"]): record[metric] for record in records}
+    found = {(record["series"], record["label"], record["seed"]): record for record in records}
 
-    def test(ours: tuple[str, str], other: tuple[str, str]) -> str:
-        a, b = ([found.get((*key, seed), np.nan) for seed in seeds] for key in (ours, other))
-        if len(seeds) < 2 or np.isnan([*a, *b]).any() or np.allclose(a, b):
+    def difference(ours: tuple[str, str], other: tuple[str, str]) -> str:
+        pairs = [(found.get((*ours, seed)), found.get((*other, seed))) for seed in seeds]
+        if ours == other or not all(a and b for a, b in pairs):
             return "-"
-        return f"{np.mean(np.subtract(a, b)):+.4f} (p {ttest_rel(a, b).pvalue:.3f})"
+        a, b = np.array([(a[first], b[first]) for a, b in pairs if a and b]).T
+        p = f" (p {ttest_rel(a, b).pvalue:.3f})" if len(seeds) > 1 and not np.allclose(a, b) else ""
+        return f"{np.mean(a - b):+.4f}{p}"
 
+    shown = {"valid_auc": VALID["valid_auc"], **metrics}
+    header = ["point", "params", "fields", *shown.values(), "search s", f"{title} less uniform {best}'s", "less i-Razor's"]
     rows = []
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
-        if series != "uniform":
-            rows.append((f"{series} {label}", test((series, label), ("uniform", best)), test((series, label), ("i-Razor", label))))
-    return text_table((f"{metric}: point", f"against uniform {best}", "against i-Razor at the same budget"), rows)
+        same = [found[series, label, seed] for seed in seeds if (series, label, seed) in found]
+        means = {key: np.mean([record[key] for record in same]) for key in ("params", "fields", "search_seconds")}
+        lacking = f" ({len(same)} of {len(seeds)} seeds)" if len(same) < len(seeds) else ""
+        row = [f"{series}, {label}{lacking}", f"{means['params']:,.0f}", f"{means['fields']:.1f}"]
+        row += [mean_and_spread([record[key] for record in same]) for key in shown]
+        compared_with = (("uniform", best), ("i-Razor", label))
+        rows.append([*row, f"{means['search_seconds']:.0f}", *(difference((series, label), other) for other in compared_with)])
+    return header, rows
 
 
-def plot(every: Mapping[str, Sequence[dict[str, Any]]], metric: str, path: str) -> None:
-    """A panel per set: mean metric against mean embedding parameters, a line per method."""
+def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, str], path: str) -> None:
+    """A column of panels per set, a row per metric: its mean against mean embedding parameters, a line per method."""
     with house_style():
-        figure = Figure(figsize=(5.6 * len(every), 4.8), layout="constrained")
-        for axis, (name, records) in zip(figure.subplots(1, len(every), squeeze=False)[0], every.items(), strict=True):
-            shown = list(dict.fromkeys(r["series"] for r in records if r["series"] in ("uniform", "i-Razor", *METHODS, *CONTROLS)))
-            for number, series in enumerate(shown):
-                labels = dict.fromkeys(record["label"] for record in records if record["series"] == series)
-                same = [[record for record in records if (record["series"], record["label"]) == (series, label)] for label in labels]
-                at = sorted((np.mean([r["params"] for r in group]), np.mean([r[metric] for r in group])) for group in same)
-                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-                dashes = "-" if number < len(COLOURS) else "--"
-                axis.plot(*zip(*at, strict=True), dashes, color=colour, marker=marker, markersize=5, label=series)
-            axis.set_xscale("log")
-            axis.set_title(name)
-            axis.set_xlabel("embedding parameters (log scale)")
-            axis.set_ylabel(f"{metric}, mean over seeds")
-            axis.grid(True)
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=6)
-        figure.savefig(path)
+        figure = Figure(figsize=(5.6 * len(every), 1.0 + 3.8 * len(metrics)), layout="constrained")
+        axes = figure.subplots(len(metrics), len(every), squeeze=False, sharex="col")
+        lines: dict[str, Any] = {}
+        for column, (name, records) in enumerate(every.items()):
+            for axis, (metric, title) in zip(axes[:, column], metrics.items(), strict=True):
+                for number, series in enumerate(("uniform", "i-Razor", *METHODS, *CONTROLS)):
+                    labels = dict.fromkeys(record["label"] for record in records if record["series"] == series)
+                    same = [[record for record in records if (record["series"], record["label"]) == (series, label)] for label in labels]
+                    at = sorted((np.mean([r["params"] for r in group]), np.mean([r[metric] for r in group])) for group in same)
+                    if at:
+                        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+                        dashes = "-" if number < len(COLOURS) else "--"
+                        x, y = zip(*at, strict=True)
+                        lines[series] = axis.plot(x, y, dashes, color=colour, marker=marker, markersize=5, label=series)[0]
+                axis.set_xscale("log")
+                axis.set_ylabel(title)
+                axis.grid(True)
+            axes[0, column].set_title(name)
+            axes[-1, column].set_xlabel("embedding parameters (log scale)")
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=6)
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main(_: list[str]) -> None:
@@ -143,7 +160,9 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     every: dict[str, list[dict[str, Any]]] = {}
+    tables = []
     test = not given.validation_only
+    metrics = TEST if test else VALID
     for name in given.sets:
         if name not in WIDTHS:
             raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {name!r}")
@@ -169,14 +188,12 @@ def main(_: list[str]) -> None:
             records += compared(points(seed), name, budgets, experiment.width, test)
         every[name] = records
         write_json(os.path.join(given.out, f"methods-{name}{'' if test else '-validation'}.json"), records)
-        print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{table(records, ('search_seconds', 'search_steps'))}\n", flush=True)
-        print(significance(records, best, "auc" if test else "valid_auc"), flush=True)
-        cost = {
-            series: [r["search_seconds"] for r in records if r["series"] == series]
-            for series in dict.fromkeys(r["series"] for r in records)
-        }
-        print(", ".join(f"{series} {mean_and_spread(seconds, 1)} s" for series, seconds in cost.items() if series != "uniform"), flush=True)
-    plot(every, "auc" if test else "valid_auc", os.path.join(given.out, "methods.svg"))
+        header, rows = compared_rows(records, best, metrics)
+        print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{text_table(header, rows)}\n", flush=True)
+        tables.append(f"**{name}**, best uniform model on validation {best} ({whole:,})\n\n{markdown_table(header, rows)}\n")
+    plot(every, metrics, os.path.join(given.out, "methods.svg"))
+    with open(os.path.join(given.out, "methods.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(tables))
 
 
 if __name__ == "__main__":

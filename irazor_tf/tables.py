@@ -18,6 +18,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+
+
 def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
     """The found config and its controls, one line each."""
     header = ("model", "AUC", "log loss", "Fields", "Dims", "Params", "export MiB", "seconds")
