@@ -4,8 +4,8 @@
 
 Uniform widths are trained first, for all seeds; the one with the best mean validation AUC sets the budgets. Methods that retrain nothing
 (DNIS, magnitude by entry) are scored as the search leaves them. What several methods pretrain alike is trained once. Every trained
-point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json,
-DIR/methods.md (the tables) and DIR/methods.svg.
+point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json
+and, of all sets that are finished there, DIR/methods.md (tables) and DIR/methods.svg.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from scipy.stats import ttest_rel
 
 from benchmarks.common import Experiment, Points, mean_and_spread
 from benchmarks.real_data import EXPERIMENTS
-from irazor_tf.input_config import write_json
+from irazor_tf.input_config import read_json, write_json
+from irazor_tf.method import METHODS as SEARCHES
+from irazor_tf.method import BudgetError
 from irazor_tf.plots import COLOURS, MARKERS, house_style
 from irazor_tf.tables import markdown_table, text_table
 
 SHARES = {"a quarter": 0.25, "a half": 0.5}
 WIDTHS = {"criteo": (2, 4, 8, 16), "criteo-deepfm": (2, 4, 8, 16), "frappe": (4, 8, 16, 30), "movielens": (2, 4, 8, 16)}
+SEEDS = {"movielens": (1,)}
 IRAZOR = {
     "criteo": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "criteo-deepfm": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
@@ -45,6 +48,7 @@ SLOW = {
 # Searched as their papers say, but for what small logs need (BUILD_NOTES.md tells how that was found). {size} is the budget.
 MASKS = "epochs=4, base_dim={width}, weights_optimizer='{slow}'"
 HAM = "ham(preset='small_log', size={size}, in_parameters=True, base_dim={width}, weights_optimizer='{slow}'"
+IHAS = "ihas(preset='small_log', epochs=4, weights_optimizer='{slow}'"
 METHODS = {
     "DNIS": "dnis()",
     "HAM": HAM + ")",
@@ -53,23 +57,26 @@ METHODS = {
     "HAM-p": f"ham_p({MASKS})",
     "SSEDS": "sseds()",
     "SSEDS, validation batches": "sseds(batches=8, on_validation=True)",
-    "iHAS": "ihas(preset='small_log')",
+    "iHAS": IHAS + ")",
 }
 CONTROLS = {"magnitude": "magnitude()", "magnitude, entries": "magnitude(per='entry')", "random": "random()"}
-ABLATIONS: dict[str, dict[str, str]] = {
+# Method -> label of what it is without a part of it -> spec.
+ABLATIONS: dict[str, dict[str, dict[str, str]]] = {
     "criteo": {
-        "iHAS-1 (the search's own model)": "ihas(preset='small_log', retrain=False)",
-        "iHAS-2 (one cluster)": "ihas(preset='small_log', clusters=1)",
-        "iHAS-3 (no polarisation)": "ihas(preset='small_log', polarization=0.0)",
-        "iHAS-4 (gates blind to the row)": "ihas(preset='small_log', instance_wise=False)",
-        "HAM without orthogonality": HAM + ", orthogonality=0.0)",
+        "iHAS": {
+            "iHAS-1 (the search's own model)": IHAS + ", retrain=False)",
+            "iHAS-2 (one cluster)": IHAS + ", clusters=1)",
+            "iHAS-3 (no polarisation)": IHAS + ", polarization=0.0)",
+            "iHAS-4 (gates blind to the row)": IHAS + ", instance_wise=False)",
+        },
+        "HAM": {"HAM without orthogonality": HAM + ", orthogonality=0.0)"},
     },
     "criteo-deepfm": {
-        "SSEDS without retraining": "sseds(retrain=False)",
-        "SSEDS without ticket": "sseds(ticket=False)",
-        "HAM without orthogonality": HAM + ", orthogonality=0.0)",
+        "SSEDS": {"SSEDS without retraining": "sseds(retrain=False)", "SSEDS without ticket": "sseds(ticket=False)"},
+        "HAM": {"HAM without orthogonality": HAM + ", orthogonality=0.0)"},
     },
 }
+OWN_SIZE = "its own size"  # of methods whose result no budget holds: it is a point too, and their ablations are compared with it
 VALID = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss"}
 TEST = {"auc": "test AUC", "log_loss": "test log loss"}
 SPECIAL = {"frappe": {"DNIS": "dnis(epochs=13, stop_at_best=False)"}}  # its log loss worsens while AUC still grows
@@ -88,44 +95,67 @@ def uniform(points: Points, widths: Sequence[int], test: bool) -> list[dict[str,
 
 
 def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, test: bool) -> list[dict[str, Any]]:
-    """Every method and control of one seed at every budget; iHAS at its own size too, its ablations there alone."""
-    for series, spec in {"i-Razor": IRAZOR[name], **METHODS, **SPECIAL.get(name, {}), **CONTROLS, **ABLATIONS.get(name, {})}.items():
-        own: dict[str, int | None] = {"its own size": None} if series.startswith("iHAS") else {}
-        # A budget is for the clusters' models together; the router, as large as the space, comes on top.
-        for label, size in (own | ({} if series.startswith("iHAS-") else dict(budgets))).items():
+    """Every method, control and ablation of one seed, at every budget."""
+    whole = {"i-Razor": IRAZOR[name], **METHODS, **SPECIAL.get(name, {}), **CONTROLS}
+    parts = {label: spec for own in ABLATIONS.get(name, {}).values() for label, spec in own.items()}
+    for series, spec in {**whole, **parts}.items():
+        # Where no budget holds: a router, as large as the space, comes on top of the clusters' models, which share the budget.
+        free = not SEARCHES.build(spec.format(size=1, width=width, slow=SLOW[name])).obeys_budget
+        sizes: dict[str, int | None] = {OWN_SIZE: None} if free else {}
+        for label, size in (sizes | ({} if free and series in parts else dict(budgets))).items():
             try:
                 points.add(series, label, spec.format(size=size, width=width, slow=SLOW[name]), size)
-            except ValueError as error:
+            except BudgetError as error:
                 print(f"  {series} {label}: no point. {error}", flush=True)
     return points.run(test=test)
 
 
-def compared_rows(records: Sequence[dict[str, Any]], best: str, metrics: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Header and a row per point: mean and spread over seeds, and how its first metric differs from that of the best uniform model and of
-    i-Razor at the same budget, with the p of a two-sided paired t-test over the seeds."""
-    first, title = next(iter(metrics.items()))
+def best_uniform(records: Sequence[dict[str, Any]]) -> str:
+    """Label of the uniform model with the best mean validation AUC."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record["series"] == "uniform":
+            found.setdefault(record["label"], []).append(record["valid_auc"])
+    return max(found, key=lambda label: np.mean(found[label]))
+
+
+def compared_rows(name: str, records: Sequence[dict[str, Any]], metrics: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Header and a row per point: mean and spread over seeds, and differences with the p of a two-sided paired t-test over the seeds: from
+    the best uniform model, from i-Razor at the same budget, and of an ablation from its whole method."""
     seeds = list(dict.fromkeys(record["seed"] for record in records))
     found = {(record["series"], record["label"], record["seed"]): record for record in records}
+    whole = {label: method for method, own in ABLATIONS.get(name, {}).items() for label in own}
+    best = best_uniform(records)
 
-    def difference(ours: tuple[str, str], other: tuple[str, str]) -> str:
+    def difference(ours: tuple[str, str], other: tuple[str, str], metric: str) -> str:
         pairs = [(found.get((*ours, seed)), found.get((*other, seed))) for seed in seeds]
         if ours == other or not all(a and b for a, b in pairs):
             return "-"
-        a, b = np.array([(a[first], b[first]) for a, b in pairs if a and b]).T
+        a, b = np.array([(a[metric], b[metric]) for a, b in pairs if a and b]).T
         p = f" (p {ttest_rel(a, b).pvalue:.3f})" if len(seeds) > 1 and not np.allclose(a, b) else ""
         return f"{np.mean(a - b):+.4f}{p}"
 
+    def mean(series: str, label: str, key: str) -> float:
+        return float(np.mean([found[series, label, seed][key] for seed in seeds if (series, label, seed) in found] or [np.nan]))
+
     shown = {"valid_auc": VALID["valid_auc"], **metrics}
-    header = ["point", "params", "fields", *shown.values(), "search s", f"{title} less uniform {best}'s", "less i-Razor's"]
+    (first, title), (second, second_title) = metrics.items()
+    header = ["point", "params", "fields", *shown.values(), "search s", f"{title} less uniform's", f"{second_title} less uniform's"]
+    header += [f"{title} less i-Razor's", f"{title} less its method's"]
     rows = []
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
         same = [found[series, label, seed] for seed in seeds if (series, label, seed) in found]
-        means = {key: np.mean([record[key] for record in same]) for key in ("params", "fields", "search_seconds")}
         lacking = f" ({len(same)} of {len(seeds)} seeds)" if len(same) < len(seeds) else ""
-        row = [f"{series}, {label}{lacking}", f"{means['params']:,.0f}", f"{means['fields']:.1f}"]
+        size = mean(series, label, "params")
+        row = [f"{series}, {label}{lacking}", f"{size:,.0f}", f"{mean(series, label, 'fields'):.1f}"]
         row += [mean_and_spread([record[key] for record in same]) for key in shown]
-        compared_with = (("uniform", best), ("i-Razor", label))
-        rows.append([*row, f"{means['search_seconds']:.0f}", *(difference((series, label), other) for other in compared_with)])
+        row.append(f"{mean(series, label, 'search_seconds'):.0f}")
+        row += [difference((series, label), ("uniform", best), metric) for metric in (first, second)]
+        # What is larger than its budget (a router comes on top) is not set beside what is not.
+        fits = size <= 1.1 * mean("i-Razor", label, "params")
+        row.append(difference((series, label), ("i-Razor", label), first) if fits else "-")
+        row.append(difference((series, label), (whole[series], label), first) if series in whole else "-")
+        rows.append(row)
     return header, rows
 
 
@@ -155,45 +185,54 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
         figure.savefig(path, metadata={"Date": None})
 
 
+def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) -> None:
+    """Trains and evaluates all points of a set, and writes their records and, added up over calls, the seconds."""
+    experiment, folder = experiment_of(name), os.path.join(out, name)
+    timing = os.path.join(out, f"seconds-{name}.json")
+    start, before = time.perf_counter(), read_json(timing)[0] if os.path.exists(timing) else 0.0
+
+    def points(seed: int) -> Points:
+        return Points(experiment, experiment.located(logs), folder, seed)
+
+    records = [record for seed in seeds for record in uniform(points(seed), WIDTHS[name], test)]
+    best = best_uniform(records)
+    whole = next(record["params"] for record in records if record["label"] == best)
+    budgets = {f"{label} of uniform {best}": int(share * whole) for label, share in SHARES.items()}
+    print(f"{name}: best uniform {best} with {whole:,} parameters; budgets {', '.join(f'{n:,}' for n in budgets.values())}", flush=True)
+    for seed in seeds:
+        print(f"{name}, seed {seed}", flush=True)
+        records += compared(points(seed), name, budgets, experiment.width, test)
+        write_json(timing, before + time.perf_counter() - start)
+    write_json(_records(out, name, test), records)
+
+
+def _records(out: str, name: str, test: bool) -> str:
+    return os.path.join(out, f"methods-{name}{'' if test else '-validation'}.json")
+
+
 def main(_: list[str]) -> None:
-    """Runs the chosen sets and seeds, prints a table of quality and one of tests per set, and draws one figure."""
+    """Runs the chosen sets and seeds; tables and figure are of all sets that are finished in DIR."""
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
-    every: dict[str, list[dict[str, Any]]] = {}
-    tables = []
     test = not given.validation_only
     metrics = TEST if test else VALID
     for name in given.sets:
         if name not in WIDTHS:
             raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {name!r}")
-        start = time.perf_counter()
-        experiment = experiment_of(name)
-        seeds = [int(seed) for seed in given.seeds] or ((1,) if name == "movielens" else (1, 2, 3))
-        folder = os.path.join(given.out, name)
-
-        def points(seed: int, experiment: Experiment = experiment, folder: str = folder) -> Points:
-            return Points(experiment, experiment.located(given.logs), folder, seed)
-
-        records = [record for seed in seeds for record in uniform(points(seed), WIDTHS[name], test)]
-        labels = [f"dim={width}" for width in WIDTHS[name]]
-        best = max(labels, key=lambda label: np.mean([record["valid_auc"] for record in records if record["label"] == label]))
+        run_set(name, given.out, given.logs, [int(seed) for seed in given.seeds] or SEEDS.get(name, (1, 2, 3)), test)
+    every = {name: read_json(path)[0] for name in WIDTHS if os.path.exists(path := _records(given.out, name, test))}
+    tables = []
+    for name, records in every.items():
+        header, rows = compared_rows(name, records, metrics)
+        best = best_uniform(records)
         whole = next(record["params"] for record in records if record["label"] == best)
-        budgets = {f"{label} of uniform {best}": int(share * whole) for label, share in SHARES.items()}
-        print(
-            f"{name}: best uniform {best} with {whole:,} parameters; budgets {', '.join(f'{size:,}' for size in budgets.values())}",
-            flush=True,
-        )
-        for seed in seeds:
-            print(f"{name}, seed {seed}", flush=True)
-            records += compared(points(seed), name, budgets, experiment.width, test)
-        every[name] = records
-        write_json(os.path.join(given.out, f"methods-{name}{'' if test else '-validation'}.json"), records)
-        header, rows = compared_rows(records, best, metrics)
-        print(f"\n{name}: {(time.perf_counter() - start) / 60:.1f} min\n{text_table(header, rows)}\n", flush=True)
-        tables.append(f"**{name}**, best uniform model on validation {best} ({whole:,})\n\n{markdown_table(header, rows)}\n")
-    plot(every, metrics, os.path.join(given.out, "methods.svg"))
+        minutes = read_json(os.path.join(given.out, f"seconds-{name}.json"))[0] / 60
+        about = f"**{name}**, best uniform model on validation {best} ({whole:,} parameters), {minutes:.0f} minutes"
+        print(f"\n{about}\n{text_table(header, rows)}\n", flush=True)
+        tables.append(f"{about}\n\n{markdown_table(header, rows)}\n")
     with open(os.path.join(given.out, "methods.md"), "w", encoding="utf-8") as file:
         file.write("\n".join(tables))
+    plot(every, metrics, os.path.join(given.out, "methods.svg"))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from benchmarks.common import Experiment, Points, mean_and_spread
 from data_pipelines import planted
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.input_config import write_json
+from irazor_tf.method import BudgetError
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
 
@@ -41,12 +42,16 @@ SEARCHES = {
     "i-Razor": "irazor(temperature=0.05, penalty=0.01, cpt=0.4)",
     "i-Razor, held-out": "irazor(temperature=0.05, penalty=0.01, cpt=0.4, held_out=0.25)",
     "DNIS": "dnis(compression=40.0)",
+    "DNIS, small logs": "dnis(preset='small_log', compression=40.0)",
     "HAM": "ham(share=0.25)",
     "HAM, small logs": "ham(preset='small_log', share=0.25)",
     "SAM": "sam(share=0.25)",
     "SAM-GS": "sam_gs(share=0.25)",
+    "SAM-GS, small logs": "sam_gs(preset='small_log', share=0.25)",
     "HAM-p": "ham_p(share=0.25)",
+    "HAM-p, small logs": "ham_p(preset='small_log', share=0.25)",
     "SSEDS": "sseds(kappa=0.1)",
+    "SSEDS, small logs": "sseds(preset='small_log', kappa=0.1)",
     "iHAS": "ihas()",
     "iHAS, small logs": "ihas(preset='small_log')",
 }
@@ -59,7 +64,10 @@ def run_seed(experiment: Experiment, out: str, seed: int, searches: dict[str, st
     size = points.add("i-Razor", "", SEARCHES["i-Razor"], train="i-Razor" in searches).num_params(points.schema)
     for name, spec in searches.items():
         if name != "i-Razor":
-            points.add(name, "", spec)
+            try:
+                points.add(name, "", spec)
+            except BudgetError as error:
+                print(f"  {name}: no point. {error}", flush=True)
     for control in CONTROLS if size else ():
         points.add(control, "at i-Razor's size", control, size)
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")

@@ -24,6 +24,7 @@ from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
 from irazor_tf.input_config import InputConfig, write_json
+from irazor_tf.method import METHODS
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
@@ -84,6 +85,8 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
         if candidate is not None and candidate.result.router is not None:
             model = restored_model(points.job, points.schema, candidate)
             record |= agreement(model, points.space, Source(points.job.records_dir, "valid"), of_id)
+        elif candidate is not None and METHODS.build(SEARCHES[record["series"]]).params.clusters > 1:
+            record["rand_index"] = 0.0  # one cluster was left
     return records
 
 

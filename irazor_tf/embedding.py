@@ -17,7 +17,7 @@ import tf_keras as keras
 from irazor_tf.input_config import InputConfig
 from irazor_tf.ops import seed_of
 from irazor_tf.schema import Schema
-from irazor_tf.sparse import SparseTable
+from irazor_tf.sparse import SparseTable, ZeroedTable
 
 Labels = tuple[Any, ...]
 
@@ -90,7 +90,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._schema = schema
         self._stddev = stddev
         self._seed = seed
-        self._sparse: dict[int, SparseTable] = {}
+        self._served: dict[int, SparseTable | ZeroedTable] = {}
         self._groups = tuple(_groups(schema, config))
         in_group_order = [name for group_ in self._groups for name in group_.fields]
         # The order in which `flat` has its columns, and where each stands in the padded [N, D].
@@ -130,9 +130,9 @@ class FieldEmbedding(keras.layers.Layer):
         found = []
         for i, (group, table, mask) in enumerate(zip(self._groups, self.tables, self.masks, strict=True)):
             index = tf.cast(tf.gather(ids, group.columns, axis=1), tf.int64) + group.offsets
-            sparse = self._sparse.get(i)
-            rows = tf.gather(table, index) if sparse is None else sparse(index)
-            if mask is not None and sparse is None:
+            served = self._served.get(i)
+            rows = tf.gather(table, index) if served is None else served(index)
+            if mask is not None and served is None:
                 rows = rows * tf.gather(mask, index)
             if entries is not None:
                 rows = tf.where(tf.gather(entries[i], index), rows, 0.0)
@@ -140,18 +140,19 @@ class FieldEmbedding(keras.layers.Layer):
         return found
 
     @contextlib.contextmanager
-    def stored_sparse(self) -> Iterator[None]:
-        """While open, rows of masked tables are read from copies without the entries that are masked, where those take fewer bytes."""
+    def served(self) -> Iterator[None]:
+        """While open, rows of masked tables are read from copies as small as they can be stored, which need no mask."""
         for i, (table, mask) in enumerate(zip(self.tables, self.masks, strict=True)):
-            kept = None if mask is None else mask.numpy() > 0
-            if kept is not None and SparseTable.is_smaller(kept):
-                self._sparse[i] = SparseTable(table.numpy(), kept, f"sparse_{self._groups[i].dim}")
-        self._sparse_tables = list(self._sparse.values())  # tracked: its weights are those of this layer
+            if mask is not None:
+                kept = mask.numpy() > 0
+                kind = SparseTable if SparseTable.is_smaller(kept) else ZeroedTable
+                self._served[i] = kind(table.numpy(), kept, f"served_{self._groups[i].dim}")
+        self._served_tables = list(self._served.values())  # tracked: its weights are those of this layer
         try:
             yield
         finally:
-            self._sparse.clear()
-            del self._sparse_tables
+            self._served.clear()
+            del self._served_tables
 
     def flatten(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
         """[B, sum d_i] in the order of `column_labels`."""

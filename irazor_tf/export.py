@@ -61,7 +61,7 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
     with contextlib.ExitStack() as stack:
         for part in model.models if isinstance(model, RoutedRecommender) else [model]:
             if part.embedding is not None:
-                stack.enter_context(part.embedding.stored_sparse())
+                stack.enter_context(part.embedding.served())
         return _write(module, served, model, export_dir)
 
 

@@ -101,7 +101,8 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
     """MiB of the embedding tables: dense (kept columns, masked entries as zeros), and with the kept entries alone, in two sparse formats.
 
-    COO takes 12 bytes per entry: a value, a row number and a column number. CSR is what an export stores (`csr_bytes`).
+    COO takes 12 bytes per entry: a value, a row number and a column number; CSR what `csr_bytes` says. An export stores each width's tables
+    as CSR or dense, whichever is smaller.
     """
     sizes = dict.fromkeys(("dense", "coo", "csr"), 0)
     for config in candidate.result.clusters:
@@ -132,6 +133,9 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
     model_spec = job.retrain_model or job.model
     measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
     clusters = candidate.result.clusters
+    kept = {name for config in clusters for name in config.kept}
+    stored = {name for config in clusters for name, dim in config.stored_dims.items() if dim}
+    read = set(measured.get("inputs") or kept)  # a router's among them
     return {
         "name": candidate.name,
         "role": candidate.role.value,
@@ -139,12 +143,12 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
         "model": model_spec,
         "seed": job.seed,
         **measured,
-        "fields": len(measured.get("inputs") or {name for config in clusters for name in config.kept}),  # a router's among them
+        "fields": len(read - (kept - stored)),
         "search_seconds": candidate.result.seconds,
         **_search_cost(job, candidate),
         "notices": list(candidate.result.notices),
         "folder": os.path.join("models", candidate.key),
-        "field_dims": [config.dims for config in clusters],
+        "field_dims": [config.stored_dims for config in clusters],
         "plain": candidate.result.init == "fresh" and candidate.result.router is None and not any(config.masks() for config in clusters),
     }
 

@@ -144,6 +144,11 @@ class InputConfig:
         return {name: field.dim for name, field in self.fields.items()}
 
     @property
+    def stored_dims(self) -> dict[str, int]:
+        """`dims` with 0 for fields of which a mask leaves no entry: what stays of those are their first-order terms."""
+        return {name: 0 if field.mask is not None and not field.mask.to_array().any() else field.dim for name, field in self.fields.items()}
+
+    @property
     def num_fields(self) -> int:
         return len(self.kept)
 
@@ -212,7 +217,7 @@ class InputConfig:
 
     def fields_only(self, space: InputConfig) -> InputConfig:
         """This config's choice of fields, each at its width in `space` (the papers' "X w/ FDE")."""
-        return InputConfig({name: space.fields[name] if field.dim else FieldConfig(0) for name, field in self.fields.items()}, self.pairs)
+        return InputConfig({name: space.fields[name] if dim else FieldConfig(0) for name, dim in self.stored_dims.items()}, self.pairs)
 
     def to_json(self) -> dict[str, Any]:
         fields: dict[str, Any] = {}

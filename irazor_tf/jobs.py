@@ -73,8 +73,8 @@ def search(job: JobConfig) -> SearchResult:
     result.save(path)
     if job.progress:
         for config in result.clusters:
-            params = config.num_params(schema)
-            print(f"found {config.num_fields} of {len(schema.fields)} fields, {config.total_dims} dims, {params:,} parameters")
+            params, dims = config.num_params(schema), [dim for dim in config.stored_dims.values() if dim]
+            print(f"found {len(dims)} of {len(schema.fields)} fields, {sum(dims)} dims, {params:,} parameters")
     return result
 
 

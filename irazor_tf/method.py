@@ -132,6 +132,9 @@ class BudgetError(ValueError):
     """Nothing fits in the budget."""
 
 
-def budget_error(budget: int, smallest: int) -> BudgetError:
-    """What a method says when nothing fits."""
+def budget_error(budget: int, smallest: int, setting: tuple[str, Any] | None = None) -> BudgetError:
+    """What a method says when nothing fits; `setting` names the setting that the budget comes from, and has its value."""
+    if setting is not None:
+        should = f"should leave at least the smallest config's {smallest:,} embedding parameters, and leaves {budget:,}"
+        return BudgetError(f"{setting[0]} {should}. Received: {setting[1]}")
     return BudgetError(f"The budget should be at least the smallest config's {smallest:,} embedding parameters. Received: {budget:,}")

@@ -373,8 +373,8 @@ class Recommender(keras.Model):
         return self.config.kept
 
     def num_dims(self) -> int:
-        """Embedding dimensions of all fields together; 0 for a model without embeddings."""
-        return self.config.total_dims if self.embedding is not None else 0
+        """Embedding dimensions of all fields that store an entry; 0 for a model without embeddings."""
+        return sum(self.config.stored_dims.values()) if self.embedding is not None else 0
 
     def num_params(self) -> int:
         """Embedding values, masked entries not counted; 0 for a model without embeddings."""

@@ -76,19 +76,25 @@ def search_with(
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
-    # What a call spent that ended in an error (a budget too small, say) after the training counts, too.
+    # What a call spent beside the fits that ended in an error (a budget too small, say) counts, too; fits remember their own seconds.
     unfinished = os.path.join(inside.work_dir, "seconds_unfinished.json")
-    start = time.perf_counter() - (read_json(unfinished)[0] if os.path.exists(unfinished) else 0.0)
+    before = read_json(unfinished)[0] if os.path.exists(unfinished) else 0.0
+    start, fitted = time.perf_counter(), _fit_seconds(inside)
     reset_peak()
+
+    def beside_fits() -> float:
+        in_fits = _fit_seconds(inside) - fitted + sum(inside.pretrained.values())
+        return before + max(0.0, time.perf_counter() - start - in_fits)
+
     with _collected() as notices:
         try:
             result, supernet = method.search(inside, space, budget, supernet)
         except Exception:
             if not os.path.exists(timing):
-                write_json(unfinished, time.perf_counter() - start)
+                write_json(unfinished, beside_fits())
             raise
     if not os.path.exists(timing):
-        cost = _cost(inside, time.perf_counter() - start)
+        cost = _cost(inside, beside_fits())
         write_json(os.path.join(inside.work_dir, "search_cost.json"), cost)
         write_json(timing, cost["seconds"])
     scored, drawn = (os.path.join(inside.work_dir, name) for name in ("scores.json", "pictures.json"))
@@ -126,19 +132,28 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _cost(trainer: Trainer, wall: float) -> dict[str, Any]:
+def _own_states(trainer: Trainer) -> list[dict[str, Any]]:
+    """States of the fits in the trainer's own folder."""
+    return [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(trainer.work_dir), "*", "state.json"))]
+
+
+def _fit_seconds(trainer: Trainer) -> float:
+    return sum(state.get("seconds", 0.0) for state in _own_states(trainer))
+
+
+def _cost(trainer: Trainer, beside_fits: float) -> dict[str, Any]:
     """What a search took: seconds, steps (batches learned from), and peak memory in MiB; pretrainings that it shares are included.
 
-    A shared pretraining counts as long as it took when it was done.
+    Every fit counts as long as it took when it was done, whichever process did it; so does a shared pretraining.
     """
-    own = [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(trainer.work_dir), "*", "state.json"))]
+    own = _own_states(trainer)
     shared = [read_json(os.path.join(folder, "state.json"))[0] for folder in trainer.pretrained]
     before = sum(state.get("seconds", 0.0) for state in shared)
     pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
     apart = os.path.join(trainer.work_dir, "cost.json")  # what a method says its search proper took, apart from any fit
     proper = read_json(apart)[0] if os.path.exists(apart) else {"steps": 0}
     steps = sum(map(batches, own)) + pretraining["steps"] + proper["steps"]
-    seconds = max(0.0, wall - sum(trainer.pretrained.values())) + before
+    seconds = beside_fits + _fit_seconds(trainer) + before
     return {"seconds": seconds, "steps": steps, "peak_mib": peak_mib(), "pretraining": pretraining, "proper": proper}
 
 

@@ -1,4 +1,4 @@
-"""Embedding tables of which few entries are left, as they are served: compressed rows instead of zeros."""
+"""Embedding tables of which some entries are left, as they are served: compressed rows, or zeros where those take fewer bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,29 @@ def csr_bytes(entries: int, rows: int, dim: int) -> int:
     """Bytes of a table [rows, dim] of which `entries` are kept: a float32 and a column number each (one byte up to 256 columns, else four),
     and four bytes per row and one more for where rows start (eight from 2^31 entries on)."""
     return entries * (5 if dim <= 256 else 8) + (rows + 1) * (8 if entries >= 2**31 else 4)
+
+
+class ZeroedTable(keras.layers.Layer):
+    """A table [V, D] with zeros for the entries that are not kept; where none is, without the table.
+
+    Args:
+      table: [V, D].
+      kept: [V, D] bool; all other entries read as 0.
+    """
+
+    def __init__(self, table: np.ndarray, kept: np.ndarray, name: str):
+        super().__init__(name=name, trainable=False)
+        self._dim = table.shape[1]
+        self._table = None
+        if kept.any():
+            self._table = self.add_weight(f"{name}_table", table.shape, initializer="zeros", trainable=False)
+            self._table.assign(np.where(kept, table, 0))
+
+    def call(self, index: tf.Tensor) -> tf.Tensor:
+        """Rows [B, n, D] of row numbers [B, n] int64."""
+        if self._table is None:
+            return tf.zeros(tf.concat([tf.shape(index), [self._dim]], axis=0))
+        return tf.gather(self._table, index)
 
 
 class SparseTable(keras.layers.Layer):
@@ -32,8 +55,8 @@ class SparseTable(keras.layers.Layer):
 
     @staticmethod
     def is_smaller(kept: np.ndarray) -> bool:
-        """Whether compressed rows take fewer bytes than the dense table, [V, D] float32."""
-        return csr_bytes(int(kept.sum()), *kept.shape) < 4 * kept.size
+        """Whether compressed rows take fewer bytes than `ZeroedTable` does, [V, D] float32 or nothing."""
+        return bool(kept.any()) and csr_bytes(int(kept.sum()), *kept.shape) < 4 * kept.size
 
     def _constant(self, name: str, value: np.ndarray) -> tf.Variable:
         weight = self.add_weight(f"{self.name}_{name}", value.shape, value.dtype, initializer="zeros", trainable=False)

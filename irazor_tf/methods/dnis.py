@@ -238,6 +238,8 @@ class DNIS(SearchMethod):
 
     presets = {
         "paper": {},
+        # Tables that have not learned yet want every alpha smaller, and a log of few epochs gives alpha no time to come back.
+        "small_log": {"pretrain_epochs": 1},
         "official_code": {
             "alpha_optimizer": "sgd(learning_rate=0.01)",
             "weights_optimizer": "adam(learning_rate=0.001)",
@@ -302,9 +304,10 @@ class DNIS(SearchMethod):
                 most, found = f"{sizes.max():g}", self.params.threshold
                 raise ValueError(f"`threshold` of dnis should keep an entry; the largest merged one is {most}. Received: {found}")
             return sizes >= self.params.threshold
-        count = int(np.count_nonzero(sizes >= 0) / self.params.rates[0]) if budget is None else budget
+        entries = int(np.count_nonzero(sizes >= 0))
+        count = int(entries / self.params.rates[0]) if budget is None else min(budget, entries)
         if count < 1:
-            raise budget_error(count, 1)
+            raise budget_error(count, 1, ("`compression` of dnis", self.params.rates[0]) if budget is None else None)
         left = int(np.count_nonzero(sizes > 0))
         if not left:
             raise ValueError(f"{self.spec()} should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions")

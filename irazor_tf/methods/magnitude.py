@@ -53,10 +53,12 @@ class Magnitude(SearchMethod):
         self.init = "keep" if self.params.per == "entry" else "fresh"
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        schema = supernet.schema
+        schema, setting = supernet.schema, None
         if budget is None:
-            budget = int(self.params.share * space.num_params(schema))
+            budget, setting = int(self.params.share * space.num_params(schema)), ("`share` of magnitude", self.params.share)
         if self.params.per == "entry":
+            if budget < 1:
+                raise budget_error(budget, 1, setting)
             return self._largest_entries(supernet, space, budget)
         spreads = self._spreads(supernet)
         ranked = []
@@ -70,12 +72,10 @@ class Magnitude(SearchMethod):
                 left -= cost
                 kept[name].append(label)
         if left == budget:
-            raise budget_error(budget, int(space.column_params(schema).min()))
+            raise budget_error(budget, int(space.column_params(schema).min()), setting)
         return InputConfig({name: space.fields[name].cut(labels) for name, labels in kept.items()})
 
     def _largest_entries(self, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:
-        if budget < 1:
-            raise budget_error(budget, 1)
         assert supernet.embedding is not None
         sizes = {name: entry_sizes(supernet.embedding.field_table(name), space.fields[name]) for name in space.kept}
         kept = largest(np.concatenate([own.ravel() for own in sizes.values()]), budget)

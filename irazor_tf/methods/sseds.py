@@ -70,21 +70,26 @@ def below(kappa: float, total: int) -> int:
     return total if kappa == 1 else math.ceil(Decimal(repr(kappa)) * total) - 1
 
 
-def keep(saliency: np.ndarray, costs: np.ndarray, limit: int) -> np.ndarray:
+def keep(saliency: np.ndarray, costs: np.ndarray, limit: int, fill: bool = False) -> np.ndarray:
     """The columns of largest saliency, up to the first that does not fit (equation 12).
 
     Args:
       saliency: [C]; of equal ones the first comes first.
       costs: what each column adds to the size, [C].
       limit: the largest size allowed.
+      fill: go on after a column that does not fit, with those that do.
 
     Returns:
       [C] bool.
     """
     order = np.argsort(-saliency, kind="stable")
-    fitting = int(np.searchsorted(np.cumsum(costs[order]), limit, side="right"))
     kept = np.zeros(len(saliency), bool)
-    kept[order[:fitting]] = True
+    for column in order:
+        if costs[column] <= limit:
+            kept[column] = True
+            limit -= costs[column]
+        elif not fill:
+            break
     return kept
 
 
@@ -131,6 +136,7 @@ class SSEDS(SearchMethod):
           kappa: share of the space's parameters that the kept ones stay strictly below, in (0, 1]; 1 keeps everything.
           in_dims: count columns instead of parameters (a budget given in parameters is always counted in parameters).
           sweep: other values of kappa worth a point on the curve.
+          fill: pass over a column that does not fit, and keep those after it that do; not in the paper, where the ranking ends there.
           ticket: retrain from the kept columns of the pretrained tables; if not, from fresh ones.
           retrain: if not, the final model is the pretrained one with the other columns set to zero.
           batches: training batches that the saliency is a mean over.
@@ -141,6 +147,7 @@ class SSEDS(SearchMethod):
         kappa: float = 0.1
         in_dims: bool = False
         sweep: tuple[float, ...] = (0.05, 0.25, 0.5)
+        fill: bool = False
         ticket: bool = True
         retrain: bool = True
         batches: int = 1
@@ -159,12 +166,12 @@ class SSEDS(SearchMethod):
             if self.patience is not None and self.patience < 0:
                 raise ValueError(f"`patience` of sseds should be at least 0. Received: {self.patience}")
 
-    presets = {"paper": {}}
+    presets = {"paper": {}, "small_log": {"batches": 8, "on_validation": True, "fill": True}}
     # A trained model is near where the derivative in the scale of a column is zero, so that what one batch shows is in good part that
     # batch's own noise: on the tests' small data two batches of 128 rows rank the columns with rank correlations from .2 to .7, and
     # fields that matter do not come first over seeds.
     ranks_fields = False
-    derive_only = frozenset({"kappa", "in_dims", "sweep", "ticket", "retrain"})
+    derive_only = frozenset({"kappa", "in_dims", "sweep", "fill", "ticket", "retrain"})
 
     def __init__(self, params: Any = None):
         super().__init__(params)
@@ -203,14 +210,22 @@ class SSEDS(SearchMethod):
         if self.params.in_dims and budget is None:
             costs, unit = np.ones_like(costs), "columns"
         total = int(costs.sum())
-        kept = keep(saliency, costs, below(kappa, total) if budget is None else budget)
+        limit = below(kappa, total) if budget is None else min(budget, total)
+        kept = keep(saliency, costs, limit, self.params.fill)
         if not kept.any():
-            first = int(costs[np.argmax(saliency)])
+            first = int(costs[np.argmax(saliency)] if not self.params.fill else costs.min())
             if budget is not None:
                 raise budget_error(budget, first)
             raise BudgetError(
-                f"`kappa` of sseds, the budget as a share of {total:,} {unit}, should be above that of the column of largest saliency, "
-                f"which has {first:,}. Received: {kappa}"
+                f"`kappa` of sseds, the budget as a share of {total:,} {unit}, should be above that of the "
+                f"{'smallest column' if self.params.fill else 'column of largest saliency'}, which has {first:,}. Received: {kappa}"
+            )
+        used = int(costs[kept].sum())
+        if not self.params.fill and used < limit / 2:
+            stop = int(costs[np.argmax(np.where(kept, -1.0, saliency))])
+            _notices.warning(
+                "%s: the ranking ends at a column with %s %s, and the %s kept are less than half of the %s allowed (`fill` passes over it)",
+                *(self.spec(), f"{stop:,}", unit, f"{used:,}", f"{limit:,}"),
             )
         return space.with_columns(kept)
 

@@ -20,7 +20,7 @@ from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef,
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
 from irazor_tf.registry import Spec
-from irazor_tf.sparse import SparseTable
+from irazor_tf.sparse import SparseTable, ZeroedTable
 from irazor_tf.steps import Joint, Unrolled
 from tests.conformance import laws
 from tests.conformance.toys import column_gate
@@ -160,6 +160,11 @@ def test_a_sparse_table_reads_like_the_masked_one():
     nothing = SparseTable(table, np.zeros_like(kept), "nothing")(index)
     np.testing.assert_array_equal(nothing, np.zeros((2, 3, 7), np.float32))
     assert SparseTable.is_smaller(kept) and not SparseTable.is_smaller(np.ones_like(kept))
+    assert not SparseTable.is_smaller(np.zeros_like(kept))
+    np.testing.assert_array_equal(ZeroedTable(table, kept, "dense")(index), found)
+    empty = ZeroedTable(table, np.zeros_like(kept), "empty")
+    np.testing.assert_array_equal(empty(index), nothing)
+    assert not empty.variables
 
 
 def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
@@ -182,12 +187,36 @@ def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_pa
     served = tf.saved_model.load(path).signatures["serving_default"](**raw)[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     names = [variable.name for variable in tf.saved_model.load(path).weights]
-    assert any("sparse" in name for name in names) and not any("mask_" in name or "/table_6" in name for name in names)
-    assert not any("sparse" in variable.name for variable in masked.variables), "the model is left as it was"
+    assert any("served" in name for name in names) and not any("mask_" in name or "/table_6" in name for name in names)
+    assert not any("served" in variable.name for variable in masked.variables), "the model is left as it was"
     whole = export(trainer.build(tiny.space), tiny.schema, str(tmp_path / "whole"))
     entries = config.num_params(tiny.schema)
     saved = size_report(whole)["variables"] - size_report(path)["variables"]
     assert saved > 4 * (tiny.space.num_params(tiny.schema) - entries) - 5 * entries - 4 * 400 - 2000
+
+
+def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
+    """Where compressed rows would be larger, and where a width has no entry left."""
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec("fm")), tmp_path)
+    config = masked_config(tiny, 0.9)
+    name, rows = "noise_high", tiny.schema.field("noise_high").vocabulary_size
+    fields = {**config.fields, name: FieldConfig(1, mask=BitMask.from_array(np.zeros((rows, 1), bool)))}
+    config = InputConfig(fields)
+    masked = trainer.build(config)
+    path = export(masked, tiny.schema, str(tmp_path / "export"))
+    batch = tiny.batch()["ids"]
+    loaded = tf.saved_model.load(path)
+    served = loaded.signatures["serving_default"](**laws.raw_features(tiny.schema, batch.numpy(), masked.kept))[masked.task.output]
+    np.testing.assert_array_equal(served, masked.predict_proba(batch))
+    assert masked.num_dims() == laws.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
+    shapes = [tuple(variable.shape) for variable in loaded.weights if "served" in variable.name]
+    assert shapes == [(tiny.schema.num_features - rows, laws.WIDTH)]
+
+
+def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
+    model = tiny.trainer(CASE, tmp_path).build(tiny.space)
+    with pytest.raises(ValueError, match=r"`share` of magnitude should leave at least .* 3 .*, and leaves 2\. Received: 0\.001"):
+        METHODS.build("magnitude(share=0.001)").derive(model, tiny.space)
 
 
 def test_sizes_of_masked_tables(tiny):
@@ -258,7 +287,23 @@ def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path
         cost = searching._cost(inside, 1000.0)
         assert cost["steps"] == cost["pretraining"]["steps"] == 25
         assert 0 < cost["pretraining"]["seconds"] < 100
-        assert cost["seconds"] == pytest.approx(1000.0 - sum(inside.pretrained.values()) + cost["pretraining"]["seconds"])
+        assert cost["seconds"] == pytest.approx(1000.0 + cost["pretraining"]["seconds"])
+
+
+def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkeypatch):
+    """Whatever the process that finishes it took: what a fit wrote down before stays."""
+    trainer, method = tiny.trainer(CASE, tmp_path), METHODS.build("irazor(epochs=2)")
+    derive = type(method).derive
+    monkeypatch.setattr(type(method), "derive", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        searching.search_with(trainer, method, tiny.space)
+    monkeypatch.setattr(type(method), "derive", derive)
+    folder = pathlib.Path(tmp_path, searching.search_folder_of(method, tiny.space))
+    (path,) = folder.glob("*/state.json")
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {"seconds": 5000.0}))
+    result, _ = searching.search_with(trainer, method, tiny.space)
+    assert 5000.0 < result.seconds < 5100.0
 
 
 def test_what_a_router_stores_counts(tiny):

@@ -594,6 +594,26 @@ def test_all_masked(caplog):
     assert by_parameters.derive(net, SPACE).dims == {"gender": 0, "goods": 1, "hour": 0, "month": 0}  # larger than the rest
 
 
+def test_what_the_search_did_not_reach_is_said(caplog):
+    """A size far from its target; a budget that cuts what is not masked; and one that meets nothing but masks."""
+    open_, shut = np.float32(0.1), np.float32(-0.1)
+    half = np.where(np.arange(16).reshape(4, 4) % 2 == 0, open_, shut)
+    net = searched("ham", half)
+    size = int((REAL & (half > 0)).sum())
+    caplog.set_level(logging.WARNING, "irazor_tf")
+    assert METHODS.build(f"ham(size={size})").derive(net, SPACE).total_dims == size and not caplog.text
+    METHODS.build(f"ham(size={size - 2})").derive(net, SPACE)
+    assert f"the search ended at size {size}, its target is {size - 2}" in caplog.text
+    caplog.clear()
+    whole = METHODS.build(f"ham(size={size})").derive(net, SPACE).num_params(SCHEMA)
+    kept = METHODS.build(f"ham(size={size})").derive(net, SPACE, whole - 1).num_params(SCHEMA)
+    assert f"of the {whole} parameters that are not masked the budget keeps {kept}" in caplog.text and 0 < kept < whole
+    caplog.clear()
+    net.gates["embedding"].alpha.assign(np.full(REAL.shape, shut))
+    assert METHODS.build("ham(size=4)").derive(net, SPACE, 20).num_params(SCHEMA) <= 20
+    assert "all columns are masked; those of largest alpha that the budget allows are kept" in caplog.text
+
+
 def test_base_dimensions():
     """min(base_dim, number of features) of every field (section 4.3), its first columns, never more than there are."""
     method = METHODS.build("ham(base_dim=6)")

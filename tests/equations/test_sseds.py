@@ -23,6 +23,7 @@ from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS, BudgetError
 from irazor_tf.methods import sseds
+from irazor_tf.ops import seed_of
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import parse_spec
 from irazor_tf.schema import Field, Schema
@@ -268,6 +269,26 @@ def test_budgets_in_parameters() -> None:
             method.derive(model, SPACE, 6)
 
 
+def test_columns_that_do_not_fit_may_be_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """hour 7, gender 3, hour 7, hour 7, hour 7 make 31; goods would be 71; gender 34, gender 37, gender 40 and no more."""
+    model = with_saliency(BY_HAND)
+    with caplog.at_level("WARNING", "irazor_tf"):
+        plain = METHODS.build("sseds(kappa=0.34)").derive(model, SPACE)
+        filled = METHODS.build("sseds(kappa=0.34, fill=True)").derive(model, SPACE)
+    assert plain.dims == {"gender": 1, "goods": 0, "hour": 4} and plain.num_params(SCHEMA) == 31
+    assert "the ranking ends at a column with 40 parameters, and the 31 kept are less than half of the 67 allowed" in caplog.text
+    caplog.clear()
+    assert filled.dims == {"gender": 4, "goods": 0, "hour": 4} and filled.num_params(SCHEMA) == 40
+    early = with_saliency(BY_HAND[:, ::-1] + np.array([[0], [1], [0.5]]))  # goods' columns first, then hour's
+    with caplog.at_level("WARNING", "irazor_tf"):
+        config = METHODS.build("sseds").derive(early, SPACE, 79)
+    assert config.dims == {"gender": 0, "goods": 1, "hour": 0} and not caplog.text
+    with pytest.raises(BudgetError, match="should be above that of the smallest column, which has 3. Received: 0.01"):
+        METHODS.build("sseds(kappa=0.01, fill=True)").derive(model, SPACE)
+    small = METHODS.build("sseds(preset='small_log')").params
+    assert (small.batches, small.on_validation, small.fill) == (8, True, True)
+
+
 def test_a_share_below_the_first_column() -> None:
     model = with_saliency(BY_HAND)
     message = (
@@ -449,9 +470,12 @@ def test_the_supernet_is_the_pretrained_model_and_its_saliency_that_of_a_trainin
     np.testing.assert_allclose(saliency.sum(), 1, rtol=1e-6)
     again = method.architecture(method.train(plain.trainer, plain.space))["saliency"]
     np.testing.assert_array_equal(again, saliency)
-    for other in ("sseds(batches=2)", "sseds(on_validation=True)"):
-        found = METHODS.build(other).train(plain.trainer, plain.space)
-        assert np.abs(method.architecture(found)["saliency"] - saliency).max() > 1e-5
+    for spec, source, count in (("sseds", "train", 1), ("sseds(batches=2)", "train", 2), ("sseds(on_validation=True)", "valid", 1)):
+        found = METHODS.build(spec).train(plain.trainer, plain.space)
+        batches = getattr(plain.trainer, source).batches(128, seed_of(plain.trainer.seed, "rows", "saliency")).take(count)
+        expected = sseds.normalize(sseds.mask_gradients(found, batches)[0], plain.space.slots)
+        np.testing.assert_allclose(method.architecture(found)["saliency"], expected, rtol=0, atol=1e-7)
+        assert spec == "sseds" or np.abs(expected - saliency).max() > 1e-5
     everything = {piece.key: piece.read() for piece in supernet.pieces()}
     for piece in pretrained.pieces():
         np.testing.assert_array_equal(piece.read(), everything[piece.key])

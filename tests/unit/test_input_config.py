@@ -121,6 +121,14 @@ def test_within(narrow, wide, expected):
     assert narrow.within(wide) is expected
 
 
+def test_a_field_without_an_entry_stores_no_dimension():
+    nothing = FieldConfig(2, mask=BitMask.from_array(np.zeros((5, 2), bool)))
+    found = config(nothing, 2, 0)
+    assert found.stored_dims == {"a": 0, "b": 2, "c": 0} and found.dims == {"a": 2, "b": 2, "c": 0}
+    assert found.fields_only(config(4, 4, 4)).dims == {"a": 0, "b": 4, "c": 0}
+    assert MASKED.stored_dims == MASKED.dims
+
+
 def test_fields_only_keeps_the_choice_at_the_width_of_the_space():
     space = config(4, FieldConfig(3, (0, 2, 5)), 6)
     chosen = config(FieldConfig(1, (3,)), 2, 0, pairs=(("a", "b"),)).fields_only(space)
