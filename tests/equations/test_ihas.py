@@ -17,6 +17,7 @@ from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResu
 from irazor_tf.method import METHODS
 from irazor_tf.methods import ihas
 from irazor_tf.ops import batch_uniform, seed_of
+from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Field, Schema
@@ -294,6 +295,67 @@ def test_the_regularizer_reaches_the_gate_alone():
     ]
     for one, other, slope in zip(plain["architecture"], whole["architecture"], expected, strict=True):
         np.testing.assert_allclose(other - one, slope, rtol=0, atol=1e-4 * np.abs(slope).max())
+
+
+def test_a_step_of_algorithm_1(monkeypatch):
+    """Lines 4 to 8: the base model by every training batch in turn, then the gates by the validation batch at the new weights."""
+    model, first = supernet(params=ihas.IHAS.Params(every=3, penalty=0.3, polarization=0.8, regularizer_weight=0.6))
+    generator = np.random.default_rng(4)
+    order = [first, *({key: tf.gather(value, generator.permutation(BATCH)) for key, value in first.items()} for _ in range(3))]
+    rates = {"bias": 0.3, "network": 0.2, "architecture": 0.1}
+    model.optimizers = {group: make_optimizer(f"sgd(learning_rate={rate})") for group, rate in rates.items()}
+    model.step = METHODS.build("ihas(every=3)").step()
+    seen, descend = [], model.descend
+
+    def watched(batch, groups, **settings):
+        """What moves, and by its gradient where it stands."""
+        before, (_, gradients) = values_of(model), model.gradients(batch, groups)
+        loss = descend(batch, groups, **settings)
+        seen.append((groups, batch))
+        for group, own in before.items():
+            for variable, old, slope in zip(model.variable_groups[group], own, gradients.get(group, [0.0] * len(own)), strict=True):
+                np.testing.assert_allclose(variable, old - rates[group] * tf.convert_to_tensor(slope), rtol=0, atol=1e-6)
+        return loss
+
+    monkeypatch.setattr(model, "descend", watched)
+    model.train_step({"weights": tuple(order[:3]), "architecture": order[3]})
+    assert [groups for groups, _ in seen] == [("bias", "network")] * 3 + [("architecture",)]
+    for (_, batch), expected in zip(seen, order, strict=True):
+        np.testing.assert_array_equal(batch["label"], expected["label"])
+
+
+def values_of(model):
+    return {group: [variable.numpy() for variable in own] for group, own in model.variable_groups.items()}
+
+
+def test_settings_of_the_paper():
+    """tau .1, two clusters, a validation batch per 100 training batches, Adam at .001, polarisation at weight 1 in equation 5."""
+    method = METHODS.build("ihas")
+    params = method.params
+    assert (params.temperature, params.clusters, params.every, params.polarization) == (0.1, 2, 100, 1.0)
+    assert method.optimizers() == {"architecture": "adam(learning_rate=0.001)"}
+    step = method.step()
+    assert (step.every, step.architecture_first, step.held_out) == (100, False, None), "the gates learn from the validation split"
+
+
+def test_the_search_starts_from_the_pretrained_base_model(data, tmp_path, monkeypatch):
+    """Line 1 of Algorithm 1, all gates open."""
+    schema, directory = data
+    trainer = Trainer(schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), OPTIONS, str(tmp_path))
+    space, fit, starts = InputConfig.uniform(schema, WIDTH), Trainer.fit, []
+
+    def watched(self, model, name, **settings):
+        starts.append({piece.key: piece.read() for piece in model.pieces()})
+        return fit(self, model, name, **settings)
+
+    monkeypatch.setattr(Trainer, "fit", watched)
+    METHODS.build("ihas(epochs=1, pretrain_epochs=1, every=25)").train(trainer, space)
+    assert len(starts) == 2
+    pretrained = trainer.pretrain(space, epochs=1, patience=0)
+    assert not pretrained.gates
+    for piece in pretrained.pieces():
+        np.testing.assert_array_equal(starts[1][piece.key], piece.read())
+        assert piece.read().size < 2 or np.any(starts[0][piece.key] != piece.read())
 
 
 def test_the_loss_reaches_the_tables_through_the_gates_too():

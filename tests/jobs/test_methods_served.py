@@ -13,10 +13,12 @@ import pytest
 
 from data_pipelines import vocabulary
 from irazor_tf import jobs
+from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
 from irazor_tf.input_config import SearchResult
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
+from irazor_tf.trainer import Trainer
 from tests.jobs import small_jobs
 
 ROUTED = "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0)"
@@ -100,6 +102,44 @@ def test_costs_stand_in_the_summary_and_in_the_report(done):
 
 def small_job(table: dict[str, str], folder: pathlib.Path, **settings: Any) -> Any:
     return small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
+
+
+@pytest.fixture
+def fits(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings of all trainings from now on."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+    fit = Trainer.fit
+
+    def watched(self: Trainer, model: Any, name: str, **settings: Any) -> Any:
+        seen.append((name, settings))
+        return fit(self, model, name, **settings)
+
+    monkeypatch.setattr(Trainer, "fit", watched)
+    return seen
+
+
+def test_the_model_of_a_cluster_learns_from_its_own_rows(table, tmp_path, fits):
+    """Algorithm 1 of iHAS, lines 15 to 21: of the training and of the validation split; together they are all rows."""
+    job = small_job(table, tmp_path, method=ROUTED)
+    jobs.retrain(job)
+    model = restored_model(job, Schema.load(job.records_dir), jobs._load_candidates(job)[0])
+    assert isinstance(model, RoutedRecommender)
+    trained = [(name, settings) for name, settings in fits if name.startswith("cluster")]
+    assert [name for name, _ in trained] == ["cluster-0", "cluster-1"]
+    for key, split in (("train", "train"), ("judge", "valid")):
+        rows = 0
+        for cluster, (_, settings) in enumerate(trained):
+            for batch in settings[key].ordered(512):
+                np.testing.assert_array_equal(model.router(batch["ids"]), cluster)
+                rows += len(batch["ids"])
+        assert rows == Source(job.records_dir, split).rows
+
+
+@pytest.mark.parametrize("method, keeps", [("ham(share=0.5, epochs=1, pretrain_epochs=1)", True), ("sseds(kappa=0.5, epochs=1)", False)])
+def test_who_goes_on_training_keeps_its_start_where_that_is_best(method, keeps, table, tmp_path, fits):
+    jobs.retrain(small_job(table, tmp_path, method=method))
+    (settings,) = (settings for name, settings in fits if name == "model")
+    assert settings["keep_start"] is keeps
 
 
 def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):

@@ -169,18 +169,29 @@ def test_a_control_of_the_last_methods_name_is_kept_beside_a_chain(records, tmp_
     assert summary[0]["params"] < summary[1]["params"]
 
 
-def test_curves_for_tensorboard(records, tmp_path):
+MASKS = {"size", "alpha_mean"}
+TRACES = {
+    "irazor(epochs=2)": {"alpha_entropy", "alpha_first_region", "size_penalty"},
+    "dnis(epochs=2, l1=0.1)": {"alpha_mean", "alpha_at_zero", "alpha_l1"},
+    "ham(epochs=2, orthogonality=0.0)": MASKS | {"penalty_sign"},
+    "sam_gs(epochs=2, orthogonality=0.0)": MASKS | {"temperature"},
+    "ihas(epochs=2, every=2)": {"gate_open", "gate_decided", "sparsity_penalty", "polarization_penalty", "temperature"},
+}
+
+
+@pytest.mark.parametrize("method", TRACES)
+def test_curves_for_tensorboard(method, records, tmp_path):
     folder = str(tmp_path / "run")
-    job = job_of({**records, "model_dir": folder, "method": "irazor(epochs=2)", "tensorboard": True})
+    job = job_of({**records, "model_dir": folder, "method": method, "batch_size": 128, "tensorboard": True})
     jobs.search(job)
     found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(pathlib.Path(folder).rglob("tensorboard/epochs/events*")):
+    (supernet,) = pathlib.Path(folder).rglob("supernet")
+    for path in sorted(supernet.rglob("tensorboard/epochs/events*")):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
-    (state,) = pathlib.Path(folder).rglob("state.json")
-    history = json.loads(state.read_text())["history"]
-    assert {"loss", "auc", "alpha_entropy", "alpha_first_region", "size_penalty"} <= set(found) and "epoch" not in found
+    history = json.loads((supernet / "state.json").read_text())["history"]
+    assert {"loss", "auc", *TRACES[method]} <= set(found) and "epoch" not in found
     for key, values in found.items():
         assert values == [(record["epoch"], pytest.approx(record[key], rel=1e-6)) for record in history]
 
