@@ -39,7 +39,7 @@ def preset(name: str, *more: str) -> JobConfig:
 
 
 def test_the_presets_that_are_promised():
-    assert {"adult", "avazu", "criteo", "frappe", "movielens", "planted", "quickstart", *PAPER} <= set(NAMES)
+    assert {"adult", "avazu", "criteo", "frappe", "movielens", "planted", "planted_groups", "quickstart", *PAPER} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
