@@ -5,20 +5,21 @@
 Uniform widths are trained first, for all seeds; the one with the best mean validation AUC sets the budgets. Methods that retrain nothing
 (DNIS, magnitude by entry) are scored as the search leaves them. What several methods pretrain alike is trained once. Every trained
 point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json
-and, of all sets that are finished there, DIR/methods.md (tables) and DIR/methods.svg.
+and, of all sets that are finished there, DIR/methods.md (tables) and DIR/methods.svg; with --validation_only the names end in -validation.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from scipy.stats import ttest_rel
 
 from benchmarks.common import Experiment, Points, mean_and_spread
@@ -53,10 +54,10 @@ METHODS = {
     "DNIS": "dnis()",
     "HAM": HAM + ")",
     "SAM": f"sam({MASKS})",
-    "SAM-GS": f"sam_gs({MASKS})",
-    "HAM-p": f"ham_p({MASKS})",
+    "SAM-GS": f"sam_gs(preset='small_log', {MASKS})",
+    "HAM-p": f"ham_p(preset='small_log', {MASKS})",
     "SSEDS": "sseds()",
-    "SSEDS, validation batches": "sseds(batches=8, on_validation=True)",
+    "SSEDS, small logs": "sseds(preset='small_log')",
     "iHAS": IHAS + ")",
 }
 CONTROLS = {"magnitude": "magnitude()", "magnitude, entries": "magnitude(per='entry')", "random": "random()"}
@@ -152,7 +153,7 @@ def compared_rows(name: str, records: Sequence[dict[str, Any]], metrics: Mapping
         row.append(f"{mean(series, label, 'search_seconds'):.0f}")
         row += [difference((series, label), ("uniform", best), metric) for metric in (first, second)]
         # What is larger than its budget (a router comes on top) is not set beside what is not.
-        fits = size <= 1.1 * mean("i-Razor", label, "params")
+        fits = all(record["params"] <= (record.get("budget") or 0) for record in same)
         row.append(difference((series, label), ("i-Razor", label), first) if fits else "-")
         row.append(difference((series, label), (whole[series], label), first) if series in whole else "-")
         rows.append(row)
@@ -172,11 +173,15 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
                     same = [[record for record in records if (record["series"], record["label"]) == (series, label)] for label in labels]
                     at = sorted((np.mean([r["params"] for r in group]), np.mean([r[metric] for r in group])) for group in same)
                     if at:
-                        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-                        dashes = "-" if number < len(COLOURS) else "--"
+                        turn = number // len(COLOURS)
+                        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[(number + 3 * turn) % len(MARKERS)]
+                        dashes = "--" if turn else "-"
                         x, y = zip(*at, strict=True)
                         lines[series] = axis.plot(x, y, dashes, color=colour, marker=marker, markersize=5, label=series)[0]
                 axis.set_xscale("log")
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+                axis.xaxis.set_minor_formatter(NullFormatter())
                 axis.set_ylabel(title)
                 axis.grid(True)
             axes[0, column].set_title(name)
@@ -186,10 +191,8 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
 
 
 def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) -> None:
-    """Trains and evaluates all points of a set, and writes their records and, added up over calls, the seconds."""
+    """Trains and evaluates all points of a set, and writes their records."""
     experiment, folder = experiment_of(name), os.path.join(out, name)
-    timing = os.path.join(out, f"seconds-{name}.json")
-    start, before = time.perf_counter(), read_json(timing)[0] if os.path.exists(timing) else 0.0
 
     def points(seed: int) -> Points:
         return Points(experiment, experiment.located(logs), folder, seed)
@@ -202,12 +205,20 @@ def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) ->
     for seed in seeds:
         print(f"{name}, seed {seed}", flush=True)
         records += compared(points(seed), name, budgets, experiment.width, test)
-        write_json(timing, before + time.perf_counter() - start)
-    write_json(_records(out, name, test), records)
+    records = [record | {"budget": budgets.get(record["label"])} for record in records]
+    write_json(os.path.join(out, _name(test, name, "json")), records)
 
 
-def _records(out: str, name: str, test: bool) -> str:
-    return os.path.join(out, f"methods-{name}{'' if test else '-validation'}.json")
+def _name(test: bool, *parts: str) -> str:
+    """methods-<set>.json, methods.md, methods.svg; with --validation_only methods-<set>-validation.json and so on."""
+    *names, suffix = parts
+    return "-".join(["methods", *names, *([] if test else ["validation"])]) + f".{suffix}"
+
+
+def minutes_of_training(folder: str) -> float:
+    """Of all searches and models of all seeds under `folder`, whichever call did them."""
+    states = glob.glob(os.path.join(glob.escape(folder), "seed-*", "**", "state.json"), recursive=True)
+    return sum(read_json(path)[0].get("seconds", 0.0) for path in states) / 60
 
 
 def main(_: list[str]) -> None:
@@ -220,19 +231,20 @@ def main(_: list[str]) -> None:
         if name not in WIDTHS:
             raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {name!r}")
         run_set(name, given.out, given.logs, [int(seed) for seed in given.seeds] or SEEDS.get(name, (1, 2, 3)), test)
-    every = {name: read_json(path)[0] for name in WIDTHS if os.path.exists(path := _records(given.out, name, test))}
+    paths = {name: os.path.join(given.out, _name(test, name, "json")) for name in WIDTHS}
+    every = {name: read_json(path)[0] for name, path in paths.items() if os.path.exists(path)}
     tables = []
     for name, records in every.items():
         header, rows = compared_rows(name, records, metrics)
         best = best_uniform(records)
         whole = next(record["params"] for record in records if record["label"] == best)
-        minutes = read_json(os.path.join(given.out, f"seconds-{name}.json"))[0] / 60
-        about = f"**{name}**, best uniform model on validation {best} ({whole:,} parameters), {minutes:.0f} minutes"
+        minutes = minutes_of_training(os.path.join(given.out, name))
+        about = f"**{name}**, best uniform model on validation {best} ({whole:,} parameters), {minutes:.0f} minutes of training"
         print(f"\n{about}\n{text_table(header, rows)}\n", flush=True)
         tables.append(f"{about}\n\n{markdown_table(header, rows)}\n")
-    with open(os.path.join(given.out, "methods.md"), "w", encoding="utf-8") as file:
+    with open(os.path.join(given.out, _name(test, "md")), "w", encoding="utf-8") as file:
         file.write("\n".join(tables))
-    plot(every, metrics, os.path.join(given.out, "methods.svg"))
+    plot(every, metrics, os.path.join(given.out, _name(test, "svg")))
 
 
 if __name__ == "__main__":

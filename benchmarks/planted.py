@@ -42,7 +42,6 @@ SEARCHES = {
     "i-Razor": "irazor(temperature=0.05, penalty=0.01, cpt=0.4)",
     "i-Razor, held-out": "irazor(temperature=0.05, penalty=0.01, cpt=0.4, held_out=0.25)",
     "DNIS": "dnis(compression=40.0)",
-    "DNIS, small logs": "dnis(preset='small_log', compression=40.0)",
     "HAM": "ham(share=0.25)",
     "HAM, small logs": "ham(preset='small_log', share=0.25)",
     "SAM": "sam(share=0.25)",
@@ -110,12 +109,14 @@ def main(_: list[str]) -> None:
     for key in dict.fromkeys((record["series"], record["label"]) for record in every):
         same = [record for record in every if (record["series"], record["label"]) == key]
         quality = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "auc", "log_loss")]
-        strong = "/".join(str(record["strong_kept"]) for record in same)
+        by_seed = {record["seed"]: str(record["strong_kept"]) for record in same}
+        strong = "/".join(by_seed.get(seed, "-") for seed in seeds)
+        lacking = f" ({len(same)} of {len(seeds)} seeds)" if len(same) < len(seeds) else ""
         dropped = sum(not {"noise_high", "noise_id"} & set(record["noise_kept"]) for record in same)
         ranks = [record["separation"] for record in same if "separation" in record]
         ranked = mean_and_spread(ranks, 2) if ranks else "-"
         params = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((" ".join(key), *quality, params, ranked, strong, f"{dropped} of {len(same)}"))
+        rows.append((" ".join(key).strip() + lacking, *quality, params, ranked, strong, f"{dropped} of {len(same)}"))
     titles = ("model", "valid AUC", "test AUC", "test log loss", "params", "separation", "strong kept of 6, by seed")
     header = (*titles, "both large noise fields dropped")
     print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")

@@ -292,8 +292,10 @@ class Trainer:
         model = shared.build(space, gates)
         if model.variable_groups["architecture"]:
             raise ValueError(f"A gate of a pretraining should have no weights to train. Received: {model.variable_groups['architecture']}")
-        shared.fit(model, name, step=step, epochs=epochs, patience=patience)
-        self.pretrained[os.path.join(self.shared_dir, name)] = time.perf_counter() - start
+        try:
+            shared.fit(model, name, step=step, epochs=epochs, patience=patience)
+        finally:
+            self.pretrained[os.path.join(self.shared_dir, name)] = time.perf_counter() - start
         return model
 
     def is_done(self, name: str) -> bool:

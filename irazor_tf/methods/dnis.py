@@ -238,8 +238,6 @@ class DNIS(SearchMethod):
 
     presets = {
         "paper": {},
-        # Tables that have not learned yet want every alpha smaller, and a log of few epochs gives alpha no time to come back.
-        "small_log": {"pretrain_epochs": 1},
         "official_code": {
             "alpha_optimizer": "sgd(learning_rate=0.01)",
             "weights_optimizer": "adam(learning_rate=0.001)",

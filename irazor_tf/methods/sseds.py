@@ -203,6 +203,13 @@ class SSEDS(SearchMethod):
         return supernet
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+        config, notice = self._within(supernet, space, budget)
+        if notice:
+            _notices.warning("%s: %s", self.spec(), notice)
+        return config
+
+    def _within(self, supernet: Recommender, space: InputConfig, budget: int | None) -> tuple[InputConfig, str]:
+        """What fits, and what there is to say of it."""
         kappa = self.params.kappa
         saliency = self.architecture(supernet)["saliency"][space.slots]
         costs = space.column_params(supernet.schema)
@@ -220,14 +227,14 @@ class SSEDS(SearchMethod):
                 f"`kappa` of sseds, the budget as a share of {total:,} {unit}, should be above that of the "
                 f"{'smallest column' if self.params.fill else 'column of largest saliency'}, which has {first:,}. Received: {kappa}"
             )
-        used = int(costs[kept].sum())
+        used, notice = int(costs[kept].sum()), ""
         if not self.params.fill and used < limit / 2:
             stop = int(costs[np.argmax(np.where(kept, -1.0, saliency))])
-            _notices.warning(
-                "%s: the ranking ends at a column with %s %s, and the %s kept are less than half of the %s allowed (`fill` passes over it)",
-                *(self.spec(), f"{stop:,}", unit, f"{used:,}", f"{limit:,}"),
+            notice = (
+                f"the ranking ends at a column with {stop:,} {unit}, and the {used:,} kept are less than half of the {limit:,} allowed "
             )
-        return space.with_columns(kept)
+            notice += "(`fill` passes over it)"
+        return space.with_columns(kept), notice
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("kappa", self.params.sweep)
@@ -246,7 +253,7 @@ class SSEDS(SearchMethod):
         ranks = np.arange(1, len(ranked) + 1)
         found: list[Picture] = [Lines("Saliency of all columns", ranks, {"saliency": ranked}, ("rank", "saliency"), log_x=True)]
         try:
-            dims = self.derive(supernet, space).dims
+            dims = self._within(supernet, space, None)[0].dims
         except BudgetError:  # nothing is small enough at this kappa, and a budget was given instead
             return found
         title = f"Dimensions at kappa={self.params.kappa:g}"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, s
 from irazor_tf.registry import Spec
 from irazor_tf.sparse import SparseTable, ZeroedTable
 from irazor_tf.steps import Joint, Unrolled
+from irazor_tf.trainer import Trainer
 from tests.conformance import laws
 from tests.conformance.toys import column_gate
 
@@ -304,6 +306,24 @@ def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkey
     path.write_text(json.dumps(state | {"seconds": 5000.0}))
     result, _ = searching.search_with(trainer, method, tiny.space)
     assert 5000.0 < result.seconds < 5100.0
+
+
+def test_a_pretraining_that_fails_is_counted_once(tiny, tmp_path, monkeypatch):
+    trainer, method, start = tiny.trainer(CASE, tmp_path), METHODS.build("sseds(epochs=3)"), time.perf_counter()
+    evaluate, calls = Trainer.evaluate, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError("the disk is full")
+        return evaluate(*args)
+
+    monkeypatch.setattr(Trainer, "evaluate", failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        searching.search_with(trainer, method, tiny.space)
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    result, _ = searching.search_with(trainer, method, tiny.space)
+    assert 0 < result.seconds < time.perf_counter() - start
 
 
 def test_what_a_router_stores_counts(tiny):

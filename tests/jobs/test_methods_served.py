@@ -142,6 +142,17 @@ def test_who_goes_on_training_keeps_its_start_where_that_is_best(method, keeps, 
     assert settings["keep_start"] is keeps
 
 
+def test_a_field_without_an_entry_is_an_input_and_no_field_kept(table, tmp_path, capsys):
+    """Of two entries, at most two fields; in `fm` the others keep their first-order terms."""
+    method = "magnitude(per='entry')"
+    (record,) = jobs.pipeline(small_job(table, tmp_path, method=method, model="fm", budget_params=2, progress=True))
+    dims = SearchResult.load(str(tmp_path / "search" / "result.json")).config.stored_dims
+    kept = [name for name, dim in dims.items() if dim]
+    assert record["params"] == 2 and 0 < len(kept) <= 2 < len(record["inputs"]) == len(dims)
+    assert record["fields"] == len(kept) and record["dims"] == sum(dims.values())
+    assert f"found {len(kept)} of {len(dims)} fields, {sum(dims.values())} dims, 2 parameters" in capsys.readouterr().out
+
+
 def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):
     job = small_job(table, tmp_path, method=ROUTED, budget_params=500)
     (record,) = jobs.pipeline(job)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import pathlib
+from typing import Any
 
 import pytest
+from scipy.stats import ttest_rel
 
+from benchmarks import methods
 from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.trainer import TrainOptions
@@ -25,6 +28,34 @@ def test_means_are_taken_over_the_budgets_that_all_series_reach() -> None:
 def test_spread_needs_two_values() -> None:
     assert mean_and_spread([0.5]) == "0.5000"
     assert mean_and_spread([0.4, 0.6], 2) == f"0.50 ({math.sqrt(0.02):.2f})"
+
+
+def test_points_are_compared_with_what_they_should_be() -> None:
+    """The best uniform model, i-Razor at the same budget whatever it uses of it, and an ablation's whole method."""
+
+    def of(series: str, label: str, seed: int, auc: float, params: int, budget: int | None) -> dict[str, Any]:
+        found = {"series": series, "label": label, "seed": seed, "params": params, "budget": budget, "fields": 3, "search_seconds": 1.0}
+        return found | {"valid_auc": auc, "auc": auc - 0.01, "log_loss": 1 - auc}
+
+    records = []
+    for seed in (1, 2, 3):
+        noise = 0.001 * seed**2
+        records += [of("uniform", "dim=2", seed, 0.70, 200, None), of("uniform", "dim=4", seed, 0.75, 400, None)]
+        records += [of("i-Razor", "a half", seed, 0.74, 150, 200), of("SSEDS", "a half", seed, 0.73 + noise, 199, 200)]
+        records += [of("iHAS", "a half", seed, 0.71, 900, 200), of("SSEDS without ticket", "a half", seed, 0.72 - noise, 199, 200)]
+        if seed < 3:
+            records.append(of("random", "a half", seed, 0.6, 200, 200))
+    assert methods.best_uniform(records) == "dim=4"
+    header, rows = methods.compared_rows("criteo-deepfm", records, methods.TEST)
+    found = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    p = ttest_rel([0.73 + 0.001 * k**2 for k in (1, 2, 3)], [0.74] * 3).pvalue
+    assert found["SSEDS, a half"]["test AUC less i-Razor's"] == f"{0.73 + 0.014 / 3 - 0.74:+.4f} (p {p:.3f})"
+    assert found["SSEDS, a half"]["test AUC less uniform's"].startswith("-0.0153 (p ")
+    assert found["SSEDS, a half"]["test log loss less uniform's"].startswith("+0.0153 (p ")
+    assert found["SSEDS without ticket, a half"]["test AUC less its method's"].startswith(f"{-0.01 - 0.028 / 3:+.4f} (p ")
+    assert found["iHAS, a half"]["test AUC less i-Razor's"] == "-", "it is larger than its budget"
+    assert found["uniform, dim=4"]["test AUC less uniform's"] == "-" == found["i-Razor, a half"]["test AUC less i-Razor's"]
+    assert found["random, a half (2 of 3 seeds)"]["test AUC less i-Razor's"] == "-"
 
 
 def test_choosing_settings_leaves_the_test_split_unread(tmp_path: pathlib.Path) -> None:
