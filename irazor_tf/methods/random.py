@@ -49,9 +49,9 @@ class RandomWidths(SearchMethod):
         return trainer.build(space)
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        schema = supernet.schema
+        schema, setting = supernet.schema, None
         if budget is None:
-            budget = int(self.params.share * space.num_params(schema))
+            budget, setting = int(self.params.share * space.num_params(schema)), ("`share` of random", self.params.share)
         generator = np.random.Generator(np.random.PCG64(seed_of(self.params.seed, supernet.seed)))
         best: InputConfig | None = None
         for _ in range(_DRAWS):
@@ -59,7 +59,7 @@ class RandomWidths(SearchMethod):
             if config.num_fields and (best is None or config.num_params(schema) > best.num_params(schema)):
                 best = config
         if best is None:
-            raise budget_error(budget, int(space.column_params(schema).min()))
+            raise budget_error(budget, int(space.column_params(schema).min()), setting)
         return best
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:

@@ -33,4 +33,4 @@ def test_a_share_too_small_for_any_column_is_left_out_of_the_curve(name: str, ti
     caplog.set_level("WARNING", "irazor_tf")
     points = [label for label, *_ in sweep_with(trainer, method, tiny.space, trainer.build(tiny.space))]
     assert points == ["share=0.5"]
-    assert "share=0.0001" in caplog.text and "no point of the curve. The budget should be at least" in caplog.text
+    assert f"no point of the curve. `share` of {name} should leave at least" in caplog.text and "Received: 0.0001" in caplog.text

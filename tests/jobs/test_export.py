@@ -259,9 +259,8 @@ def test_only_what_is_served_is_written(case: Case) -> None:
     sizes = [math.prod(shape) for name, shape in written if "VALUE" in name]
     vocabularies = {name: case.schema.field(name).vocabulary_size for name in KEPT}
     embeddings = sum(size * DIMS[name] for name, size in vocabularies.items())
-    # Fields of one width share a table and its mask, so `price` has one beside `user`; first-order terms; tower; intercept.
-    masks = 4 * (vocabularies["user"] + vocabularies["price"])
-    assert sum(sizes) == embeddings + masks + sum(vocabularies.values()) + (14 * 8 + 8 + 8 + 1) + 1
+    # No mask: masked entries are stored as zeros where they are stored. First-order terms; tower; intercept.
+    assert sum(sizes) == embeddings + sum(vocabularies.values()) + (14 * 8 + 8 + 8 + 1) + 1
 
 
 def test_size_report(case: Case) -> None:

@@ -143,7 +143,7 @@ def test_avazu_reads_its_file(shared_data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("adult", 0.918), ("planted", 0.74)])
+@pytest.mark.parametrize(("name", "least"), [("adult", 0.918), ("planted", 0.74), ("planted_groups", 0.765)])
 def test_the_number_that_a_preset_promises(name, least, request, tmp_path):
     more = []
     if name == "adult":
