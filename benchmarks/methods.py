@@ -61,6 +61,8 @@ METHODS = {
     "iHAS": IHAS + ")",
 }
 CONTROLS = {"magnitude": "magnitude()", "magnitude, entries": "magnitude(per='entry')", "random": "random()"}
+# Everything kept, pretrained, searched in and trained on as the masks are: what methods that go on training owe to that alone.
+TRAINED_ON = ("nothing removed", "trained as SAM is", f"sam(share=1.0, {MASKS})")
 # Method -> label of what it is without a part of it -> spec.
 ABLATIONS: dict[str, dict[str, dict[str, str]]] = {
     "criteo": {
@@ -108,6 +110,8 @@ def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, 
                 points.add(series, label, spec.format(size=size, width=width, slow=SLOW[name]), size)
             except BudgetError as error:
                 print(f"  {series} {label}: no point. {error}", flush=True)
+    series, label, spec = TRAINED_ON
+    points.add(series, label, spec.format(width=width, slow=SLOW[name]))
     return points.run(test=test)
 
 
@@ -168,7 +172,7 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
         lines: dict[str, Any] = {}
         for column, (name, records) in enumerate(every.items()):
             for axis, (metric, title) in zip(axes[:, column], metrics.items(), strict=True):
-                for number, series in enumerate(("uniform", "i-Razor", *METHODS, *CONTROLS)):
+                for number, series in enumerate(("uniform", "i-Razor", *METHODS, *CONTROLS, TRAINED_ON[0])):
                     labels = dict.fromkeys(record["label"] for record in records if record["series"] == series)
                     same = [[record for record in records if (record["series"], record["label"]) == (series, label)] for label in labels]
                     at = sorted((np.mean([r["params"] for r in group]), np.mean([r[metric] for r in group])) for group in same)
