@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from scipy.stats import ttest_rel
 
 from benchmarks.common import Experiment, Points, mean_and_spread
@@ -27,7 +26,7 @@ from benchmarks.real_data import EXPERIMENTS
 from irazor_tf.input_config import read_json, write_json
 from irazor_tf.method import METHODS as SEARCHES
 from irazor_tf.method import BudgetError
-from irazor_tf.plots import COLOURS, MARKERS, house_style
+from irazor_tf.plots import COLOURS, MARKERS, house_style, log_ticks
 from irazor_tf.tables import markdown_table, text_table
 
 SHARES = {"a quarter": 0.25, "a half": 0.5}
@@ -115,13 +114,13 @@ def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, 
     return points.run(test=test)
 
 
-def best_uniform(records: Sequence[dict[str, Any]]) -> str:
-    """Label of the uniform model with the best mean validation AUC."""
-    found: dict[str, list[float]] = {}
+def best_uniform(records: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    """Label and parameters of the uniform model with the best mean validation AUC."""
+    found: dict[tuple[str, int], list[float]] = {}
     for record in records:
         if record["series"] == "uniform":
-            found.setdefault(record["label"], []).append(record["valid_auc"])
-    return max(found, key=lambda label: np.mean(found[label]))
+            found.setdefault((record["label"], record["params"]), []).append(record["valid_auc"])
+    return max(found, key=lambda key: np.mean(found[key]))
 
 
 def compared_rows(name: str, records: Sequence[dict[str, Any]], metrics: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
@@ -130,7 +129,7 @@ def compared_rows(name: str, records: Sequence[dict[str, Any]], metrics: Mapping
     seeds = list(dict.fromkeys(record["seed"] for record in records))
     found = {(record["series"], record["label"], record["seed"]): record for record in records}
     whole = {label: method for method, own in ABLATIONS.get(name, {}).items() for label in own}
-    best = best_uniform(records)
+    best, _ = best_uniform(records)
 
     def difference(ours: tuple[str, str], other: tuple[str, str], metric: str) -> str:
         pairs = [(found.get((*ours, seed)), found.get((*other, seed))) for seed in seeds]
@@ -183,9 +182,7 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
                         x, y = zip(*at, strict=True)
                         lines[series] = axis.plot(x, y, dashes, color=colour, marker=marker, markersize=5, label=series)[0]
                 axis.set_xscale("log")
-                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-                axis.xaxis.set_minor_formatter(NullFormatter())
+                log_ticks(axis.xaxis)
                 axis.set_ylabel(title)
                 axis.grid(True)
             axes[0, column].set_title(name)
@@ -202,8 +199,7 @@ def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) ->
         return Points(experiment, experiment.located(logs), folder, seed)
 
     records = [record for seed in seeds for record in uniform(points(seed), WIDTHS[name], test)]
-    best = best_uniform(records)
-    whole = next(record["params"] for record in records if record["label"] == best)
+    best, whole = best_uniform(records)
     budgets = {f"{label} of uniform {best}": int(share * whole) for label, share in SHARES.items()}
     print(f"{name}: best uniform {best} with {whole:,} parameters; budgets {', '.join(f'{n:,}' for n in budgets.values())}", flush=True)
     for seed in seeds:
@@ -240,8 +236,7 @@ def main(_: list[str]) -> None:
     tables = []
     for name, records in every.items():
         header, rows = compared_rows(name, records, metrics)
-        best = best_uniform(records)
-        whole = next(record["params"] for record in records if record["label"] == best)
+        best, whole = best_uniform(records)
         minutes = minutes_of_training(os.path.join(given.out, name))
         about = f"**{name}**, best uniform model on validation {best} ({whole:,} parameters), {minutes:.0f} minutes of training"
         print(f"\n{about}\n{text_table(header, rows)}\n", flush=True)

@@ -17,7 +17,7 @@ import tf_keras as keras
 from irazor_tf.input_config import InputConfig
 from irazor_tf.ops import seed_of
 from irazor_tf.schema import Schema
-from irazor_tf.sparse import SparseTable, ZeroedTable
+from irazor_tf.sparse import ServedTable, SparseTable, ZeroedTable
 
 Labels = tuple[Any, ...]
 
@@ -90,7 +90,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._schema = schema
         self._stddev = stddev
         self._seed = seed
-        self._served: dict[int, SparseTable | ZeroedTable] = {}
+        self._served: dict[int, ServedTable] = {}
         self._groups = tuple(_groups(schema, config))
         in_group_order = [name for group_ in self._groups for name in group_.fields]
         # The order in which `flat` has its columns, and where each stands in the padded [N, D].

@@ -125,7 +125,7 @@ def dimension_bars(names: Sequence[str], cardinalities: Sequence[int], dims: Seq
     last.set_xscale("log")
     last.tick_params(axis="x", which="minor", length=0)
     last.set_xlim(0.5, most[1] * max(6.0, most[1] ** 0.2))
-    _log_ticks(last.xaxis)
+    log_ticks(last.xaxis)
     last.set_xlabel("cardinality (ids, log scale)")
     return figure
 
@@ -212,7 +212,7 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
             axis.plot(*own.found, "*", color=colour, markeredgecolor="black", markersize=17, zorder=6, label=star)
             axis.axvline(own.found[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1, label=size)
     axis.set_xscale("log")
-    _log_ticks(axis.xaxis)
+    log_ticks(axis.xaxis)
     axis.margins(x=0.08, y=0.12)
     axis.grid(True, which="major")
     axis.set_xlabel("embedding parameters (log scale)")
@@ -291,7 +291,8 @@ def _beside(axis: Axes, x: float, row: int, text: str, color: str) -> None:
     axis.annotate(text, (x, row), (4, 0), textcoords="offset points", va="center", fontsize=8, color=color)
 
 
-def _log_ticks(axis: Any) -> None:
+def log_ticks(axis: Any) -> None:
+    """Ticks of a log axis: round numbers, written out."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if high < 400 * low else (1.0,), numticks=12))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))

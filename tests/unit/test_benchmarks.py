@@ -45,7 +45,7 @@ def test_points_are_compared_with_what_they_should_be() -> None:
         records += [of("iHAS", "a half", seed, 0.71, 900, 200), of("SSEDS without ticket", "a half", seed, 0.72 - noise, 199, 200)]
         if seed < 3:
             records.append(of("random", "a half", seed, 0.6, 200, 200))
-    assert methods.best_uniform(records) == "dim=4"
+    assert methods.best_uniform(records) == ("dim=4", 400)
     header, rows = methods.compared_rows("criteo-deepfm", records, methods.TEST)
     found = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     p = ttest_rel([0.73 + 0.001 * k**2 for k in (1, 2, 3)], [0.74] * 3).pvalue
