@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from typing import Any
@@ -16,7 +15,7 @@ from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
-from irazor_tf.searching import batches, peak_mib, reset_peak, trainer_of
+from irazor_tf.searching import batches, fit_seconds, fit_states, peak_mib, reset_peak, trainer_of
 from irazor_tf.sparse import csr_bytes
 from irazor_tf.trainer import Trainer
 
@@ -80,21 +79,24 @@ def restored_model(job: JobConfig, schema: Schema, candidate: Candidate) -> Reco
 
 
 def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
-    """Trains a candidate and writes its validation metrics."""
-    path = job.path("models", candidate.key, "metrics.json")
+    """Trains a candidate and writes its validation metrics.
+
+    Its seconds are those of all its fits, by whichever processes, and what this one took beside them.
+    """
+    folder = job.path("models", candidate.key)
+    path = os.path.join(folder, "metrics.json")
     if os.path.exists(path):
         return
     reset_peak()
-    start = time.perf_counter()
+    start, fitted = time.perf_counter(), fit_seconds(folder)
     model = _models(job, schema, candidate, train=True)
-    seconds = time.perf_counter() - start
+    seconds = fitted + time.perf_counter() - start
     peak = peak_mib()
     trainer = trainer_of(job, schema, "models", candidate.key)
     metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
     sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims(), "inputs": list(model.kept)}
     masked = {} if not any(config.masks() for config in candidate.result.clusters) else {"table_mib": table_mib(candidate, schema)}
-    states = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*", "state.json"))
-    steps = sum(batches(read_json(state)[0]) for state in states)
+    steps = sum(map(batches, fit_states(folder)))
     write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_steps": steps, "train_peak_mib": peak})
 
 

@@ -24,7 +24,7 @@ from irazor_tf.candidates import Candidate, Role, short_name, unique_names
 from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
-from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
@@ -197,7 +197,17 @@ def _candidates(
     before: tuple[Spec, ...],
     seconds_before: float,
 ) -> list[Candidate]:
-    """What is trained: the found config, the controls at its size, and the curve."""
+    """What is trained: the found config, the controls at its size, and the curve.
+
+    A control that the model has no place for, or that keeps nothing as small as it should, is left out; a notice of the found config
+    says so.
+    """
+    left_out: list[str] = []
+
+    def leave_out(control: SearchMethod, label: str, why: object) -> None:
+        left_out.append(f"control {control.spec()}{label} left out: {why}")
+        _notices.warning("%s", left_out[-1])
+
     schema = trainer.schema
     folder = search_folder_of(method, space)
     name = " + ".join(map(short_name, (*before, method.spec())))
@@ -214,16 +224,20 @@ def _candidates(
         if control.spec() == method.spec() and not before:
             continue
         if control.needs - trainer.base.sites:
-            lacking = ", ".join(control.needs - trainer.base.sites)
-            _notices.warning("control %s left out: %s has no %s", control.spec(), job.model, lacking)
+            leave_out(control, "", f"{job.model} has no {', '.join(control.needs - trainer.base.sites)}")
             continue
         name, folder, supernet = short_name(control.spec()), search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
-            derived, supernet = search_with(trainer, control, full, size, supernet)
-            chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
+            try:
+                derived, supernet = search_with(trainer, control, full, size, supernet)
+            except BudgetError as error:
+                leave_out(control, label, error)
+            else:
+                chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
         own_curve = job.curve and not control.control_at_budget  # else the found curve's sizes are its points
         for label, derived, _ in sweep_with(trainer, control, full, supernet) if own_curve else ():
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, search_folder_of(METHODS.build(derived.method), full)))
+    chosen[0] = dataclasses.replace(found, result=dataclasses.replace(result, notices=(*result.notices, *left_out)))
     return unique_names(chosen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import ticker
@@ -13,29 +14,30 @@ from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture
 from irazor_tf.plots import COLOURS, DASHES, MARKERS, heat_map
 
 _WIDTH = 8.0  # inches
-_ROWS = 60  # bars and rows drawn at most; the rest is said
 
 
 @functools.singledispatch
-def draw(picture: Picture) -> Figure:
-    """The picture as a figure."""
+def draw(picture: Picture, rows: Sequence[int] | None = None) -> Figure:
+    """The picture as a figure; of a heat map or bars only these rows, where given, on the scale of all."""
     raise TypeError(f"A picture should be one of HeatMap, Bars, Lines, Histogram. Received: {type(picture).__name__}")
 
 
 @draw.register
-def _(picture: HeatMap) -> Figure:
-    values = np.asarray(picture.values, np.float64)
+def _(picture: HeatMap, rows: Sequence[int] | None = None) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(range(len(picture.rows)) if rows is None else rows)
     finite = values[np.isfinite(values)]
     limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return heat_map(picture.rows[:_ROWS], values[:_ROWS], picture.columns, ("", picture.label), limits, None)
+    return heat_map([picture.rows[row] for row in shown], values[shown], picture.columns, ("", picture.label), limits, None)
 
 
 @draw.register
-def _(picture: Bars) -> Figure:
-    names, values = picture.names[:_ROWS], np.asarray(picture.values)[:_ROWS]
+def _(picture: Bars, rows: Sequence[int] | None = None) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(range(len(picture.names)) if rows is None else rows)
+    names = [picture.names[row] for row in shown]
     figure = Figure(figsize=(_WIDTH, 0.9 + 0.2 * len(names)), layout="constrained")
     axis = figure.subplots()
-    axis.barh(np.arange(len(names)), values, height=0.72, color=COLOURS[0])
+    axis.barh(np.arange(len(names)), values[shown], height=0.72, color=COLOURS[0])
+    axis.set_xlim(*_limits(values))
     axis.set_yticks(np.arange(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.grid(True, axis="x")
@@ -44,7 +46,7 @@ def _(picture: Bars) -> Figure:
 
 
 @draw.register
-def _(picture: Lines) -> Figure:
+def _(picture: Lines, rows: Sequence[int] | None = None) -> Figure:
     figure, axis = _panel()
     few = len(picture.x) <= 40
     for number, (name, values) in enumerate(picture.series.items()):
@@ -62,7 +64,7 @@ def _(picture: Lines) -> Figure:
 
 
 @draw.register
-def _(picture: Histogram) -> Figure:
+def _(picture: Histogram, rows: Sequence[int] | None = None) -> Figure:
     figure, axis = _panel()
     edges = np.asarray(picture.edges)
     axis.bar(edges[:-1], picture.counts, width=np.diff(edges), align="edge", color=COLOURS[5], edgecolor="white", linewidth=0.5)
@@ -77,6 +79,12 @@ def _(picture: Histogram) -> Figure:
     if picture.marks:
         axis.legend()
     return figure
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Of an axis from 0, with room at the end."""
+    low, high = min(0.0, float(np.nanmin(values, initial=0.0))), max(0.0, float(np.nanmax(values, initial=0.0)))
+    return (1.05 * low, 1.05 * high) if high > low else (0.0, 1.0)
 
 
 def _panel() -> tuple[Figure, Axes]:

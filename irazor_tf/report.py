@@ -85,11 +85,15 @@ def _dimensions(job: JobFolder) -> str:
     if job.found is None:
         return paragraph("No config has been found yet (stage search).", "none")
     clusters, sizes, known = job.found.clusters, {field.name: field.vocabulary_size for field in job.schema.fields}, job.known()
-    widest, order = _widest(job), _order(job)
+    widest, order, stored = _widest(job), _order(job), [config.stored_dims for config in clusters]
     removed = [name for name in order if not widest[name]]
     more = f" and {len(removed) - 40:,} more" if len(removed) > 40 else ""
     gone = f" Removed: {', '.join(removed[:40])}{more}." if removed else ""
     text = paragraph(f"{len(order) - len(removed):,} of {len(order):,} fields are kept.{gone}")
+    empty = [name for name in removed if any(config.fields[name].dim for config in clusters)]
+    if empty:
+        more = f" and {len(empty) - 40:,} more" if len(empty) > 40 else ""
+        text += paragraph(f"Of {len(empty):,} of these masks leave no entry; they stay inputs all the same: {', '.join(empty[:40])}{more}.")
     if len(clusters) > 1:
         inputs = job.points[0].get("inputs", []) if job.points else []
         text += paragraph(
@@ -99,7 +103,7 @@ def _dimensions(job: JobFolder) -> str:
 
     def draw(names: list[str]) -> Figure:
         labels = [f"{name} ({known[name]})" if name in known else name for name in names]
-        dims = [[config.fields[name].dim for name in names] for config in clusters]
+        dims = [[config[name] for name in names] for config in stored]
         return plots.dimension_bars(labels, [sizes[name] for name in names], dims, (max(widest.values()), max(sizes.values())))
 
     caption = "Derived dimension of every field beside its cardinality, widest first"
@@ -113,11 +117,13 @@ def _field_table(job: JobFolder, order: Sequence[str]) -> str:
     clusters, known, folders = job.found.clusters, job.known(), job.search_folders()
     scores = job.field_scores(folders[0]) if folders else {}
     total, rows, kinds = sum(config.num_params(job.schema) for config in clusters), [], []
+    stored = [config.stored_dims for config in clusters]
     for name in order:
         field, own = job.schema.field(name), [config.fields[name] for config in clusters]
         params = sum(config.num_entries(field.vocabulary_size) for config in own)
-        words = [name, field.kind, field.role, known.get(name, NONE), " | ".join(_ranges(config.labels) for config in own)]
-        dims = " | ".join(str(config.dim) for config in own)
+        columns = [_ranges(config.labels if dims[name] else ()) for config, dims in zip(own, stored, strict=True)]
+        words = [name, field.kind, field.role, known.get(name, NONE), " | ".join(columns)]
+        dims = " | ".join(str(config[name]) for config in stored)
         rows.append([*words, dims, f"{field.vocabulary_size:,}", f"{params:,}", share(params, total), number(scores.get(name))])
         kinds.append("plain" if params else "off")
     header = ["Field", "Kind", "Role", "Known", "Columns kept", "Dim", "Cardinality", "Params", "Share of params", "Score"]
@@ -258,9 +264,9 @@ _SECTIONS = (
 
 
 def _widest(job: JobFolder) -> dict[str, int]:
-    """Field -> its largest dimension in any cluster."""
-    clusters = job.found.clusters if job.found else ()
-    return {name: max((config.fields[name].dim for config in clusters), default=0) for name in job.schema.names}
+    """Field -> its largest dimension in any cluster; 0 where a mask leaves no entry of it."""
+    stored = [config.stored_dims for config in job.found.clusters] if job.found else []
+    return {name: max((dims[name] for dims in stored), default=0) for name in job.schema.names}
 
 
 def _order(job: JobFolder) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from irazor_tf import picture_plots
 from irazor_tf.job_folder import JobFolder
-from irazor_tf.page import NONE, data_table, figure, number, paragraph
+from irazor_tf.page import NONE, data_table, figure, figures, number, paragraph
+from irazor_tf.pictures import Bars, HeatMap, Picture
 
 
 def costs(job: JobFolder) -> str:
@@ -56,8 +58,15 @@ def pictures(job: JobFolder) -> str:
         name = job.search_name(folder)
         for picture in job.pictures(folder):
             caption = f"{picture.title} ({name})"
-            text.append(paragraph(picture.title, "title") + figure(picture_plots.draw(picture), f"picture{len(text)}", caption))
+            text.append(paragraph(picture.title, "title") + _picture(picture, f"picture{len(text)}", caption))
     return "\n".join(text) or paragraph("The methods leave no pictures of their own.", "none")
+
+
+def _picture(picture: Picture, key: str, caption: str) -> str:
+    if isinstance(picture, HeatMap | Bars):
+        rows = range(len(picture.rows if isinstance(picture, HeatMap) else picture.names))
+        return figures(functools.partial(picture_plots.draw, picture), rows, key, caption)
+    return figure(picture_plots.draw(picture), key, f"{caption}.")
 
 
 def notices(job: JobFolder) -> str:

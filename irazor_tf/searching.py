@@ -79,11 +79,11 @@ def search_with(
     # What a call spent beside the fits that ended in an error (a budget too small, say) counts, too; fits remember their own seconds.
     unfinished = os.path.join(inside.work_dir, "seconds_unfinished.json")
     before = read_json(unfinished)[0] if os.path.exists(unfinished) else 0.0
-    start, fitted = time.perf_counter(), _fit_seconds(inside)
+    start, fitted = time.perf_counter(), fit_seconds(inside.work_dir)
     reset_peak()
 
     def beside_fits() -> float:
-        in_fits = _fit_seconds(inside) - fitted + sum(inside.pretrained.values())
+        in_fits = fit_seconds(inside.work_dir) - fitted + sum(inside.pretrained.values())
         return before + max(0.0, time.perf_counter() - start - in_fits)
 
     with _collected() as notices:
@@ -132,13 +132,14 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _own_states(trainer: Trainer) -> list[dict[str, Any]]:
-    """States of the fits in the trainer's own folder."""
-    return [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(trainer.work_dir), "*", "state.json"))]
+def fit_states(folder: str) -> list[dict[str, Any]]:
+    """States of the fits whose trainer works in `folder`."""
+    return [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))]
 
 
-def _fit_seconds(trainer: Trainer) -> float:
-    return sum(state.get("seconds", 0.0) for state in _own_states(trainer))
+def fit_seconds(folder: str) -> float:
+    """What those fits took, whichever processes did them."""
+    return sum(state.get("seconds", 0.0) for state in fit_states(folder))
 
 
 def _cost(trainer: Trainer, beside_fits: float) -> dict[str, Any]:
@@ -146,14 +147,14 @@ def _cost(trainer: Trainer, beside_fits: float) -> dict[str, Any]:
 
     Every fit counts as long as it took when it was done, whichever process did it; so does a shared pretraining.
     """
-    own = _own_states(trainer)
+    own = fit_states(trainer.work_dir)
     shared = [read_json(os.path.join(folder, "state.json"))[0] for folder in trainer.pretrained]
     before = sum(state.get("seconds", 0.0) for state in shared)
     pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
     apart = os.path.join(trainer.work_dir, "cost.json")  # what a method says its search proper took, apart from any fit
     proper = read_json(apart)[0] if os.path.exists(apart) else {"steps": 0}
     steps = sum(map(batches, own)) + pretraining["steps"] + proper["steps"]
-    seconds = beside_fits + _fit_seconds(trainer) + before
+    seconds = beside_fits + fit_seconds(trainer.work_dir) + before
     return {"seconds": seconds, "steps": steps, "peak_mib": peak_mib(), "pretraining": pretraining, "proper": proper}
 
 

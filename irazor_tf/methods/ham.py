@@ -424,12 +424,22 @@ class AuxiliaryMasks(SearchMethod):
 
     def select(self, supernet: Recommender, size: int) -> InputConfig:
         """What a search for `size` keeps: the columns of largest alpha (section 4.2)."""
-        return self._leading(supernet, supernet.gates["embedding"].costs, size)
+        return self._leading(supernet, supernet.gates["embedding"].costs, size, "columns")
 
-    def _leading(self, supernet: Recommender, costs: np.ndarray, most: int) -> InputConfig:
-        kept = leading(supernet.gates["embedding"].alpha.numpy(), costs, most)
+    def _leading(self, supernet: Recommender, costs: np.ndarray, most: int, unit: str = "parameters") -> InputConfig:
+        alpha = supernet.gates["embedding"].alpha.numpy()
+        kept = leading(alpha, costs, most)
         if not kept.any():
             raise budget_error(most, int(costs[costs > 0].min()))
+        left, used = (costs > 0) & ~kept, int(costs[kept].sum())
+        last = alpha[kept].min()
+        if tied := np.count_nonzero(left & (alpha == last)):
+            message = "%s: %d columns left out have the alpha of the last one kept (%.4g); the order of the fields decides among them"
+            _notices.warning(message, self.spec(), tied, last)
+        if left.any() and used < most / 2:
+            stop = int(costs[left][np.argmax(alpha[left])])
+            message = "%s: the ranking ends at a column with %s %s, and the %s kept are less than half of the %s allowed"
+            _notices.warning(message, self.spec(), f"{stop:,}", unit, f"{used:,}", f"{most:,}")
         return chosen(supernet.config, kept)
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
@@ -556,7 +566,7 @@ class HAM(AuxiliaryMasks):
         if unmasked.any():
             return chosen(supernet.config, unmasked)
         _notices.warning("%s: all columns are masked; the one of largest alpha is kept (a smaller `mu` moves less at a time)", self.spec())
-        return self._leading(supernet, super().costs(supernet.schema, supernet.config), 1)
+        return self._leading(supernet, super().costs(supernet.schema, supernet.config), 1, "columns")
 
 
 # At the paper's rate alpha moves by thousandths in an epoch (see `HAM.presets`).

@@ -21,7 +21,7 @@ from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef,
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
 from irazor_tf.registry import Spec
-from irazor_tf.sparse import SparseTable, ZeroedTable
+from irazor_tf.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.steps import Joint, Unrolled
 from irazor_tf.trainer import Trainer
 from tests.conformance import laws
@@ -154,6 +154,12 @@ def test_a_sparse_table_reads_like_the_masked_one():
     generator = np.random.default_rng(0)
     table = generator.normal(size=(50, 7)).astype(np.float32)
     kept = generator.random((50, 7)) < 0.2
+    for dim in (256, 257, 600):  # column numbers that one byte holds, and such that it does not
+        wide, some = generator.normal(size=(9, dim)).astype(np.float32), generator.random((9, dim)) < 0.1
+        some[:, -1] = True
+        served = SparseTable(wide, some, f"wide_{dim}")
+        np.testing.assert_array_equal(served(tf.constant([[8, 0]], tf.int64))[0], np.where(some, wide, 0)[[8, 0]])
+        assert csr_bytes(int(some.sum()), 9, dim) == sum(variable.numpy().nbytes for variable in served.variables)
     kept[3] = False
     kept[4] = True
     index = tf.constant([[3, 4, 49], [0, 0, 3]], tf.int64)

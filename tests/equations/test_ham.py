@@ -594,6 +594,24 @@ def test_all_masked(caplog):
     assert by_parameters.derive(net, SPACE).dims == {"gender": 0, "goods": 1, "hour": 0, "month": 0}  # larger than the rest
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ham"])
+def test_alphas_that_tie_and_a_budget_hardly_used_are_said(name, caplog):
+    """All at their lower bound: the order of the fields decides. A column that costs too much ends the ranking."""
+    caplog.set_level(logging.WARNING, "irazor_tf")
+    net, method = searched(name, np.zeros(REAL.shape, np.float32)), METHODS.build(f"{name}(size=3)")
+    assert method.derive(net, SPACE).total_dims == 3
+    tied = np.count_nonzero(REAL) - 3
+    assert f"{tied} columns left out have the alpha of the last one kept (0); the order of the fields decides" in caplog.text
+    caplog.clear()
+    net = searched(name, np.arange(REAL.size, 0, -1).reshape(REAL.shape))
+    assert method.derive(net, SPACE).total_dims == 3 and not caplog.text
+    goods_first = np.where(np.arange(4)[:, None] == 1, 1.0, 0.9 - np.arange(4)[:, None] / 10) - np.arange(4) / 1000  # goods has 40 rows
+    net.gates["embedding"].alpha.assign(goods_first)
+    config = method.derive(net, SPACE, 39)
+    assert config.dims == {"gender": 1, "goods": 0, "hour": 0, "month": 0}
+    assert "the ranking ends at a column with 40 parameters, and the 3 kept are less than half of the 39 allowed" in caplog.text
+
+
 def test_what_the_search_did_not_reach_is_said(caplog):
     """A size far from its target; a budget that cuts what is not masked; and one that meets nothing but masks."""
     open_, shut = np.float32(0.1), np.float32(-0.1)

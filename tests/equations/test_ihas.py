@@ -247,7 +247,7 @@ def test_the_gate_draws_by_its_probabilities(instance_wise):
     np.testing.assert_array_equal(gate(tf.constant(x), None), x * opened)
     traces = {key: float(value) for key, value in gate.traces().items()}
     parts = [oracle_regularizer(p, 0.5, 0.0), oracle_regularizer(p, 0.0, 1.0)]
-    assert [traces["sparsity_penalty"], traces["polarization_penalty"]] == pytest.approx([0.003 * part for part in parts], rel=1e-4)
+    assert [traces["sparsity_penalty"], traces["polarization_penalty"]] == pytest.approx(parts, rel=1e-4), "weight 1 in equation 5"
     assert [traces["gate_open"], traces["gate_decided"]] == pytest.approx([p.mean(), np.abs(2 * p - 1).mean()], rel=1e-4)
 
 
@@ -332,7 +332,8 @@ def test_settings_of_the_paper():
     """tau .1, two clusters, a validation batch per 100 training batches, Adam at .001, polarisation at weight 1 in equation 5."""
     method = METHODS.build("ihas")
     params = method.params
-    assert (params.temperature, params.clusters, params.every, params.polarization) == (0.1, 2, 100, 1.0)
+    assert (params.temperature, params.clusters, params.every) == (0.1, 2, 100)
+    assert params.polarization == params.regularizer_weight == 1.0
     assert method.optimizers() == {"architecture": "adam(learning_rate=0.001)"}
     step = method.step()
     assert (step.every, step.architecture_first, step.held_out) == (100, False, None), "the gates learn from the validation split"

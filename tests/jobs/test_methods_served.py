@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,10 @@ def test_a_field_without_an_entry_is_an_input_and_no_field_kept(table, tmp_path,
     assert record["params"] == 2 and 0 < len(kept) <= 2 < len(record["inputs"]) == len(dims)
     assert record["fields"] == len(kept) and record["dims"] == sum(dims.values())
     assert f"found {len(kept)} of {len(dims)} fields, {sum(dims.values())} dims, 2 parameters" in capsys.readouterr().out
+    text, empty = (tmp_path / "report.html").read_text(), sorted(set(dims) - set(kept))
+    assert f"{len(kept)} of {len(dims)} fields are kept. Removed: " in text
+    (listed,) = re.findall(r"Of (\d) of these masks leave no entry; they stay inputs all the same: ([a-z, ]+)\.<", text)
+    assert int(listed[0]) == len(empty) and sorted(listed[1].split(", ")) == empty
 
 
 def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):

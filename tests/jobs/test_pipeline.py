@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import html
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import sys
 import time
@@ -216,6 +218,18 @@ def test_logistic_regression_all_through(records, tmp_path):
     summary = run(records, model_dir=str(tmp_path), model="lr", method="fde", controls="fde + magnitude + random")
     assert [record["name"] for record in summary] == ["fde", "random"], "magnitude has nothing to rank here, fde is the method itself"
     assert {record["params"] for record in summary} == {0}
+
+
+def test_a_control_that_finds_nothing_small_enough_is_left_out(records, tmp_path):
+    """What was found is trained and served all the same, and told what is missing beside it."""
+    controls = "sseds(retrain=False, epochs=1) + random"
+    summary = run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
+    assert [record["name"] for record in summary] == ["magnitude", "random"]
+    (notice,) = [notice for notice in summary[0]["notices"] if "control" in notice]
+    assert re.match(r"control sseds\(.*\) left out: The budget should be at least the smallest config's \d+ embedding parameters", notice)
+    assert html.escape(notice) in (tmp_path / "report.html").read_text()
+    run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
+    assert SearchResult.load(str(tmp_path / "search" / "result.json")).notices == ()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from irazor_tf import report
+from irazor_tf import picture_plots, plots, report
 from irazor_tf.input_config import write_json
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pictures
 from irazor_tf.schema import Field, Schema
@@ -157,6 +157,23 @@ def test_every_section_has_something_to_show(full):
     assert [name for name in SECTIONS if "<table" in parts[name]] == ["headline", "dimensions", "costs", "models", "settings"]
     for picture in PICTURES:
         assert picture.title in parts["pictures"]
+
+
+def test_pictures_of_many_rows_are_paged_on_one_scale(tmp_path):
+    """None is left out, and the pages can be compared."""
+    make_job(tmp_path, make_schema())
+    names = tuple(f"f{i}" for i in range(130))
+    mask = HeatMap("Masks", np.arange(260.0).reshape(130, 2), names, ("x", "y"), "mask")
+    many: list[Picture] = [mask, Bars("Sizes", names, np.arange(130.0), "rows")]
+    save_pictures(many, str(tmp_path / "search" / "finder-0123456789" / "pictures.json"))
+    text = Page(write(tmp_path, make_schema())).text
+    for title in ("Masks", "Sizes"):
+        for span in ("1 to 60 of 130", "61 to 120 of 130", "121 to 130 of 130"):
+            assert re.search(rf"{title} \(.*\): {span}\.", text)
+    assert all(text.count(f"\n{name}\n") >= 2 for name in names)
+    with plots.house_style():
+        pages = [picture_plots.draw(many[1], rows) for rows in (range(60), range(120, 130))]
+    assert pages[0].axes[0].get_xlim() == pages[1].axes[0].get_xlim() == (0.0, 1.05 * 129)
 
 
 def test_needs_nothing_outside(full):

@@ -148,6 +148,17 @@ def test_killed_between_the_rename_of_an_export_and_the_note_of_it(copied, monke
     assert set(again) == set(expected) and again["key"] == expected["key"]
 
 
+def test_seconds_of_a_killed_training_are_those_of_its_fits(copied):
+    """Whatever the process that finishes it took: what a fit wrote down before stays."""
+    settings = copied()
+    path = next(pathlib.Path(settings["model_dir"]).glob("models/*/metrics.json"))
+    state = path.parent / "model" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"seconds": 5000.0}))
+    path.unlink()
+    jobs.retrain(job_of(settings))
+    assert 5000.0 < read_json(str(path))[0]["train_seconds"] < 5100.0
+
+
 # What may change ------------------------------------------------------------------------------------------------------------------
 
 
