@@ -227,9 +227,9 @@ def main(_: list[str]) -> None:
     given = flags.FLAGS
     test = not given.validation_only
     metrics = TEST if test else VALID
+    if unknown := [name for name in given.sets if name not in WIDTHS]:
+        raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {unknown[0]!r}")
     for name in given.sets:
-        if name not in WIDTHS:
-            raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {name!r}")
         run_set(name, given.out, given.logs, [int(seed) for seed in given.seeds] or SEEDS.get(name, (1, 2, 3)), test)
     paths = {name: os.path.join(given.out, _name(test, name, "json")) for name in WIDTHS}
     every = {name: read_json(path)[0] for name, path in paths.items() if os.path.exists(path)}

@@ -73,11 +73,13 @@ def run_seed(experiment: Experiment, out: str, seed: int, searches: dict[str, st
     records = points.run()
     for record in records:
         dims = {name: max(own[name] for own in record["field_dims"]) for name in planted.FIELDS}
-        record["strong_kept"] = sum(dims[name] > 0 for name in planted.STRONG)
+        dims_of_item = max(dims["item"], dims["item_copy"])  # one of the two is enough
+        record["strong_kept"] = sum((dims_of_item if name == "item" else dims[name]) > 0 for name in planted.STRONG)
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
         found = points.scores(searches[record["series"]]) if record["series"] in searches else {}
         if found:
             names = [*planted.STRONG, *planted.NOISE]
+            found = found | {"item": max(found["item"], found["item_copy"])}
             record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
     return records
 

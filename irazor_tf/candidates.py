@@ -64,10 +64,17 @@ def short_name(spec: Spec) -> str:
 
 
 def unique_names(chosen: Sequence[Candidate]) -> list[Candidate]:
-    """The same candidates, equal names told apart by a number."""
-    names: dict[str, int] = {}
+    """The same candidates; of equal names the first stays, the others get the settings that set them apart from it, or a number."""
+    firsts: dict[str, Candidate] = {}
+    taken: set[str] = set()
     unique = []
     for candidate in chosen:
-        count = names[candidate.name] = names.get(candidate.name, 0) + 1
-        unique.append(candidate if count == 1 else dataclasses.replace(candidate, name=f"{candidate.name} ({count})"))
+        first = firsts.setdefault(candidate.name, candidate)
+        own = candidate.result.method.arguments
+        apart = ", ".join(f"{key}={value!r}" for key, value in own if (key, value) not in first.result.method.arguments)
+        names = [candidate.name, *([f"{candidate.name} ({apart})"] if apart else [])]
+        names += [f"{names[-1]} ({number})" for number in range(2, len(chosen) + 2)]
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        unique.append(dataclasses.replace(candidate, name=name))
     return unique

@@ -220,6 +220,11 @@ def _candidates(
         chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
         sizes[f" at {label}"] = chosen[-1].num_params(schema)
     full = InputConfig.uniform(schema, job.width)
+    if found.num_params(schema) > full.num_params(schema) and job.controls:
+        left_out.append(
+            f"controls at equal size: {found.num_params(schema):,} parameters are more than the whole space has "
+            f"({full.num_params(schema):,}), so that those which rank its columns keep all of them"
+        )
     for control in (METHODS.build(spec) for spec in job.controls):
         if control.spec() == method.spec() and not before:
             continue

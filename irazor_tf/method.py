@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,8 +123,8 @@ class SearchMethod(abc.ABC):
         """Arrays for the report with a row per field, for example {"alpha": [N, K]}."""
         return {}
 
-    def pictures(self, supernet: Recommender) -> list[Picture]:
-        """What else the report draws of a search."""
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
+        """What else the report draws of a search, and of the configs that it found."""
         return []
 
 
@@ -132,9 +132,16 @@ class BudgetError(ValueError):
     """Nothing fits in the budget."""
 
 
-def budget_error(budget: int, smallest: int, setting: tuple[str, Any] | None = None) -> BudgetError:
-    """What a method says when nothing fits; `setting` names the setting that the budget comes from, and has its value."""
+def budget_error(budget: int, smallest: int, setting: tuple[str, Any] | None = None, *, owner: str = "the smallest config") -> BudgetError:
+    """What a method says when nothing fits.
+
+    Args:
+      budget: what there is.
+      smallest: what it would take.
+      setting: that the budget comes from, and its value.
+      owner: what it would take that for.
+    """
+    least = f"{owner}'s {smallest:,} embedding parameters"
     if setting is not None:
-        should = f"should leave at least the smallest config's {smallest:,} embedding parameters, and leaves {budget:,}"
-        return BudgetError(f"{setting[0]} {should}. Received: {setting[1]}")
-    return BudgetError(f"The budget should be at least the smallest config's {smallest:,} embedding parameters. Received: {budget:,}")
+        return BudgetError(f"{setting[0]} should leave at least {least}, and leaves {budget:,}. Received: {setting[1]}")
+    return BudgetError(f"The budget should be at least {least}. Received: {budget:,}")

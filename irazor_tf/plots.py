@@ -171,7 +171,7 @@ def heat_map(
         for row, column in np.ndindex(count, width):
             shade = colours((values[row, column] - bounds[0]) / (bounds[1] - bounds[0]))
             dark = np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.55
-            text = f"{values[row, column]:.{digits}f}"
+            text = f"{values[row, column]:.{digits}f}" if np.isfinite(values[row, column]) else ""
             axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     if kept is not None and kept.any():
         rows, marks = np.nonzero(kept)
@@ -214,6 +214,9 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
     axis.set_xscale("log")
     log_ticks(axis.xaxis)
     axis.margins(x=0.08, y=0.12)
+    sizes = {x for own in series for x in own.params}
+    if len(sizes) == 1:  # or the limits would be the same number
+        axis.set_xlim(min(sizes) / 2, 2 * max(sizes))
     axis.grid(True, which="major")
     axis.set_xlabel("embedding parameters (log scale)")
     axis.set_ylabel(f"{metric}, validation split")

@@ -71,5 +71,6 @@ def _picture(picture: Picture, key: str, caption: str) -> str:
 
 def notices(job: JobFolder) -> str:
     """What the searches had to say; nothing where they went as planned."""
-    found = dict.fromkeys(f"{point['name']}: {notice}" for point in job.compared for notice in point.get("notices", ()))
+    told = [(point["name"], notice) for point in job.compared for notice in point.get("notices", ())]
+    found = dict.fromkeys(notice if notice.startswith(f"{name}(") else f"{name}: {notice}" for name, notice in told)
     return "".join(paragraph(notice, "note") for notice in found)

@@ -89,9 +89,11 @@ def search_with(
     with _collected() as notices:
         try:
             result, supernet = method.search(inside, space, budget, supernet)
-        except Exception:
+        except Exception as error:
             if not os.path.exists(timing):
                 write_json(unfinished, beside_fits())
+            if isinstance(error, BudgetError):  # several methods may share a budget
+                raise BudgetError(f"{method.spec().name}: {error}") from None
             raise
     if not os.path.exists(timing):
         cost = _cost(inside, beside_fits())
@@ -103,7 +105,7 @@ def search_with(
         if scores or arrays:
             write_json(scored, scores, arrays)
     if redraw or not os.path.exists(drawn):
-        save_pictures(method.pictures(supernet), drawn)
+        save_pictures(method.pictures(supernet, result.clusters), drawn)
     size = sum(config.num_params(trainer.schema) for config in result.clusters) + (result.router.params if result.router else 0)
     if budget is not None and size > budget:
         over = f"The budget of {budget:,} parameters is exceeded: all that the method needs takes {size:,}"

@@ -213,10 +213,15 @@ def _with_cpt(spec: Any) -> Any:
     return spec.replace(cpt=FLAGS.cpt)
 
 
-def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
-    """Parses the command line and runs one stage; bad input ends in one line on stderr and exit code 2."""
+def before_tensorflow() -> None:
+    """What its import reads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
+def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
+    """Parses the command line and runs one stage; bad input ends in one line on stderr and exit code 2."""
+    before_tensorflow()
     define()
     given = sys.argv if arguments is None else arguments
     if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(given[1:]):

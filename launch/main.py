@@ -30,7 +30,7 @@ def usage() -> str:
             "  irazor pipeline --reader=table --schema=FILE.yaml --input=LOG.csv --model_dir=DIR --budget_params=1000000",
             "  irazor pipeline --flagfile=PRESET --input=LOG --model_dir=DIR",
             "",
-            "irazor JOB --help lists the flags and the presets.",
+            "irazor JOB --help lists the flags and the presets, irazor settings [NAME] what methods, base models and readers take.",
         ]
     )
 
@@ -41,7 +41,7 @@ def main() -> None:
     if name in ("--help", "-help", "-h", "help", "--helpshort", "--helpfull"):
         print(usage())
         sys.exit(0)
-    if name not in JOBS:
+    if name not in (*JOBS, "settings"):
         print(f"error: A job should be one of {', '.join(JOBS)}. Received: {name!r}", file=sys.stderr)
         sys.exit(2)
     del sys.argv[1]

@@ -343,7 +343,7 @@ class DNIS(SearchMethod):
         alpha = rows @ gate.alpha.numpy() / np.maximum(rows.sum(axis=1, keepdims=True), 1)
         return {"alpha": np.where(np.arange(alpha.shape[1]) < widths[:, None], alpha, 0.0)}
 
-    def pictures(self, supernet: Recommender) -> list[Picture]:
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
         """Alpha by block and dimension, its mean against frequency (Figure 3a), and dimensions kept against frequency (Figure 3b)."""
         gate, names = supernet.gates["embedding"], supernet.config.kept
         counts, blocks = np.concatenate([supernet.schema.counts[name] for name in names]), np.concatenate(gate.field_blocks)

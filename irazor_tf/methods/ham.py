@@ -357,13 +357,13 @@ class AuxiliaryMasks(SearchMethod):
         Raises:
           ValueError: it, or a stage before it, is larger than the space.
         """
-        whole = int(self.costs(schema, self.reach(schema, space)).sum())
+        name, whole = self.spec().name, int(self.costs(schema, self.reach(schema, space)).sum())
         size = max(1, round(self.params.share * whole)) if self.params.size is None else self.params.size
         for key, value in [("size", size), *(("stages", stage) for stage in self.params.stages)]:
             if value > whole:
-                raise ValueError(f"`{key}` should be no larger than the space that is searched, {whole:,}. Received: {value:,}")
+                raise ValueError(f"`{key}` of {name} should be no larger than the space that is searched, {whole:,}. Received: {value:,}")
         if self.params.stages and self.params.stages[-1] <= size:
-            raise ValueError(f"`stages` should descend towards the last size, {size:,}. Received: {self.params.stages}")
+            raise ValueError(f"`stages` of {name} should descend towards the last size, {size:,}. Received: {self.params.stages}")
         return size
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
@@ -469,7 +469,7 @@ class AuxiliaryMasks(SearchMethod):
         found = {"alpha": gate.alpha.numpy(), "mask": gate.mask(False).numpy()}
         return {name: np.where(gate.exists, values, 0.0) for name, values in found.items()}
 
-    def pictures(self, supernet: Recommender) -> list[Picture]:
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
         """Alpha and mask of every column, and the cosines between the columns of the searched tables (Figure 5)."""
         gate, config = supernet.gates["embedding"], supernet.config
         drawn: list[Picture] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -499,14 +499,16 @@ class IHAS(SearchMethod):
         return self._config(supernet.schema, space, census.frequency, census.probability, budget)
 
     def _config(
-        self, schema: Schema, space: InputConfig, frequency: np.ndarray, probability: np.ndarray, budget: int | None
+        self, schema: Schema, space: InputConfig, frequency: np.ndarray, probability: np.ndarray, budget: int | None, models: int = 1
     ) -> InputConfig:
+        """Of one of `models` that share the budget."""
         if budget is None:
             return space.with_columns(majority(frequency, self.params.majority))
         costs = space.column_params(schema)
-        kept = most_frequent(frequency, probability, costs, budget)
+        kept = most_frequent(frequency, probability, costs, budget // models)
         if not kept.any():
-            raise budget_error(budget, int(costs.min()))
+            owner = "the smallest config" if models == 1 else f"{models} times the smallest config"
+            raise budget_error(budget, models * int(costs.min()), owner=owner)
         return space.with_columns(kept)
 
     def search(
@@ -515,6 +517,8 @@ class IHAS(SearchMethod):
         params = self.params
         if params.clusters > trainer.train.rows:
             raise ValueError(f"`clusters` of ihas should be at most the {trainer.train.rows} training rows. Received: {params.clusters}")
+        if budget is not None and budget < (least := int(space.column_params(trainer.schema).min())):
+            raise budget_error(budget, least)  # before the search, which takes a while
         supernet = self.train(trainer, space) if supernet is None else supernet
         gate = supernet.gates["embedding"]
         notices = gate.census.notices()
@@ -525,10 +529,8 @@ class IHAS(SearchMethod):
             gate.clusters = found = _clusters(trainer, supernet, params, f"router-{key}.json")
             notices += found.notices
             if len(found.rows) > 1:
-                share = None if budget is None else budget // len(found.rows)
-                configs = tuple(
-                    self._config(trainer.schema, space, *parts, share) for parts in zip(found.frequency, found.probability, strict=True)
-                )
+                parts, models = zip(found.frequency, found.probability, strict=True), len(found.rows)
+                configs = tuple(self._config(trainer.schema, space, *own, budget, models) for own in parts)
                 lacking = [k for k, own in enumerate(found.frequency) if budget is None and own.max() < params.majority]
                 notices += [f"No column is open in the majority of cluster {k}'s rows: it keeps the one open most often" for k in lacking]
                 router = RouterRef(self.spec().name, settings, f"router-{key}.json.npz", found.params)
@@ -555,7 +557,7 @@ class IHAS(SearchMethod):
         gate = supernet.gates["embedding"]
         return {"frequency": _padded(gate, gate.census.frequency)}
 
-    def pictures(self, supernet: Recommender) -> list[Picture]:
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
         gate, names = supernet.gates["embedding"], supernet.config.kept
         census, columns = gate.census, tuple(str(j) for j in range(gate.shape[1]))
         edges = np.linspace(0, 1, len(census.histogram) + 1)
@@ -565,11 +567,11 @@ class IHAS(SearchMethod):
             HeatMap("How often gates are open", _padded(gate, census.frequency), names, columns, "share of the training rows"),
         ]
         if gate.clusters is not None:
-            clusters = tuple(f"cluster {k}" for k in range(len(gate.clusters.rows)))
-            kept = np.stack([majority(own, self.params.majority) for own in gate.clusters.frequency])
-            dims = np.stack([_padded(gate, own).sum(axis=1) for own in kept], axis=1)
-            found.append(Bars("Training rows per cluster", clusters, gate.clusters.rows, "rows"))
-            found.append(HeatMap("Dimensions per cluster, by majority", dims, names, clusters, "dimensions"))
+            numbered = tuple(f"cluster {k}" for k in range(len(gate.clusters.rows)))
+            dims = np.array([[config.dims[name] for config in clusters] for name in names], np.float64)
+            found.append(Bars("Training rows per cluster", numbered, gate.clusters.rows, "rows"))
+            if len(clusters) == len(numbered):  # not where only one is left
+                found.append(HeatMap("Dimensions per cluster", dims, names, numbered, "dimensions"))
         return found
 
 

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -193,23 +193,16 @@ class SSEDS(SearchMethod):
         magnitudes, seconds, compiling = mask_gradients(supernet, batches)
         real = space.slots
         supernet.gates["embedding"].saliency.assign(normalize(magnitudes, real))
-        _notices.info(
-            "%s: the saliency of %d columns took %d forward and backward passes of %d rows: %.3f s, %.3f s of them compiling",
-            *(self.spec(), real.sum(), params.batches, size, seconds, compiling),
-        )
         cost = os.path.join(trainer.work_dir, "cost.json")
         if not os.path.exists(cost):  # a later call takes the pass again, to have the supernet, and tells nothing new
             write_json(cost, {"steps": params.batches, "seconds": seconds})
+            _notices.info(
+                "%s: the saliency of %d columns took %d forward and backward passes of %d rows: %.3f s, %.3f s of them compiling",
+                *(self.spec(), real.sum(), params.batches, size, seconds, compiling),
+            )
         return supernet
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        config, notice = self._within(supernet, space, budget)
-        if notice:
-            _notices.warning("%s: %s", self.spec(), notice)
-        return config
-
-    def _within(self, supernet: Recommender, space: InputConfig, budget: int | None) -> tuple[InputConfig, str]:
-        """What fits, and what there is to say of it."""
         kappa = self.params.kappa
         saliency = self.architecture(supernet)["saliency"][space.slots]
         costs = space.column_params(supernet.schema)
@@ -222,19 +215,19 @@ class SSEDS(SearchMethod):
         if not kept.any():
             first = int(costs[np.argmax(saliency)] if not self.params.fill else costs.min())
             if budget is not None:
-                raise budget_error(budget, first)
+                raise budget_error(budget, first, owner="the smallest column" if self.params.fill else "the column of largest saliency")
             raise BudgetError(
                 f"`kappa` of sseds, the budget as a share of {total:,} {unit}, should be above that of the "
                 f"{'smallest column' if self.params.fill else 'column of largest saliency'}, which has {first:,}. Received: {kappa}"
             )
-        used, notice = int(costs[kept].sum()), ""
+        used = int(costs[kept].sum())
         if not self.params.fill and used < limit / 2:
             stop = int(costs[np.argmax(np.where(kept, -1.0, saliency))])
-            notice = (
-                f"the ranking ends at a column with {stop:,} {unit}, and the {used:,} kept are less than half of the {limit:,} allowed "
+            message = (
+                "%s: the ranking ends at a column with %s %s, and the %s kept are less than half of the %s allowed (`fill` passes over it)"
             )
-            notice += "(`fill` passes over it)"
-        return space.with_columns(kept), notice
+            _notices.warning(message, self.spec(), f"{stop:,}", unit, f"{used:,}", f"{limit:,}")
+        return space.with_columns(kept)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("kappa", self.params.sweep)
@@ -247,14 +240,11 @@ class SSEDS(SearchMethod):
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
         return {"saliency": supernet.gates["embedding"].saliency.numpy().astype(np.float64)}
 
-    def pictures(self, supernet: Recommender) -> list[Picture]:
-        space = supernet.config
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
+        space, (found,) = supernet.config, clusters
         ranked = np.sort(self.architecture(supernet)["saliency"][space.slots])[::-1]
         ranks = np.arange(1, len(ranked) + 1)
-        found: list[Picture] = [Lines("Saliency of all columns", ranks, {"saliency": ranked}, ("rank", "saliency"), log_x=True)]
-        try:
-            dims = self._within(supernet, space, None)[0].dims
-        except BudgetError:  # nothing is small enough at this kappa, and a budget was given instead
-            return found
-        title = f"Dimensions at kappa={self.params.kappa:g}"
-        return [*found, Bars(title, space.kept, np.array([dims[name] for name in space.kept]), "dimensions kept")]
+        return [
+            Lines("Saliency of all columns", ranks, {"saliency": ranked}, ("rank", "saliency"), log_x=True),
+            Bars("Dimensions kept", space.kept, np.array([found.dims[name] for name in space.kept]), "dimensions kept"),
+        ]

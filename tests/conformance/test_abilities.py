@@ -252,7 +252,7 @@ class Talkative(SearchMethod):
         result, supernet = super().search(trainer, space, budget, supernet)
         return dataclasses.replace(result, keep_gates=True, notices=("could not help it",)), supernet
 
-    def pictures(self, supernet):
+    def pictures(self, supernet, clusters):
         return PICTURES
 
 

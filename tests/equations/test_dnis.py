@@ -610,7 +610,7 @@ def test_one_search_gives_every_rate():
     for label, method in METHODS.build("dnis(threshold=0.2, sweep=(2.0, 4.0, 50.0))").sweep(SPACE):
         labels.append(label)
         sizes.append(method.derive(model, SPACE).num_params(SCHEMA))
-        method.field_scores(model), method.architecture(model), method.pictures(model)
+        method.field_scores(model), method.architecture(model), method.pictures(model, ())
     assert labels == ["compression=2", "compression=4", "compression=50"] and sizes == [100, 50, 4]
     assert all(np.array_equal(variable, old) for variable, old in zip(model.variables, before, strict=True))
 
@@ -638,7 +638,7 @@ def test_what_is_drawn(spec, space):
         seen = np.repeat(gate.alpha.numpy()[gate.field_blocks[i]], COUNTS[name], axis=0)[:, : space.fields[name].dim]
         np.testing.assert_allclose(alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5)
         assert np.all(alpha[i, space.fields[name].dim :] == 0)
-    heat, means, dims = method.pictures(model)
+    heat, means, dims = method.pictures(model, ())
     assert isinstance(heat, HeatMap) and isinstance(means, Lines) and isinstance(dims, Lines)
     np.testing.assert_array_equal(heat.values[gate.used], gate.alpha.numpy()[gate.used])
     assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(np.isnan(heat.values[~gate.used]))
@@ -661,7 +661,7 @@ def test_a_heat_map_of_many_blocks_shows_some():
     counts = {"a": list(range(150)), "b": [7] * 40}
     schema = schema_with(counts)
     model = supernet("dnis(blocks=190)", InputConfig.uniform(schema, DIM), schema=schema)
-    heat = METHODS.build("dnis(blocks=190)").pictures(model)[0]
+    heat = METHODS.build("dnis(blocks=190)").pictures(model, ())[0]
     assert isinstance(heat, HeatMap)
     assert len(heat.rows) == len(heat.values) == 60 and "(60 of 190)" in heat.title
     assert heat.rows[0] == "149 to 149" and heat.rows[-1] == "0 to 0"

@@ -650,10 +650,10 @@ def test_base_dimensions():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("ham(size=14)", "`size` should be no larger than the space that is searched, 13. Received: 14"),
-        ("sam(stages=(14, 3), size=2)", "`stages` should be no larger than the space that is searched, 13. Received: 14"),
-        ("ham(size=237, in_parameters=True)", "`size` should be no larger than the space that is searched, 235. Received: 237"),
-        ("ham(stages=(6,), share=0.5)", r"`stages` should descend towards the last size, 6. Received: \(6,\)"),
+        ("ham(size=14)", "`size` of ham should be no larger than the space that is searched, 13. Received: 14"),
+        ("sam(stages=(14, 3), size=2)", "`stages` of sam should be no larger than the space that is searched, 13. Received: 14"),
+        ("ham(size=237, in_parameters=True)", "`size` of ham should be no larger than the space that is searched, 235. Received: 237"),
+        ("ham(stages=(6,), share=0.5)", r"`stages` of ham should descend towards the last size, 6. Received: \(6,\)"),
     ],
 )
 def test_a_size_beyond_the_space(spec, message, tiny, tmp_path):
@@ -718,7 +718,7 @@ def test_defaults_of_the_paper():
 def test_pictures(name):
     alpha = np.random.default_rng(13).uniform(-0.2 if name == "ham" else 0.1, 0.2, REAL.shape).astype(np.float32)
     net, method = searched(name, alpha), METHODS.build(name)
-    masks, (cosines, bars) = method.pictures(net)[:2], method.pictures(net)[2:]
+    masks, (cosines, bars) = method.pictures(net, ())[:2], method.pictures(net, ())[2:]
     for picture in masks:
         assert picture.rows == tuple(SIZES) and len(picture.columns) == 4
         np.testing.assert_array_equal(np.isnan(picture.values), ~REAL)
@@ -740,7 +740,7 @@ def test_pictures(name):
 def test_a_model_of_narrow_fields_has_no_cosines():
     space = InputConfig.from_dims(dict.fromkeys(SIZES, 1))
     net, _ = built({"embedding": mask_gate("sam", space)}, space)
-    assert len(METHODS.build("sam").pictures(net)) == 2
+    assert len(METHODS.build("sam").pictures(net, ())) == 2
 
 
 def test_a_budget_is_spent_on_what_is_not_masked():

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
-from irazor_tf.method import METHODS
+from irazor_tf.method import METHODS, BudgetError
 from irazor_tf.methods import ihas
 from irazor_tf.ops import batch_uniform, seed_of
 from irazor_tf.optimizers import make_optimizer
@@ -517,8 +517,9 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
     assert result.clusters[0] != result.clusters[1]
     census = model.gates["embedding"].census
     np.testing.assert_allclose(census.frequency, masks.mean(axis=0), rtol=1e-12)
-    pictures = METHODS.build(FAST).pictures(model)
-    assert [picture.title for picture in pictures][-2:] == ["Training rows per cluster", "Dimensions per cluster, by majority"]
+    pictures = METHODS.build(FAST).pictures(model, result.clusters)
+    assert [picture.title for picture in pictures][-2:] == ["Training rows per cluster", "Dimensions per cluster"]
+    assert pictures[-1].values.tolist() == [list(dims) for dims in zip(*(config.dims.values() for config in result.clusters), strict=True)]
     assert pictures[-2].values.tolist() == np.bincount(own).tolist()
     assert pictures[0].counts.sum() == pytest.approx(6 * WIDTH) == pictures[1].counts.sum()
 
@@ -555,15 +556,19 @@ def test_a_search_again_is_the_same(search, data):
     assert all(narrow.within(wide) for narrow, wide in zip(result.clusters, other.clusters, strict=True))
 
 
-def test_a_budget_is_for_all_clusters_together(search, data):
+def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
     schema, whole = data[0], InputConfig.uniform(data[0], WIDTH).num_params(data[0])
     for budget in (whole, whole // 5):
         result, _, _ = search(budget=budget)
         for config in result.clusters:
             left = budget // 2 - config.num_params(schema)
             assert 0 <= left < min(schema.field(name).vocabulary_size for name, field in config.fields.items() if field.dim < WIDTH)
-    with pytest.raises(ValueError, match="budget"):
-        search(budget=5)
+    narrowest = min(field.vocabulary_size for field in schema.fields)
+    with pytest.raises(BudgetError, match=f"at least 2 times the smallest config's {2 * narrowest} embedding .* Received: {narrowest}"):
+        search(budget=narrowest)
+    monkeypatch.setattr(ihas.IHAS, "train", None)  # what nothing fits in is said before the search
+    with pytest.raises(BudgetError, match=f"at least the smallest config's {narrowest} embedding parameters. Received: {narrowest - 1}"):
+        search(budget=narrowest - 1)
 
 
 def test_one_cluster_needs_no_router(search):
@@ -573,7 +578,7 @@ def test_one_cluster_needs_no_router(search):
     assert result.router is None and not result.keep_gates and result.init == "fresh"
     expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, frequency, strict=True)}
     assert {name: field.labels for name, field in result.config.fields.items()} == expected
-    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model)) == 3
+    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model, result.clusters)) == 3
 
 
 def test_without_retraining_the_supernet_is_the_result(search, data):

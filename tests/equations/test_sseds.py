@@ -265,7 +265,7 @@ def test_budgets_in_parameters() -> None:
             assert labels_of(config) == oracle_config(BY_HAND, SPACE, SIZES, lambda size, budget=budget: size <= budget)
             assert config.num_params(SCHEMA) <= budget
         assert config == SPACE
-        with pytest.raises(BudgetError, match="The budget should be at least the smallest config's 7 embedding parameters. Received: 6"):
+        with pytest.raises(BudgetError, match="at least the column of largest saliency's 7 embedding parameters. Received: 6"):
             method.derive(model, SPACE, 6)
 
 
@@ -496,10 +496,10 @@ def test_variants_share_the_search() -> None:
 
 def test_pictures() -> None:
     model = with_saliency(BY_HAND)
-    lines, bars = METHODS.build("sseds(kappa=0.38)").pictures(model)
+    found = METHODS.build("sseds(kappa=0.1)").derive(model, SPACE, SPACE.num_params(SCHEMA) * 38 // 100)
+    lines, bars = METHODS.build("sseds(kappa=0.1)").pictures(model, (found,))
     np.testing.assert_array_equal(lines.x, np.arange(1, 13))
     (ranked,) = lines.series.values()
     np.testing.assert_allclose(ranked, np.sort(BY_HAND.ravel())[::-1], rtol=1e-6)
-    assert lines.log_x and bars.title == "Dimensions at kappa=0.38"
+    assert lines.log_x and bars.title == "Dimensions kept", "in what was found, by a budget too"
     assert bars.names == ("gender", "goods", "hour") and list(bars.values) == [2, 1, 4]
-    assert len(METHODS.build("sseds(kappa=0.01)").pictures(model)) == 1, "where nothing fits, there are no dimensions to show"

@@ -19,7 +19,7 @@ from irazor_tf.base_model import MODELS
 from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS
 from irazor_tf.trainer import TrainOptions
-from launch import flags, main
+from launch import flags, main, settings
 from tests.conformance.toys import TOYS
 from tests.jobs.small_jobs import SMALL, job_of, words
 
@@ -30,9 +30,7 @@ def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
     """The program, as setup.py installs it."""
     code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, env=environment, **options
-    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, env=environment, **options)
 
 
 def error_of(done: subprocess.CompletedProcess) -> str:
@@ -73,6 +71,24 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
     said = " ".join(done.stdout.split())
     for kind, registry in (("Search method", METHODS), ("Base model", MODELS)):
         assert f"{kind} ({', '.join(registry.names())})" in said
+
+
+def test_settings_are_listed():
+    """Of every entry: each setting, its default, and words on it."""
+    done = irazor("settings", "ham", "dnis")
+    assert done.returncode == 0 and "\n  mu = 5e-05\n      by how much every alpha drifts in a step.\n" in done.stdout
+    assert "preset='small_log': alpha_optimizer='sgd(learning_rate=1.0)', mu=0.0003, epochs=12\n" in done.stdout
+    assert "\n\ndnis: " in done.stdout and "\n  compression = " in done.stdout
+    assert error_of(irazor("settings", "hma")).startswith("error: A name should be one of dnis, ")
+    assert settings.listed().splitlines()[0] == f"method:  {', '.join(METHODS.names())}"
+    undescribed = [
+        (name, field.name)
+        for registry in (METHODS, MODELS)
+        for name in registry.names()
+        for field in dataclasses.fields(registry.get(name).Params)
+        if f"\n  {field.name} = {field.default!r}\n      " not in settings.settings_of(name)
+    ]
+    assert not undescribed
 
 
 def test_help_without_the_program():

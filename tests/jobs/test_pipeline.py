@@ -23,11 +23,11 @@ import tensorflow as tf
 
 import irazor_tf.methods
 from irazor_tf import final_models, jobs, searching
-from irazor_tf.candidates import Candidate, Role
+from irazor_tf.candidates import Candidate, Role, unique_names
 from irazor_tf.data import Source
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
 from irazor_tf.method import METHODS
-from irazor_tf.registry import Spec
+from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.schema import Schema
 from tests.conformance.toys import TOYS, FoldedColumns
 from tests.jobs import small_jobs
@@ -226,10 +226,18 @@ def test_a_control_that_finds_nothing_small_enough_is_left_out(records, tmp_path
     summary = run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
     assert [record["name"] for record in summary] == ["magnitude", "random"]
     (notice,) = [notice for notice in summary[0]["notices"] if "control" in notice]
-    assert re.match(r"control sseds\(.*\) left out: The budget should be at least the smallest config's \d+ embedding parameters", notice)
+    assert re.match(r"control sseds\(.*\) left out: sseds: The budget should be at least the column of largest saliency's \d+ ", notice)
     assert html.escape(notice) in (tmp_path / "report.html").read_text()
     run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
     assert SearchResult.load(str(tmp_path / "search" / "result.json")).notices == ()
+
+
+def test_equal_names_are_told_apart_by_what_differs():
+    result = SearchResult((InputConfig.from_dims({"a": 1}),), Spec("x"))
+    specs = ["sseds(kappa=0.3)", "sseds(kappa=0.3, ticket=False)", "sseds", "sseds(ticket=False)", "magnitude", "sseds(kappa=0.3)"]
+    chosen = [Candidate(Role.CONTROL, spec.split("(")[0], dataclasses.replace(result, method=parse_spec(spec))) for spec in specs]
+    expected = ["sseds", "sseds (ticket=False)", "sseds (2)", "sseds (ticket=False) (2)", "magnitude", "sseds (3)"]
+    assert [candidate.name for candidate in unique_names(chosen)] == expected
 
 
 @contextlib.contextmanager
