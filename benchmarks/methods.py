@@ -136,8 +136,10 @@ def compared_rows(name: str, records: Sequence[dict[str, Any]], metrics: Mapping
         if ours == other or not all(a and b for a, b in pairs):
             return "-"
         a, b = np.array([(a[metric], b[metric]) for a, b in pairs if a and b]).T
-        p = f" (p {ttest_rel(a, b).pvalue:.3f})" if len(seeds) > 1 and not np.allclose(a, b) else ""
-        return f"{np.mean(a - b):+.4f}{p}"
+        if len(seeds) == 1 or np.allclose(a, b):
+            return f"{np.mean(a - b):+.4f}"
+        p = ttest_rel(a, b).pvalue
+        return f"{np.mean(a - b):+.4f} (p {f'{p:.3f}' if p >= 0.0005 else '< 0.001'})"
 
     def mean(series: str, label: str, key: str) -> float:
         return float(np.mean([found[series, label, seed][key] for seed in seeds if (series, label, seed) in found] or [np.nan]))
