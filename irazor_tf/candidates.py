@@ -10,6 +10,8 @@ from irazor_tf.input_config import SearchResult, digest, identity
 from irazor_tf.registry import Spec
 from irazor_tf.schema import Schema
 
+_LONGEST = 60  # characters that settings may add to a name; longer ones make way for a number
+
 
 class Role(enum.Enum):
     """Why a candidate is trained."""
@@ -70,9 +72,10 @@ def unique_names(chosen: Sequence[Candidate]) -> list[Candidate]:
     unique = []
     for candidate in chosen:
         first = firsts.setdefault(candidate.name, candidate)
-        own = candidate.result.method.arguments
-        apart = ", ".join(f"{key}={value!r}" for key, value in own if (key, value) not in first.result.method.arguments)
-        names = [candidate.name, *([f"{candidate.name} ({apart})"] if apart else [])]
+        own, other = candidate.result.method.arguments, first.result.method.arguments
+        more = ", ".join(f"{key}={value!r}" for key, value in own if (key, value) not in other)
+        apart = more or ("" if own == other else "fewer settings")
+        names = [candidate.name, *([f"{candidate.name} ({apart})"] if 0 < len(apart) <= _LONGEST else [])]
         names += [f"{names[-1]} ({number})" for number in range(2, len(chosen) + 2)]
         name = next(name for name in names if name not in taken)
         taken.add(name)

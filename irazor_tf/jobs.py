@@ -199,14 +199,15 @@ def _candidates(
 ) -> list[Candidate]:
     """What is trained: the found config, the controls at its size, and the curve.
 
-    A control that the model has no place for, or that keeps nothing as small as it should, is left out; a notice of the found config
-    says so.
+    A control that the model has no place for, or that keeps nothing as small as it should, is left out. A notice of the found config
+    says so, and where the controls cannot be of its size because the whole space is smaller.
     """
-    left_out: list[str] = []
+    noticed: list[str] = []
 
-    def leave_out(control: SearchMethod, label: str, why: object) -> None:
-        left_out.append(f"control {control.spec()}{label} left out: {why}")
-        _notices.warning("%s", left_out[-1])
+    def notice(text: str) -> None:
+        if text not in noticed:
+            noticed.append(text)
+            _notices.warning("%s", text)
 
     schema = trainer.schema
     folder = search_folder_of(method, space)
@@ -219,30 +220,29 @@ def _candidates(
         searched = search_folder_of(METHODS.build(derived.method), space)  # a point may have a search of its own
         chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
         sizes[f" at {label}"] = chosen[-1].num_params(schema)
-    full = InputConfig.uniform(schema, job.width)
-    if found.num_params(schema) > full.num_params(schema) and job.controls:
-        left_out.append(
-            f"controls at equal size: {found.num_params(schema):,} parameters are more than the whole space has "
-            f"({full.num_params(schema):,}), so that those which rank its columns keep all of them"
-        )
+    full, drawn = InputConfig.uniform(schema, job.width), {folder}
     for control in (METHODS.build(spec) for spec in job.controls):
         if control.spec() == method.spec() and not before:
             continue
         if control.needs - trainer.base.sites:
-            leave_out(control, "", f"{job.model} has no {', '.join(control.needs - trainer.base.sites)}")
+            notice(f"control {control.spec()} left out: {job.model} has no {', '.join(sorted(control.needs - trainer.base.sites))}")
             continue
         name, folder, supernet = short_name(control.spec()), search_folder_of(control, full), None
         for label, size in sizes.items() if control.control_at_budget else [("", None)]:
+            if size is not None and size > full.num_params(schema):
+                whole = f"the whole space has {full.num_params(schema):,}"
+                notice(f"controls{label} are smaller than the {size:,} parameters they should have: {whole}")
             try:
-                derived, supernet = search_with(trainer, control, full, size, supernet)
+                derived, supernet = search_with(trainer, control, full, size, supernet, redraw=folder not in drawn)
             except BudgetError as error:
-                leave_out(control, label, error)
+                notice(f"control {control.spec()}{label} left out: {error}")
             else:
+                drawn.add(folder)
                 chosen.append(Candidate(Role.CURVE if label else Role.CONTROL, name + label, derived, folder))
         own_curve = job.curve and not control.control_at_budget  # else the found curve's sizes are its points
         for label, derived, _ in sweep_with(trainer, control, full, supernet) if own_curve else ():
             chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, search_folder_of(METHODS.build(derived.method), full)))
-    chosen[0] = dataclasses.replace(found, result=dataclasses.replace(result, notices=(*result.notices, *left_out)))
+    chosen[0] = dataclasses.replace(found, result=dataclasses.replace(result, notices=(*result.notices, *noticed)))
     return unique_names(chosen)
 
 
@@ -253,7 +253,8 @@ def _summary(point: dict[str, Any]) -> dict[str, Any]:
 def _listed(candidate: Candidate) -> dict[str, Any]:
     """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
     listed = {"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder}
-    return listed | {"method": candidate.method, "search_seconds": candidate.result.seconds}
+    own = {"method": candidate.method, "search_seconds": candidate.result.seconds, "notices": list(candidate.result.notices)}
+    return listed | own
 
 
 def _load_candidates(job: JobConfig) -> list[Candidate]:
@@ -262,6 +263,8 @@ def _load_candidates(job: JobConfig) -> list[Candidate]:
     for value in read_json(job.path("candidates.json"))[0]:
         *before, method = parse_specs(value["method"])
         stored = SearchResult.load(job.path("models", value["key"], "result.json"))
-        result = dataclasses.replace(stored, method=method, seconds=value["search_seconds"])
+        result = dataclasses.replace(
+            stored, method=method, seconds=value["search_seconds"], notices=tuple(value.get("notices", stored.notices))
+        )
         found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], tuple(before)))
     return found

@@ -129,7 +129,7 @@ class SearchMethod(abc.ABC):
 
 
 class BudgetError(ValueError):
-    """Nothing fits in the budget."""
+    """Nothing can be kept: nothing fits in the budget, or a search has left nothing."""
 
 
 def budget_error(budget: int, smallest: int, setting: tuple[str, Any] | None = None, *, owner: str = "the smallest config") -> BudgetError:

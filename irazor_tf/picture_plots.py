@@ -17,22 +17,38 @@ _WIDTH = 8.0  # inches
 
 
 @functools.singledispatch
-def draw(picture: Picture, rows: Sequence[int] | None = None) -> Figure:
-    """The picture as a figure; of a heat map or bars only these rows, where given, on the scale of all."""
-    raise TypeError(f"A picture should be one of HeatMap, Bars, Lines, Histogram. Received: {type(picture).__name__}")
+def rows_of(picture: Picture) -> int:
+    """How many rows it has that may be drawn apart (`draw_rows`); 0: it is one figure (`draw`)."""
+    return 0
 
 
-@draw.register
-def _(picture: HeatMap, rows: Sequence[int] | None = None) -> Figure:
-    values, shown = np.asarray(picture.values, np.float64), list(range(len(picture.rows)) if rows is None else rows)
+@rows_of.register
+def _(picture: HeatMap) -> int:
+    return len(picture.rows)
+
+
+@rows_of.register
+def _(picture: Bars) -> int:
+    return len(picture.names)
+
+
+@functools.singledispatch
+def draw_rows(picture: Picture, rows: Sequence[int]) -> Figure:
+    """These rows of a heat map or bars, on the scale of all."""
+    raise TypeError(f"A picture with rows should be a HeatMap or Bars. Received: {type(picture).__name__}")
+
+
+@draw_rows.register
+def _(picture: HeatMap, rows: Sequence[int]) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(rows)
     finite = values[np.isfinite(values)]
     limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     return heat_map([picture.rows[row] for row in shown], values[shown], picture.columns, ("", picture.label), limits, None)
 
 
-@draw.register
-def _(picture: Bars, rows: Sequence[int] | None = None) -> Figure:
-    values, shown = np.asarray(picture.values, np.float64), list(range(len(picture.names)) if rows is None else rows)
+@draw_rows.register
+def _(picture: Bars, rows: Sequence[int]) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(rows)
     names = [picture.names[row] for row in shown]
     figure = Figure(figsize=(_WIDTH, 0.9 + 0.2 * len(names)), layout="constrained")
     axis = figure.subplots()
@@ -45,8 +61,14 @@ def _(picture: Bars, rows: Sequence[int] | None = None) -> Figure:
     return figure
 
 
+@functools.singledispatch
+def draw(picture: Picture) -> Figure:
+    """The picture as a figure; one with rows has all of them in it."""
+    return draw_rows(picture, range(rows_of(picture)))
+
+
 @draw.register
-def _(picture: Lines, rows: Sequence[int] | None = None) -> Figure:
+def _(picture: Lines) -> Figure:
     figure, axis = _panel()
     few = len(picture.x) <= 40
     for number, (name, values) in enumerate(picture.series.items()):
@@ -64,7 +86,7 @@ def _(picture: Lines, rows: Sequence[int] | None = None) -> Figure:
 
 
 @draw.register
-def _(picture: Histogram, rows: Sequence[int] | None = None) -> Figure:
+def _(picture: Histogram) -> Figure:
     figure, axis = _panel()
     edges = np.asarray(picture.edges)
     axis.bar(edges[:-1], picture.counts, width=np.diff(edges), align="edge", color=COLOURS[5], edgecolor="white", linewidth=0.5)

@@ -212,11 +212,12 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
             axis.plot(*own.found, "*", color=colour, markeredgecolor="black", markersize=17, zorder=6, label=star)
             axis.axvline(own.found[0], color=GREY, linewidth=0.9, linestyle=":", zorder=1, label=size)
     axis.set_xscale("log")
-    log_ticks(axis.xaxis)
-    axis.margins(x=0.08, y=0.12)
     sizes = {x for own in series for x in own.params}
     if len(sizes) == 1:  # or the limits would be the same number
-        axis.set_xlim(min(sizes) / 2, 2 * max(sizes))
+        (only,) = sizes
+        axis.set_xlim(only / 2, 2 * only)
+    log_ticks(axis.xaxis)
+    axis.margins(x=0.08, y=0.12)
     axis.grid(True, which="major")
     axis.set_xlabel("embedding parameters (log scale)")
     axis.set_ylabel(f"{metric}, validation split")

@@ -93,7 +93,7 @@ def _dimensions(job: JobFolder) -> str:
     empty = [name for name in removed if any(config.fields[name].dim for config in clusters)]
     if empty:
         more = f" and {len(empty) - 40:,} more" if len(empty) > 40 else ""
-        text += paragraph(f"Of {len(empty):,} of these masks leave no entry; they stay inputs all the same: {', '.join(empty[:40])}{more}.")
+        text += paragraph(f"Masks leave no entry of {len(empty):,} of these; they stay inputs all the same: {', '.join(empty[:40])}{more}.")
     if len(clusters) > 1:
         inputs = job.points[0].get("inputs", []) if job.points else []
         text += paragraph(

@@ -9,7 +9,7 @@ from typing import Any
 from irazor_tf import picture_plots
 from irazor_tf.job_folder import JobFolder
 from irazor_tf.page import NONE, data_table, figure, figures, number, paragraph
-from irazor_tf.pictures import Bars, HeatMap, Picture
+from irazor_tf.pictures import Picture
 
 
 def costs(job: JobFolder) -> str:
@@ -63,9 +63,8 @@ def pictures(job: JobFolder) -> str:
 
 
 def _picture(picture: Picture, key: str, caption: str) -> str:
-    if isinstance(picture, HeatMap | Bars):
-        rows = range(len(picture.rows if isinstance(picture, HeatMap) else picture.names))
-        return figures(functools.partial(picture_plots.draw, picture), rows, key, caption)
+    if rows := picture_plots.rows_of(picture):
+        return figures(functools.partial(picture_plots.draw_rows, picture), range(rows), key, caption)
     return figure(picture_plots.draw(picture), key, f"{caption}.")
 
 

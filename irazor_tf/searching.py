@@ -92,7 +92,7 @@ def search_with(
         except Exception as error:
             if not os.path.exists(timing):
                 write_json(unfinished, beside_fits())
-            if isinstance(error, BudgetError):  # several methods may share a budget
+            if isinstance(error, BudgetError) and budget is not None:  # which does not say whose it is, as a setting does
                 raise BudgetError(f"{method.spec().name}: {error}") from None
             raise
     if not os.path.exists(timing):

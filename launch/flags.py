@@ -214,7 +214,7 @@ def _with_cpt(spec: Any) -> Any:
 
 
 def before_tensorflow() -> None:
-    """What its import reads."""
+    """Sets what TensorFlow's import reads from the environment."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 

@@ -42,7 +42,7 @@ def main() -> None:
         print(usage())
         sys.exit(0)
     if name not in (*JOBS, "settings"):
-        print(f"error: A job should be one of {', '.join(JOBS)}. Received: {name!r}", file=sys.stderr)
+        print(f"error: A job should be one of {', '.join(JOBS)} (or settings). Received: {name!r}", file=sys.stderr)
         sys.exit(2)
     del sys.argv[1]
     sys.argv[0] = f"irazor {name}"

@@ -54,7 +54,9 @@ def settings_of(name: str) -> str:
     if name not in found:
         raise ValueError(f"A name should be one of {', '.join(found)}. Received: {name!r}")
     entry = found[name].get(name)
-    lines = [f"{name}: {(inspect.getdoc(entry) or '').splitlines()[0]}"]
+    lines = [f"{name}: {(inspect.getdoc(entry) or 'no description').splitlines()[0]}"]
+    if getattr(entry, "takes_operands", False):
+        lines.append(f"  takes a method: {name}(METHOD(setting=value))")
     described = documented(entry.Params)
     for field in dataclasses.fields(entry.Params):
         default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"

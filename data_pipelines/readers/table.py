@@ -1,20 +1,20 @@
 """Any CSV or TSV, described by a YAML schema file.
 
-    separator: ","            # one character; the default
-    header: false             # whether the first line names the columns
-    encoding: utf-8
-    quote: '"'                # null: quotes mean nothing
-    strip: true               # leave out spaces around values
-    missing: ["?"]            # texts that mean a missing value, besides the empty one; in number columns -1 is also -1.0
-    label: {positive: [">50K", ">50K."], negative: ["<=50K", "<=50K."]}   # for labels that are not numbers
-    positive_above: 3         # for ratings
-    columns:                  # every column in file order; with a header: those to use, in any order
-      - {name: age, kind: numeric, transform: log_square}
-      - {name: education_num, column: education-num, kind: categorical, dtype: int64}   # `column`: its name in the header
-      - {name: user, kind: categorical, role: user}
-      - {name: fnlwgt, kind: ignore}
-      - {name: when, kind: time}
-      - {name: income, kind: label}
+separator: ","            # one character; the default
+header: false             # whether the first line names the columns
+encoding: utf-8
+quote: '"'                # null: quotes mean nothing
+strip: true               # leave out spaces around values
+missing: ["?"]            # texts that mean a missing value, besides the empty one; in number columns -1 is also -1.0
+label: {positive: [">50K", ">50K."], negative: ["<=50K", "<=50K."]}   # for labels that are not numbers
+positive_above: 3         # for ratings
+columns:                  # every column in file order; with a header: those to use, in any order
+  - {name: age, kind: numeric, transform: log_square}
+  - {name: education_num, column: education-num, kind: categorical, dtype: int64}   # `column`: its name in the header
+  - {name: user, kind: categorical, role: user}
+  - {name: fnlwgt, kind: ignore}
+  - {name: when, kind: time}
+  - {name: income, kind: label}
 """
 
 from __future__ import annotations
@@ -188,7 +188,11 @@ class Table(Reader):
 
     @dataclasses.dataclass(frozen=True)
     class Params(Reader.Params):
-        """Options: `schema`, the YAML file."""
+        """Options.
+
+        Args:
+          schema: the YAML file that describes the columns.
+        """
 
         schema: str = ""
 

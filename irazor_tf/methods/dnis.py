@@ -13,8 +13,8 @@ import tf_keras as keras
 
 from irazor_tf.entries import entry_sizes, keep_entries, largest, split
 from irazor_tf.gate import Apply, Gate
-from irazor_tf.input_config import InputConfig
-from irazor_tf.method import METHODS, SearchMethod, budget_error
+from irazor_tf.input_config import FieldConfig, InputConfig
+from irazor_tf.method import METHODS, BudgetError, SearchMethod, budget_error
 from irazor_tf.pictures import HeatMap, Lines, Picture
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
@@ -300,7 +300,7 @@ class DNIS(SearchMethod):
         if budget is None and self.params.threshold is not None:
             if not sizes.max() >= self.params.threshold:
                 most, found = f"{sizes.max():g}", self.params.threshold
-                raise ValueError(f"`threshold` of dnis should keep an entry; the largest merged one is {most}. Received: {found}")
+                raise BudgetError(f"`threshold` of dnis should keep an entry; the largest merged one is {most}. Received: {found}")
             return sizes >= self.params.threshold
         entries = int(np.count_nonzero(sizes >= 0))
         count = int(entries / self.params.rates[0]) if budget is None else min(budget, entries)
@@ -308,7 +308,7 @@ class DNIS(SearchMethod):
             raise budget_error(count, 1, ("`compression` of dnis", self.params.rates[0]) if budget is None else None)
         left = int(np.count_nonzero(sizes > 0))
         if not left:
-            raise ValueError(f"{self.spec()} should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions")
+            raise BudgetError(f"{self.spec()} should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions")
         if left < count:
             _notices.warning("%s: %s merged entries are not 0, and are kept, of the %s asked for", self.spec(), f"{left:,}", f"{count:,}")
         return largest(np.where(sizes > 0, sizes, -1.0), count)
@@ -363,6 +363,9 @@ class DNIS(SearchMethod):
         for rate in (*self.params.rates, *self.params.sweep):
             if 0 < (count := int(np.count_nonzero(every >= 0) / rate)) <= np.count_nonzero(every > 0):
                 dims[f"compression {rate:g}"] = np.bincount(entry_step[largest(every, count)], minlength=len(steps)) / number
+        for config in clusters:
+            found = [_row_dims(config.fields[name], len(own)) for name, own in zip(names, sizes, strict=True)]
+            dims["found"] = np.bincount(step, np.concatenate(found), len(steps)) / number
         title = "Alpha of blocks, named by their features' frequencies"
         title += f" ({len(shown)} of {len(rows):,})" if len(shown) < len(rows) else ""
         columns = tuple(str(column) for column in range(alpha.shape[1]))
@@ -372,3 +375,8 @@ class DNIS(SearchMethod):
             Lines("Alpha of a block against its mean frequency", means[order], mean, ("frequency", "mean alpha"), log_x=True),
             Lines("Dimensions kept against a feature's frequency", 2.0**steps, dims, ("frequency", "mean dimensions"), log_x=True),
         ]
+
+
+def _row_dims(field: FieldConfig, rows: int) -> np.ndarray:
+    """Entries kept in every row of a field's table, [V]."""
+    return np.full(rows, field.dim) if field.mask is None else field.mask.to_array().sum(axis=1)

@@ -393,7 +393,7 @@ class IHAS(SearchMethod):
           every: training batches per validation batch, which alone moves the gates; no more than an epoch has.
           gate_optimizer, weights_optimizer: of the gates, and of everything else while searching; None: the flags' ones.
           temperature: tau.
-          penalty: lambda of equation 5. Like the weights, bins and shares below it is not given in the paper.
+          penalty: lambda of equation 5. Like bins and shares below it is not given in the paper.
           polarization: weight of equation 5's second part, 1 there.
           regularizer_weight: of the whole of equation 5, a sum over columns and a mean over rows, against the cross-entropy; 1 in the
             paper. On two planted logs of 50,000 to 60,000 rows (gates moved by every batch) the gates of fields that matter were open more
@@ -444,8 +444,8 @@ class IHAS(SearchMethod):
 
     presets = {
         "paper": {},
-        # For an epoch of fewer than thousands of batches. The regulariser's weight is not a matter of size, but without it gates follow
-        # their start.
+        # For an epoch of fewer than thousands of batches. The regulariser's weight is not a matter of size: at 1 polarisation alone
+        # decides, and gates stay on the side they started on.
         "small_log": {"every": 1, "gate_optimizer": "adam(learning_rate=0.01)", "pretrain_epochs": 1, "regularizer_weight": 0.003},
     }
     derive_only = frozenset({"clusters", "majority", "sweep", "tolerance", "passes", "retrain"})
@@ -507,8 +507,7 @@ class IHAS(SearchMethod):
         costs = space.column_params(schema)
         kept = most_frequent(frequency, probability, costs, budget // models)
         if not kept.any():
-            owner = "the smallest config" if models == 1 else f"{models} times the smallest config"
-            raise budget_error(budget, models * int(costs.min()), owner=owner)
+            raise budget_error(budget // models, int(costs.min()))
         return space.with_columns(kept)
 
     def search(
@@ -517,8 +516,11 @@ class IHAS(SearchMethod):
         params = self.params
         if params.clusters > trainer.train.rows:
             raise ValueError(f"`clusters` of ihas should be at most the {trainer.train.rows} training rows. Received: {params.clusters}")
-        if budget is not None and budget < (least := int(space.column_params(trainer.schema).min())):
-            raise budget_error(budget, least)  # before the search, which takes a while
+        models = params.clusters if params.retrain else 1
+        least = models * int(space.column_params(trainer.schema).min()) if params.retrain else space.num_params(trainer.schema)
+        if budget is not None and budget < least:  # said before the search, which takes a while
+            owner = "the smallest config" if params.retrain and models == 1 else "the space"
+            raise budget_error(budget, least, owner=f"{models} clusters with a column each" if models > 1 else owner)
         supernet = self.train(trainer, space) if supernet is None else supernet
         gate = supernet.gates["embedding"]
         notices = gate.census.notices()
@@ -570,7 +572,7 @@ class IHAS(SearchMethod):
             numbered = tuple(f"cluster {k}" for k in range(len(gate.clusters.rows)))
             dims = np.array([[config.dims[name] for config in clusters] for name in names], np.float64)
             found.append(Bars("Training rows per cluster", numbered, gate.clusters.rows, "rows"))
-            if len(clusters) == len(numbered):  # not where only one is left
+            if len(clusters) > 1:
                 found.append(HeatMap("Dimensions per cluster", dims, names, numbered, "dimensions"))
         return found
 

@@ -638,7 +638,8 @@ def test_what_is_drawn(spec, space):
         seen = np.repeat(gate.alpha.numpy()[gate.field_blocks[i]], COUNTS[name], axis=0)[:, : space.fields[name].dim]
         np.testing.assert_allclose(alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5)
         assert np.all(alpha[i, space.fields[name].dim :] == 0)
-    heat, means, dims = method.pictures(model, ())
+    found = method.derive(model, space, space.num_params(SCHEMA) // 3)
+    heat, means, dims = method.pictures(model, (found,))
     assert isinstance(heat, HeatMap) and isinstance(means, Lines) and isinstance(dims, Lines)
     np.testing.assert_array_equal(heat.values[gate.used], gate.alpha.numpy()[gate.used])
     assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(np.isnan(heat.values[~gate.used]))
@@ -653,6 +654,7 @@ def test_what_is_drawn(spec, space):
     features = np.array([np.sum(step == x) for x in dims.x])
     assert features.sum() == len(counts)
     whole = space.num_params(SCHEMA)
+    assert dims.series["found"] @ features == pytest.approx(found.num_params(SCHEMA)), "by a budget, too"
     for rate in (2.0, *method.params.sweep):
         assert dims.series[f"compression {rate:g}"] @ features == pytest.approx(int(whole / rate))
 

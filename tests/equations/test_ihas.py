@@ -564,11 +564,16 @@ def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
             left = budget // 2 - config.num_params(schema)
             assert 0 <= left < min(schema.field(name).vocabulary_size for name, field in config.fields.items() if field.dim < WIDTH)
     narrowest = min(field.vocabulary_size for field in schema.fields)
-    with pytest.raises(BudgetError, match=f"at least 2 times the smallest config's {2 * narrowest} embedding .* Received: {narrowest}"):
-        search(budget=narrowest)
+    _, _, trainer = search()
     monkeypatch.setattr(ihas.IHAS, "train", None)  # what nothing fits in is said before the search
-    with pytest.raises(BudgetError, match=f"at least the smallest config's {narrowest} embedding parameters. Received: {narrowest - 1}"):
-        search(budget=narrowest - 1)
+    for settings, budget, least in [
+        ("", 2 * narrowest - 1, f"2 clusters with a column each's {2 * narrowest}"),
+        ("clusters=1, ", narrowest - 1, f"the smallest config's {narrowest}"),
+        ("retrain=False, ", whole - 1, f"the space's {whole:,}"),
+    ]:
+        method = METHODS.build(FAST.replace("ihas(", f"ihas({settings}"))
+        with pytest.raises(BudgetError, match=f"should be at least {least} embedding parameters. Received: {budget:,}"):
+            method.search(trainer, InputConfig.uniform(schema, WIDTH), budget)
 
 
 def test_one_cluster_needs_no_router(search):
@@ -578,7 +583,7 @@ def test_one_cluster_needs_no_router(search):
     assert result.router is None and not result.keep_gates and result.init == "fresh"
     expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, frequency, strict=True)}
     assert {name: field.labels for name, field in result.config.fields.items()} == expected
-    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model, result.clusters)) == 3
+    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model, result.clusters)) == 3, "nothing of clusters"
 
 
 def test_without_retraining_the_supernet_is_the_result(search, data):

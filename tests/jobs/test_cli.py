@@ -14,10 +14,12 @@ import pytest
 from absl import flags as absl_flags
 
 from data_pipelines.preprocess import PreprocessOptions
+from data_pipelines.reader import READERS
 from irazor_tf import jobs
 from irazor_tf.base_model import MODELS
 from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS
+from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
 from launch import flags, main, settings
 from tests.conformance.toys import TOYS
@@ -83,7 +85,7 @@ def test_settings_are_listed():
     assert settings.listed().splitlines()[0] == f"method:  {', '.join(METHODS.names())}"
     undescribed = [
         (name, field.name)
-        for registry in (METHODS, MODELS)
+        for registry in (METHODS, MODELS, TASKS, READERS)
         for name in registry.names()
         for field in dataclasses.fields(registry.get(name).Params)
         if f"\n  {field.name} = {field.default!r}\n      " not in settings.settings_of(name)
@@ -122,7 +124,7 @@ def test_every_setting_has_a_flag():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pipelin"], "error: A job should be one of preprocess, search, retrain, evaluate, export, report, pipeline. Received: 'pipelin'"),
+        (["pipelin"], "one of preprocess, search, retrain, evaluate, export, report, pipeline (or settings). Received: 'pipelin'"),
         (["search"], "--model_dir"),
         (["search", "--model_dir=d", "--epoch=3"], "Unknown command line flag 'epoch'"),
         (["search", "--model_dir=d", "--epochs=many"], "--epochs=many"),

@@ -16,7 +16,7 @@ from data_pipelines import vocabulary
 from irazor_tf import jobs
 from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
-from irazor_tf.input_config import SearchResult
+from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
 from irazor_tf.trainer import Trainer
@@ -154,7 +154,7 @@ def test_a_field_without_an_entry_is_an_input_and_no_field_kept(table, tmp_path,
     assert f"found {len(kept)} of {len(dims)} fields, {sum(dims.values())} dims, 2 parameters" in capsys.readouterr().out
     text, empty = (tmp_path / "report.html").read_text(), sorted(set(dims) - set(kept))
     assert f"{len(kept)} of {len(dims)} fields are kept. Removed: " in text
-    (listed,) = re.findall(r"Of (\d) of these masks leave no entry; they stay inputs all the same: ([a-z, ]+)\.<", text)
+    (listed,) = re.findall(r"Masks leave no entry of (\d) of these; they stay inputs all the same: ([a-z, ]+)\.<", text)
     assert int(listed[0]) == len(empty) and sorted(listed[1].split(", ")) == empty
 
 
@@ -167,6 +167,15 @@ def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "asked for at most 500 parameters" in text and "the widest config of at most 500" not in text
     assert record["fields"] == len(record["inputs"]) == 4, "what the router reads is an input"
+
+
+def test_controls_of_a_method_larger_than_the_space_are_said_to_be_smaller(table, tmp_path, caplog):
+    job = small_job(table, tmp_path, method=ROUTED, controls="fde + random")
+    found, *controls = jobs.pipeline(job)
+    assert [control["name"] for control in controls] == ["fde", "random"]
+    whole = InputConfig.uniform(Schema.load(job.records_dir), job.width).num_params(Schema.load(job.records_dir))
+    notice = f"controls are smaller than the {found['params']:,} parameters they should have: the whole space has {whole:,}"
+    assert found["params"] > whole and found["notices"].count(notice) == caplog.text.count(notice) == 1
 
 
 def test_the_points_of_a_curve_of_clusters_and_of_searches_of_their_own(table, tmp_path):

@@ -27,6 +27,7 @@ from irazor_tf.candidates import Candidate, Role, unique_names
 from irazor_tf.data import Source
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
 from irazor_tf.method import METHODS
+from irazor_tf.methods import dnis
 from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.schema import Schema
 from tests.conformance.toys import TOYS, FoldedColumns
@@ -232,11 +233,37 @@ def test_a_control_that_finds_nothing_small_enough_is_left_out(records, tmp_path
     assert SearchResult.load(str(tmp_path / "search" / "result.json")).notices == ()
 
 
+def test_notices_of_the_found_config_outlive_a_point_of_the_curve_like_it(records, tmp_path):
+    """They share a folder, and the curve's has none of them."""
+    method, controls = "magnitude(share=0.02, sweep=(0.02, 0.5))", "sseds(epochs=1)"
+    (record,) = run(records, model_dir=str(tmp_path), method=method, controls=controls, curve=True)
+    assert any(notice.startswith("control sseds(epochs=1) left out: sseds: ") for notice in record["notices"])
+    points = read_json(str(tmp_path / "curve.json"))[0]
+    assert len({point["folder"] for point in points}) < len(points)
+
+
+def test_a_search_that_leaves_nothing_costs_a_control_alone(records, tmp_path, monkeypatch):
+    """DNIS with all of alpha at 0."""
+    monkeypatch.setattr(dnis, "merge", lambda table, alpha, blocks: 0 * table)
+    (record,) = run(records, model_dir=str(tmp_path), method="fde(dim=2)", controls="dnis(epochs=1)", batch_size=128)
+    (notice,) = record["notices"]
+    assert notice.startswith("control dnis(epochs=1) left out: dnis: dnis(epochs=1) should leave an entry that is not 0")
+
+
 def test_equal_names_are_told_apart_by_what_differs():
     result = SearchResult((InputConfig.from_dims({"a": 1}),), Spec("x"))
     specs = ["sseds(kappa=0.3)", "sseds(kappa=0.3, ticket=False)", "sseds", "sseds(ticket=False)", "magnitude", "sseds(kappa=0.3)"]
+    specs.append("sseds(ticket=False, retrain=False, batches=20, on_validation=True, fill=True)")
     chosen = [Candidate(Role.CONTROL, spec.split("(")[0], dataclasses.replace(result, method=parse_spec(spec))) for spec in specs]
-    expected = ["sseds", "sseds (ticket=False)", "sseds (2)", "sseds (ticket=False) (2)", "magnitude", "sseds (3)"]
+    expected = [
+        "sseds",
+        "sseds (ticket=False)",
+        "sseds (fewer settings)",
+        "sseds (ticket=False) (2)",
+        "magnitude",
+        "sseds (2)",
+        "sseds (3)",
+    ]
     assert [candidate.name for candidate in unique_names(chosen)] == expected
 
 

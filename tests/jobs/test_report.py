@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -172,8 +173,17 @@ def test_pictures_of_many_rows_are_paged_on_one_scale(tmp_path):
             assert re.search(rf"{title} \(.*\): {span}\.", text)
     assert all(text.count(f"\n{name}\n") >= 2 for name in names)
     with plots.house_style():
-        pages = [picture_plots.draw(many[1], rows) for rows in (range(60), range(120, 130))]
+        pages = [picture_plots.draw_rows(many[1], rows) for rows in (range(60), range(120, 130))]
     assert pages[0].axes[0].get_xlim() == pages[1].axes[0].get_xlim() == (0.0, 1.05 * 129)
+
+
+@pytest.mark.parametrize("size", [1, 6288, 7991, 8000, 13238])
+def test_a_curve_of_one_size_has_limits(size):
+    with plots.house_style(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = plots.quality_curve([plots.Series("a", [size], [0.7], [""], 0, (size, 0.7))], "AUC")
+        plots.svg(drawn, "curve", "a curve")
+    assert drawn.axes[0].get_xlim()[0] < size < drawn.axes[0].get_xlim()[1]
 
 
 def test_needs_nothing_outside(full):
