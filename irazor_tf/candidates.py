@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from irazor_tf.input_config import SearchResult, digest, identity
 from irazor_tf.registry import Spec
@@ -21,6 +22,18 @@ class Role(enum.Enum):
     CURVE = "curve"
 
 
+class Searched(NamedTuple):
+    """A search of a chain that another one followed.
+
+    Args:
+      method: its spec.
+      folder: where its supernet lies, relative to the job's folder.
+    """
+
+    method: Spec
+    folder: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """One config (or one per cluster) to train and compare.
@@ -30,14 +43,14 @@ class Candidate:
       name: unique among the candidates; found and controls bear their method's name.
       result: configs, start of training, router.
       search_folder: where its supernet lies, relative to the job's folder.
-      before: specs of the methods that searched before the result's one, where several are chained.
+      before: the searches before the result's one, where several methods are chained.
     """
 
     role: Role
     name: str
     result: SearchResult
     search_folder: str = ""
-    before: tuple[Spec, ...] = ()
+    before: tuple[Searched, ...] = ()
 
     @property
     def key(self) -> str:
@@ -52,7 +65,12 @@ class Candidate:
     @property
     def method(self) -> str:
         """The whole chain, as `--method` takes it."""
-        return " + ".join(map(str, (*self.before, self.result.method)))
+        return " + ".join(map(str, (*(earlier.method for earlier in self.before), self.result.method)))
+
+    @property
+    def search_folders(self) -> list[str]:
+        """Of all its searches, in their order; none of a config that nothing has searched."""
+        return [folder for folder in (*(earlier.folder for earlier in self.before), self.search_folder) if folder]
 
     def num_params(self, schema: Schema) -> int:
         """Embedding parameters of all its models, and what a router stores."""

@@ -156,11 +156,15 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
 
 
 def _search_cost(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
-    """Training steps and peak memory of the candidate's search, and what of it was a pretraining that others share."""
-    path = job.path(candidate.search_folder, "search_cost.json")
-    if not candidate.search_folder or not os.path.exists(path):
+    """Training steps and peak memory of the candidate's searches (of a chain all), and what of it were pretrainings that others share."""
+    paths = [job.path(folder, "search_cost.json") for folder in candidate.search_folders]
+    costs = [read_json(path)[0] for path in paths if os.path.exists(path)]
+    if not costs or len(costs) < len(paths):
         return {}
-    cost = read_json(path)[0]
-    found = {"search_steps": cost["steps"], "search_peak_mib": cost["peak_mib"], "pretraining_seconds": cost["pretraining"]["seconds"]}
-    proper = cost["proper"]
-    return found | ({"search_proper": proper} if proper["steps"] else {})
+    found = {
+        "search_steps": sum(cost["steps"] for cost in costs),
+        "search_peak_mib": max(cost["peak_mib"] for cost in costs),
+        "pretraining_seconds": sum(cost["pretraining"]["seconds"] for cost in costs),
+    }
+    proper = [cost["proper"] for cost in costs if cost["proper"]["steps"]]
+    return found | ({"search_proper": {key: sum(own[key] for own in proper) for key in ("steps", "seconds")}} if proper else {})

@@ -123,8 +123,11 @@ def check(job: JobConfig) -> None:
     for spec in specs:
         METHODS.build(spec).check(base)
     for spec in specs[:-1]:
-        if not METHODS.build(spec).one_config:
+        method = METHODS.build(spec)
+        if not method.one_config:
             raise ValueError(f"A method that another one follows should leave one config. Received: {str(spec)!r}: one per cluster of rows")
+        if not method.narrows:
+            raise ValueError(f"A method that another one follows should say what to keep. Received: {str(spec)!r}: gates in all of it")
     for control in job.controls:
         METHODS.build(control)
     optimizers = list(job.train.optimizers().values())

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -20,12 +20,12 @@ from data_pipelines import preprocess as pipelines
 from data_pipelines import records
 from irazor_tf import export as export_lib
 from irazor_tf import report as report_lib
-from irazor_tf.candidates import Candidate, Role, short_name, unique_names
+from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
 from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
-from irazor_tf.registry import Spec, parse_specs
+from irazor_tf.registry import parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
 from irazor_tf.trainer import Trainer
@@ -65,9 +65,12 @@ def search(job: JobConfig) -> SearchResult:
             raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
-    method, space, _, seconds = _last_method(job, trainer)
-    result = _guarded(job, lambda: search_with(trainer, method, space, job.budget, redraw=True)[0])
-    result = dataclasses.replace(result, seconds=result.seconds + seconds)
+    for control in job.controls:  # a setting out of range is said before anything is searched
+        METHODS.build(control).check_space(trainer, InputConfig.uniform(schema, job.width))
+    chain = _chain(job, trainer)
+    result = _guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0])
+    noticed = tuple(dict.fromkeys((*chain.notices, *result.notices)))
+    result = dataclasses.replace(result, seconds=result.seconds + chain.seconds, notices=noticed)
     for config in result.clusters:
         config.check(schema)
     result.save(path)
@@ -83,8 +86,8 @@ def retrain(job: JobConfig) -> list[Candidate]:
     schema = preprocess(job)
     result = search(job)
     trainer = trainer_of(job, schema)
-    method, space, before, seconds = _last_method(job, trainer)
-    candidates = _guarded(job, lambda: _candidates(job, trainer, method, space, result, before, seconds))
+    chain = _chain(job, trainer)
+    candidates = _guarded(job, lambda: _candidates(job, trainer, chain, result))
     for candidate in candidates:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
     write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
@@ -177,26 +180,38 @@ def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
         raise
 
 
-def _last_method(job: JobConfig, trainer: Trainer) -> tuple[SearchMethod, InputConfig, tuple[Spec, ...], float]:
-    """The last method of the chain, the space it searches, the ones before having searched, their specs and the seconds they took."""
+class _Chain(NamedTuple):
+    """The methods of a job, all but the last having searched.
+
+    Args:
+      method: the last one.
+      space: what it searches.
+      before: the searches before it.
+      seconds: what those took.
+      notices: what they had to say, each with the method that says it.
+    """
+
+    method: SearchMethod
+    space: InputConfig
+    before: tuple[Searched, ...]
+    seconds: float
+    notices: tuple[str, ...]
+
+
+def _chain(job: JobConfig, trainer: Trainer) -> _Chain:
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
-    space, seconds = InputConfig.uniform(trainer.schema, job.width), 0.0
+    space, before, seconds, notices = InputConfig.uniform(trainer.schema, job.width), [], 0.0, []
     for method in methods[:-1]:
+        before.append(Searched(method.spec(), search_folder_of(method, space)))
         result = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0])  # type: ignore[misc]
         space, seconds = result.config, seconds + result.seconds
         space.check(trainer.schema)
-    return methods[-1], space, tuple(method.spec() for method in methods[:-1]), seconds
+        named = f"{method.spec()}: "
+        notices += [notice if notice.startswith(named) else named + notice for notice in result.notices]
+    return _Chain(methods[-1], space, tuple(before), seconds, tuple(notices))
 
 
-def _candidates(
-    job: JobConfig,
-    trainer: Trainer,
-    method: SearchMethod,
-    space: InputConfig,
-    result: SearchResult,
-    before: tuple[Spec, ...],
-    seconds_before: float,
-) -> list[Candidate]:
+def _candidates(job: JobConfig, trainer: Trainer, chain: _Chain, result: SearchResult) -> list[Candidate]:
     """What is trained: the found config, the controls at its size, and the curve.
 
     A control that the model has no place for, or that keeps nothing as small as it should, is left out. A notice of the found config
@@ -209,14 +224,14 @@ def _candidates(
             noticed.append(text)
             _notices.warning("%s", text)
 
-    schema = trainer.schema
+    schema, (method, space, before, *_) = trainer.schema, chain
     folder = search_folder_of(method, space)
-    name = " + ".join(map(short_name, (*before, method.spec())))
+    name = " + ".join(map(short_name, (*(earlier.method for earlier in before), method.spec())))
     found = Candidate(Role.FOUND, name, result, folder, before)
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     for label, derived, _ in sweep_with(trainer, method, space) if job.curve else ():
-        derived = dataclasses.replace(derived, seconds=derived.seconds + seconds_before)
+        derived = dataclasses.replace(derived, seconds=derived.seconds + chain.seconds)
         searched = search_folder_of(METHODS.build(derived.method), space)  # a point may have a search of its own
         chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
         sizes[f" at {label}"] = chosen[-1].num_params(schema)
@@ -253,6 +268,7 @@ def _summary(point: dict[str, Any]) -> dict[str, Any]:
 def _listed(candidate: Candidate) -> dict[str, Any]:
     """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
     listed = {"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder}
+    listed |= {"folders_before": [earlier.folder for earlier in candidate.before]}
     own = {"method": candidate.method, "search_seconds": candidate.result.seconds, "notices": list(candidate.result.notices)}
     return listed | own
 
@@ -266,5 +282,6 @@ def _load_candidates(job: JobConfig) -> list[Candidate]:
         result = dataclasses.replace(
             stored, method=method, seconds=value["search_seconds"], notices=tuple(value.get("notices", stored.notices))
         )
-        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], tuple(before)))
+        earlier = tuple(map(Searched, before, value.get("folders_before", [""] * len(before))))
+        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], earlier))
     return found

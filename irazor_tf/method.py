@@ -41,6 +41,7 @@ class SearchMethod(abc.ABC):
     obeys_budget = True  # whether what `derive` gives fits in the budget it was given
     control_at_budget = True  # as a control: derived at the found config's size; False: at its own setting
     one_config = True  # whether a result is one config, in which another method can search; an instance may have its own
+    narrows = True  # whether that is about what to keep; False: gates go on choosing in the whole space; an instance may have its own
     init = "fresh"  # how the final model starts; an instance may have its own
 
     def __init__(self, params: Any = None):
@@ -56,6 +57,9 @@ class SearchMethod(abc.ABC):
                 f"A method should meet a model that has the sites it needs. Received: method {method!r}, which needs "
                 f"{', '.join(lacking)}, on model {model!r}, which has: {have}"
             )
+
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        """Raises ValueError where a setting is out of range for this space or these rows: asked before anything is trained."""
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         """Site -> gate."""
@@ -102,7 +106,12 @@ class SearchMethod(abc.ABC):
     ) -> tuple[SearchResult, Recommender]:
         """Trains the supernet, unless it is given, and derives; override where the result is more than one config."""
         supernet = self.train(trainer, space) if supernet is None else supernet
-        return SearchResult((self.derive(supernet, space, budget),), self.spec(), self.init), supernet
+        config = self.derive(supernet, space, budget)
+        return SearchResult((config,), self.spec(), self.init, notices=tuple(self.notices(supernet))), supernet
+
+    def notices(self, supernet: Recommender) -> list[str]:
+        """Fallbacks that the search took, whatever is derived from it."""
+        return []
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         """The router that `ref` in a result of this method stands for; weights are read from `directory`."""

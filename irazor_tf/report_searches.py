@@ -69,7 +69,11 @@ def _picture(picture: Picture, key: str, caption: str) -> str:
 
 
 def notices(job: JobFolder) -> str:
-    """What the searches had to say; nothing where they went as planned."""
-    told = [(point["name"], notice) for point in job.compared for notice in point.get("notices", ())]
-    found = dict.fromkeys(notice if notice.startswith(f"{name}(") else f"{name}: {notice}" for name, notice in told)
+    """What the searches had to say, those of the curve's points too; nothing where they went as planned."""
+    told: dict[str, list[str]] = {}
+    for point in job.points:
+        for notice in point.get("notices", ()):
+            told.setdefault(notice, []).append(point["name"])
+    # A notice may name its method itself; what several points of one search have to say is said once.
+    found = [notice if notice.startswith(f"{names[0]}(") else f"{', '.join(names)}: {notice}" for notice, names in told.items()]
     return "".join(paragraph(notice, "note") for notice in found)

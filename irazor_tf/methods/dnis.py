@@ -254,9 +254,15 @@ class DNIS(SearchMethod):
     # weak strong one; over five seeds .85 of the (strong, noise) pairs were in order after six epochs, .90 after ten.
     ranks_fields = False
 
-    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        self._blocks(trainer.schema, space)
+
+    def _blocks(self, schema: Schema, space: InputConfig) -> dict[str, np.ndarray]:
         params, counts = self.params, {name: schema.counts[name] for name in space.kept}
-        blocks = feature_blocks(counts, params.blocks, params.block_shares, params.block_sizes, params.per_field)
+        return feature_blocks(counts, params.blocks, params.block_shares, params.block_sizes, params.per_field)
+
+    def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
+        params, blocks = self.params, self._blocks(schema, space)
         dims = [space.fields[name].dim for name in space.kept]
         return {"embedding": SoftSelection(list(blocks.values()), dims, epsilon=params.normalization_epsilon, l1=params.l1)}
 

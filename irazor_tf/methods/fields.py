@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from irazor_tf.input_config import InputConfig
 from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.pictures import Picture
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec
 from irazor_tf.trainer import Trainer
@@ -22,15 +25,23 @@ class Fields(SearchMethod):
         super().__init__(params)
         if inner is None:
             raise ValueError("`fields` takes a method: fields(METHOD(setting=value)). Received: none")
+        if not inner.narrows:
+            raise ValueError(f"`fields` takes a method whose result says which fields to keep. Received: {inner.spec()}")
         self.inner = inner
         self.needs = inner.needs
         self.ranks_fields = inner.ranks_fields
+
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        self.inner.check_space(trainer, space)
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         return self.inner.train(trainer, space)
 
     def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
         return self.inner.derive(supernet, space, budget).fields_only(space)
+
+    def notices(self, supernet: Recommender) -> list[str]:
+        return self.inner.notices(supernet)
 
     def spec(self) -> Spec:
         return Spec("fields", (), (self.inner.spec(),))
@@ -40,6 +51,9 @@ class Fields(SearchMethod):
 
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
         return self.inner.architecture(supernet)
+
+    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
+        return self.inner.pictures(supernet, clusters)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return [(label, Fields(self.params, other)) for label, other in self.inner.sweep(space)]

@@ -366,6 +366,9 @@ class AuxiliaryMasks(SearchMethod):
             raise ValueError(f"`stages` of {name} should descend towards the last size, {size:,}. Received: {self.params.stages}")
         return size
 
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        self.goal(trainer.schema, space)
+
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         """For a `space` at base dimensions (`reach`)."""
         return {"embedding": self.mask_gate(schema, space, self.goal(schema, space), 0)}

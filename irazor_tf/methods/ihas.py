@@ -457,6 +457,12 @@ class IHAS(SearchMethod):
         super().__init__(params)
         self.init = "fresh" if self.params.retrain else "keep"
         self.one_config = not self.params.retrain or self.params.clusters == 1
+        self.narrows = self.params.retrain
+
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        if self.params.clusters > trainer.train.rows:
+            rows, given = trainer.train.rows, self.params.clusters
+            raise ValueError(f"`clusters` of ihas should be at most the {rows} training rows. Received: {given}")
 
     def gates(self, schema: Schema, space: InputConfig, seed: int = 0) -> dict[str, Gate]:
         return {"embedding": BernoulliGate(space, self.params, seed=seed)}
@@ -496,7 +502,12 @@ class IHAS(SearchMethod):
                 raise budget_error(budget, size)
             return space
         census = supernet.gates["embedding"].census
+        if budget is None and census.frequency.max() < self.params.majority:
+            _notices.warning("%s: no column is open in the majority of the rows: the one open most often is kept", self.spec())
         return self._config(supernet.schema, space, census.frequency, census.probability, budget)
+
+    def notices(self, supernet: Recommender) -> list[str]:
+        return supernet.gates["embedding"].census.notices()
 
     def _config(
         self, schema: Schema, space: InputConfig, frequency: np.ndarray, probability: np.ndarray, budget: int | None, models: int = 1
@@ -514,8 +525,7 @@ class IHAS(SearchMethod):
         self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
     ) -> tuple[SearchResult, Recommender]:
         params = self.params
-        if params.clusters > trainer.train.rows:
-            raise ValueError(f"`clusters` of ihas should be at most the {trainer.train.rows} training rows. Received: {params.clusters}")
+        self.check_space(trainer, space)
         models = params.clusters if params.retrain else 1
         least = models * int(space.column_params(trainer.schema).min()) if params.retrain else space.num_params(trainer.schema)
         if budget is not None and budget < least:  # said before the search, which takes a while
@@ -523,7 +533,7 @@ class IHAS(SearchMethod):
             raise budget_error(budget, least, owner=f"{models} clusters with a column each" if models > 1 else owner)
         supernet = self.train(trainer, space) if supernet is None else supernet
         gate = supernet.gates["embedding"]
-        notices = gate.census.notices()
+        notices = self.notices(supernet)
         gate.clusters = None
         if params.retrain and params.clusters > 1:
             settings = {"space": _unmasked(space).to_json(), "bins": params.bins}
@@ -537,8 +547,6 @@ class IHAS(SearchMethod):
                 notices += [f"No column is open in the majority of cluster {k}'s rows: it keeps the one open most often" for k in lacking]
                 router = RouterRef(self.spec().name, settings, f"router-{key}.json.npz", found.params)
                 return SearchResult(configs, self.spec(), self.init, router, notices=tuple(notices)), supernet
-        if params.retrain and budget is None and gate.census.frequency.max() < params.majority:
-            notices.append("No column is open in the majority of the rows: the one open most often is kept")
         config = self.derive(supernet, space, budget)
         return SearchResult((config,), self.spec(), self.init, keep_gates=not params.retrain, notices=tuple(notices)), supernet
 
@@ -632,7 +640,7 @@ def _clusters(trainer: Trainer, supernet: Recommender, params: IHAS.Params, name
             tolerance=params.tolerance,
             passes=params.passes,
         )
-        notices = []
+        dropped: list[tuple[int, int]] = []
         while True:
             rows, frequency, probability, _ = _members(batches(trainer.train), centroids)
             judged, _, _, varied = _members(batches(trainer.valid), centroids)
@@ -640,12 +648,9 @@ def _clusters(trainer: Trainer, supernet: Recommender, params: IHAS.Params, name
             if fit.all() or len(centroids) == 1:
                 break
             gone = int(np.argmin(np.where(fit, np.inf, rows)))  # one at a time: its rows may make up for what another lacks
-            counts = f"{rows[gone]} training and {judged[gone]} validation rows"
-            notices.append(
-                f"A cluster of {counts} is too small to train a model and judge it (a batch is {trainer.options.batch_size} rows, and "
-                f"validation needs both labels): its rows go to the nearest of the other {len(centroids) - 1}"
-            )
+            dropped.append((int(rows[gone]), int(judged[gone])))
             centroids = np.delete(centroids, gone, axis=0)
+        notices = _told(dropped, len(centroids), trainer.options.batch_size)
         if len(centroids) == 1:
             notices.append("One cluster is left: one model for all rows, without a router")
         gate, embedding = supernet.gates["embedding"], supernet.embedding
@@ -661,6 +666,19 @@ def _clusters(trainer: Trainer, supernet: Recommender, params: IHAS.Params, name
     value, arrays = read_json(path)
     found = (arrays["frequency"], arrays["probability"], value["params"])
     return Clusters(np.array(value["rows"]), *found, tuple(value["notices"]))
+
+
+def _told(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str]:
+    """A notice of the clusters that were dropped, given their training and validation rows in the order they went."""
+    if not dropped:
+        return []
+    needs = f"too small to train a model and judge it (a batch is {batch} rows, and validation needs both labels)"
+    if len(dropped) == 1:
+        train, valid = dropped[0]
+        return [f"A cluster of {train} training and {valid} validation rows is {needs}: its rows go to the nearest of the other {left}"]
+    train, valid = (f"{min(counts)} to {max(counts)}" for counts in zip(*dropped, strict=True))
+    counts = f"{len(dropped)} clusters of {train} training and {valid} validation rows"
+    return [f"{counts} are {needs}: one after another their rows go to the nearest of those left, {left} in the end"]
 
 
 def _members(batches: Iterable[Selected], centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

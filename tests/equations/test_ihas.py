@@ -492,17 +492,35 @@ def search(data, tmp_path_factory):
     return run
 
 
-def oracle_clusters(model, trainer, centroids):
-    """Masks [R, M] of the training rows and the nearest of the centroids."""
+def oracle_rows(model, trainer):
+    """Ids, embeddings and masks of the training rows in their order on disk, [R, N] and twice [R, M]."""
     ids = np.concatenate([batch["ids"].numpy() for batch in trainer.train.ordered(512)])
     e = np.concatenate([model.embedding.field_table(name)[ids[:, i]] for i, name in enumerate(model.schema.names)], axis=1).astype(
         np.float64
     )
     gate = model.gates["embedding"]
     p = sigmoid(e @ gate.kernel.numpy().astype(np.float64) + gate.bias.numpy())
-    masks = np.array([oracle_selection(row, 20)[0] for row in p])
+    return ids, e, np.array([oracle_selection(row, 20)[0] for row in p])
+
+
+def oracle_clusters(model, trainer, centroids):
+    """Ids and masks [R, M] of the training rows and the nearest of the centroids."""
+    ids, e, masks = oracle_rows(model, trainer)
     distances = [np.sum((e * masks - centroid) ** 2, axis=1) for centroid in centroids.astype(np.float64)]
     return ids, masks, np.argmin(distances, axis=0)
+
+
+def test_clusters_are_of_the_masked_embeddings_of_the_training_rows(search):
+    """Lines 9 to 13 of Algorithm 1."""
+    result, model, trainer = search()
+    _, e, masks = oracle_rows(model, trainer)
+    assert not masks.all() and e.shape == (tiny_data.ROWS["train"], 6 * WIDTH)
+    masked = np.where(masks, e, 0.0).astype(np.float32)
+    batches = [masked[k : k + OPTIONS.eval_batch_size] for k in range(0, len(masked), OPTIONS.eval_batch_size)]
+    seed = seed_of(trainer.seed, "clusters")
+    expected = ihas.fit_centroids(lambda: iter(batches), 2, seed=seed, tolerance=1e-3, passes=10)
+    with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
+        np.testing.assert_allclose(arrays["centroids"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_cluster_keeps_what_most_of_its_rows_do(search):
@@ -613,6 +631,16 @@ def test_an_empty_cluster_is_dropped(search, monkeypatch):
     result, _, _ = search()
     assert len(result.clusters) == 1 and result.router is None and "One cluster is left" in result.notices[-1]
     assert result.clusters == search(FAST.replace("ihas(", "ihas(clusters=1, "))[0].clusters
+
+
+def test_many_small_clusters_are_told_of_once(search):
+    result, model, trainer = search(FAST.replace("ihas(", "ihas(clusters=60, "))
+    (notice,) = [notice for notice in result.notices if "too small" in notice]
+    left = len(result.clusters)
+    assert notice.startswith(f"{60 - left} clusters of ") and notice.endswith(f"the nearest of those left, {left} in the end")
+    with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
+        *_, own = oracle_clusters(model, trainer, arrays["centroids"])
+    assert left > 1 and np.bincount(own, minlength=left).min() >= OPTIONS.batch_size
 
 
 def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):

@@ -318,7 +318,7 @@ def test_the_final_model_starts_where_it_should(records, tmp_path):
             job = job_of({**records, "model_dir": str(tmp_path / name), "method": name})
             result = jobs.search(job)
             trainer = searching.trainer_of(job, schema)
-            method, space, *_ = jobs._last_method(job, trainer)
+            method, space, *_ = jobs._chain(job, trainer)
             folder = searching.search_folder_of(method, space)
             final = final_models.initial_model(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
             supernet = method.train(trainer.inside(folder), space)

@@ -1,0 +1,99 @@
+"""What searches have to say and cost reaches summary and report, whichever part of a job they are; what cannot be is said first."""
+
+from __future__ import annotations
+
+import html
+import json
+import pathlib
+from typing import Any
+
+import pytest
+
+from irazor_tf import jobs
+from irazor_tf.input_config import SearchResult
+from irazor_tf.job_config import JobConfig
+from irazor_tf.pictures import load_pictures
+from tests.jobs import small_jobs
+
+MASKED = "ham(mu=1.0, epochs=1, pretrain_epochs=1)"  # one step closes every column
+FALLBACK = "all columns are masked; the one of largest alpha is kept"
+
+
+def small_job(table: dict[str, str], folder: pathlib.Path, **settings: Any) -> JobConfig:
+    return small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
+
+
+def report_of(folder: pathlib.Path) -> str:
+    return html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def cost_of(folder: pathlib.Path, method: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"search/{method}-*/search_cost.json")
+    return json.loads(path.read_text())
+
+
+def test_a_chain_tells_what_all_its_searches_had_to_say_and_cost(table, tmp_path):
+    (record,) = jobs.pipeline(small_job(table, tmp_path, method=f"{MASKED} + sseds(kappa=1.0, epochs=1)"))
+    told = [notice for notice in record["notices"] if FALLBACK in notice]
+    assert len(told) == 1 and told[0].startswith("ham(") and told[0] in report_of(tmp_path)
+    assert SearchResult.load(str(tmp_path / "search" / "result.json")).notices == tuple(record["notices"])
+    first, last = cost_of(tmp_path, "ham"), cost_of(tmp_path, "sseds")
+    assert record["search_steps"] == first["steps"] + last["steps"] and min(first["steps"], last["steps"]) > 1
+    assert record["search_peak_mib"] == max(first["peak_mib"], last["peak_mib"])
+    assert record["pretraining_seconds"] == first["pretraining"]["seconds"] + last["pretraining"]["seconds"] > 0
+    assert record["search_seconds"] == pytest.approx(first["seconds"] + last["seconds"])
+    assert record["search_proper"]["steps"] == 1, "of the one method that says what it adds"
+    again = jobs.pipeline(small_job(table, tmp_path, method=f"{MASKED} + sseds(kappa=1.0, epochs=1)"))
+    assert again == [record]
+
+
+def test_the_points_of_a_curve_tell_what_their_searches_had_to_say(table, tmp_path):
+    """Every size of HAM is a search of its own."""
+    method = "ham(share=1.0, sweep=(0.25,), mu=0.05, epochs=1, pretrain_epochs=1)"
+    (record,) = jobs.pipeline(small_job(table, tmp_path, method=method, curve=True))
+    found, point = json.loads((tmp_path / "curve.json").read_text())
+    assert point["name"] == "ham share=0.25" and found["notices"] == record["notices"] == []
+    (notice,) = [notice for notice in point["notices"] if FALLBACK in notice]
+    assert f"ham share=0.25: {notice}" in report_of(tmp_path)
+
+
+def test_what_several_points_of_one_search_have_to_say_stands_there_once(table, tmp_path):
+    method = "ihas(preset='small_log', epochs=1, patience=0, clusters=1, sweep=(0.3,))"
+    jobs.pipeline(small_job(table, tmp_path, method=method, curve=True))
+    text = report_of(tmp_path)
+    assert "ihas, ihas majority=0.3: " in text and text.count("have no local minimum in the histogram") == 1
+
+
+def test_the_fields_of_a_search_come_with_its_fallbacks_and_pictures(table, tmp_path, caplog):
+    jobs.pipeline(small_job(table, tmp_path, method="fields(ihas(preset='small_log', epochs=1, patience=0))"))
+    (record,) = json.loads((tmp_path / "summary.json").read_text())
+    (notice,) = [notice for notice in record["notices"] if "have no local minimum in the histogram" in notice]
+    assert notice in caplog.text and notice in report_of(tmp_path)
+    (path,) = tmp_path.glob("search/fields-*/pictures.json")
+    assert [picture.title for picture in load_pictures(str(path))][-1] == "How often gates are open"
+
+
+@pytest.mark.parametrize(
+    "control, message",
+    [
+        ("ham(size=500)", "`size` of ham should be no larger than the space that is searched, 16. Received: 500"),
+        ("fields(ham(stages=(99,), size=2))", "`stages` of ham should be no larger than the space"),
+        ("ihas(clusters=9999)", "`clusters` of ihas should be at most the [0-9]+ training rows. Received: 9999"),
+        ("dnis(block_sizes=(1, 100000))", "The blocks of dnis should have a feature each"),
+    ],
+)
+def test_a_control_out_of_range_is_said_before_anything_is_searched(control, message, table, tmp_path):
+    job = small_job(table, tmp_path, method="irazor(epochs=1)", controls=f"dnis(epochs=1) + {control}")
+    with pytest.raises(ValueError, match=message):
+        jobs.pipeline(job)
+    assert not list(tmp_path.rglob("state.json"))
+
+
+def test_a_search_that_keeps_the_whole_space_selects_nothing(table, tmp_path):
+    for method, message in [
+        ("fields(ihas(retrain=False))", r"`fields` takes a method whose result says which fields to keep. Received: ihas\(retrain=False\)"),
+        ("ihas(retrain=False) + fde(dim=2)", r"follows should say what to keep. Received: 'ihas\(retrain=False\)': gates in all of it"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            jobs.pipeline(small_job(table, tmp_path, method=method))
+    assert not (tmp_path / "search").exists()
