@@ -268,9 +268,9 @@ def _summary(point: dict[str, Any]) -> dict[str, Any]:
 def _listed(candidate: Candidate) -> dict[str, Any]:
     """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
     listed = {"role": candidate.role.value, "name": candidate.name, "key": candidate.key, "search_folder": candidate.search_folder}
-    listed |= {"folders_before": [earlier.folder for earlier in candidate.before]}
+    before = {"folders_before": [earlier.folder for earlier in candidate.before]}
     own = {"method": candidate.method, "search_seconds": candidate.result.seconds, "notices": list(candidate.result.notices)}
-    return listed | own
+    return listed | before | own
 
 
 def _load_candidates(job: JobConfig) -> list[Candidate]:

@@ -676,9 +676,9 @@ def _told(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str
     if len(dropped) == 1:
         train, valid = dropped[0]
         return [f"A cluster of {train} training and {valid} validation rows is {needs}: its rows go to the nearest of the other {left}"]
-    train, valid = (f"{min(counts)} to {max(counts)}" for counts in zip(*dropped, strict=True))
-    counts = f"{len(dropped)} clusters of {train} training and {valid} validation rows"
-    return [f"{counts} are {needs}: one after another their rows go to the nearest of those left, {left} in the end"]
+    spans = [f"{min(counts)} to {max(counts)}" for counts in zip(*dropped, strict=True)]
+    clusters = f"{len(dropped)} clusters of {spans[0]} training and {spans[1]} validation rows"
+    return [f"{clusters} are {needs}: one after another their rows go to the nearest of those left, {left} in the end"]
 
 
 def _members(batches: Iterable[Selected], centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
