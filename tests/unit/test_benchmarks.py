@@ -58,6 +58,25 @@ def test_points_are_compared_with_what_they_should_be() -> None:
     assert found["random, a half (2 of 3 seeds)"]["test AUC less i-Razor's"] == "-"
 
 
+def test_every_series_has_a_point_per_budget() -> None:
+    budgets = {"a quarter of uniform dim=8": 10, "a half of uniform dim=8": 20}
+
+    def labels(specs: Any, *, part: bool = False) -> list[tuple[str, str, int | None]]:
+        return methods.points_of(specs, "movielens", budgets, 16, part=part)
+
+    quarter, half = budgets
+    assert labels("ham(size={size})") == [(quarter, "ham(size=10)", 10), (half, "ham(size=20)", 20)]
+    assert labels({"a quarter": "dnis()", "a half": "sseds()"}) == [(quarter, "dnis()", 10), (half, "sseds()", 20)]
+    routed = (methods.OWN_SIZE, "ihas()", None)
+    assert labels("ihas()") == [routed, (quarter, "ihas()", 10), (half, "ihas()", 20)]
+    assert labels("ihas(clusters=1)", part=True) == [(methods.OWN_SIZE, "ihas(clusters=1)", None)]
+    for name in methods.WIDTHS:
+        experiment = methods.experiment_of(name)
+        every = [methods.IRAZOR[name], *methods.METHODS.values(), *methods.SPECIAL.get(name, {}).values()]
+        every += [spec for own in methods.ABLATIONS.get(name, {}).values() for spec in own.values()]
+        assert all(len(methods.points_of(specs, name, budgets, experiment.width, part=False)) >= 2 for specs in every)
+
+
 def test_choosing_settings_leaves_the_test_split_unread(tmp_path: pathlib.Path) -> None:
     data = PreprocessOptions(reader="planted(rows=600)")
     experiment = Experiment(data=data, model="lr", train=TrainOptions(batch_size=64, epochs=1), width=2)
