@@ -37,8 +37,8 @@ IRAZOR: dict[str, str | dict[str, str]] = {  # one search for both budgets, or o
     "criteo": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "criteo-deepfm": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "frappe": EXPERIMENTS["frappe"].methods["lambda .001, steps of 5"],
-    # What keeps user and movie at 5 dimensions does not fit in a quarter.
-    "movielens": {"a quarter": _STEPS_OF_5.replace("(0,5,10,15,16)", "(0,2,4,6,8,10,12,14,16)"), "a half": _STEPS_OF_5},
+    # What keeps user and movie at 5 dimensions does not fit in a quarter: there every dimension is a region.
+    "movielens": {"a quarter": _STEPS_OF_5.replace("(0,5,10,15,16)", str(tuple(range(17)))), "a half": _STEPS_OF_5},
 }
 # Weights of the searches that go on from a trained model: those of the training, restarted, overfit a small log before alpha has moved.
 SLOW = {
