@@ -30,15 +30,17 @@ from irazor_tf.plots import COLOURS, MARKERS, house_style, log_ticks
 from irazor_tf.tables import markdown_table, text_table
 
 SHARES = {"a quarter": 0.25, "a half": 0.5}
-WIDTHS = {"criteo": (2, 4, 8, 16), "criteo-deepfm": (2, 4, 8, 16), "frappe": (4, 8, 16, 30), "movielens": (2, 4, 8, 16)}
+WIDTHS = {"criteo": (2, 4, 8, 16), "criteo-deepfm": (1, 2, 4, 8, 16), "frappe": (4, 8, 16, 30), "movielens": (2, 4, 8, 16)}
 SEEDS = {"movielens": (1,)}
+_BY_5, _BY_1 = "(0,5,10,15,16)", str(tuple(range(17)))
 _STEPS_OF_5 = EXPERIMENTS["movielens"].methods["lambda .0006"]
+assert _BY_5 in _STEPS_OF_5
 IRAZOR: dict[str, str | dict[str, str]] = {  # one search for both budgets, or one for each
     "criteo": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "criteo-deepfm": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "frappe": EXPERIMENTS["frappe"].methods["lambda .001, steps of 5"],
     # What keeps user and movie at 5 dimensions does not fit in a quarter: there every dimension is a region.
-    "movielens": {"a quarter": _STEPS_OF_5.replace("(0,5,10,15,16)", str(tuple(range(17)))), "a half": _STEPS_OF_5},
+    "movielens": {"a quarter": _STEPS_OF_5.replace(_BY_5, _BY_1), "a half": _STEPS_OF_5},
 }
 # Weights of the searches that go on from a trained model: those of the training, restarted, overfit a small log before alpha has moved.
 SLOW = {
@@ -120,7 +122,7 @@ def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, 
 def points_of(
     specs: str | Mapping[str, str], name: str, budgets: Mapping[str, int], width: int, *, part: bool
 ) -> list[tuple[str, str, int | None]]:
-    """Label, spec and budget of a series' points: one per budget. A method that no budget holds (a router, as large as the space, comes on
+    """Label, spec and budget of a series' points: one per budget. A method that no budget holds (a router, larger than the space, comes on
     top of its clusters' models, which share the budget) has one at its own size, too, and as a `part` of an ablation that alone."""
     found: list[tuple[str, str, int | None]] = []
     for label, size in budgets.items():

@@ -69,8 +69,8 @@ class Candidate:
 
     @property
     def search_folders(self) -> list[str]:
-        """Of all its searches, in their order; none of a config that nothing has searched."""
-        return [folder for folder in (*(earlier.folder for earlier in self.before), self.search_folder) if folder]
+        """Of all its searches, in their order; "" where there was none or it is not known."""
+        return [*(earlier.folder for earlier in self.before), self.search_folder]
 
     def num_params(self, schema: Schema) -> int:
         """Embedding parameters of all its models, and what a router stores."""

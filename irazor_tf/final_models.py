@@ -158,9 +158,9 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
 def _search_cost(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
     """Training steps and peak memory of the candidate's searches (of a chain all), and what of it were pretrainings that others share."""
     paths = [job.path(folder, "search_cost.json") for folder in candidate.search_folders]
-    costs = [read_json(path)[0] for path in paths if os.path.exists(path)]
-    if not costs or len(costs) < len(paths):
+    if not all(candidate.search_folders) or not all(map(os.path.exists, paths)):
         return {}
+    costs = [read_json(path)[0] for path in paths]
     found = {
         "search_steps": sum(cost["steps"] for cost in costs),
         "search_peak_mib": max(cost["peak_mib"] for cost in costs),

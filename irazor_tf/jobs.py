@@ -65,8 +65,11 @@ def search(job: JobConfig) -> SearchResult:
             raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
-    for control in job.controls:  # a setting out of range is said before anything is searched
-        METHODS.build(control).check_space(trainer, InputConfig.uniform(schema, job.width))
+    full = InputConfig.uniform(schema, job.width)
+    for method in map(METHODS.build, [*map(str, parse_specs(job.method)), *job.controls]):
+        # What is out of range in the full space is so in every narrower one, and is said before anything is searched.
+        if method.needs <= trainer.base.sites:
+            method.check_space(trainer, full)
     chain = _chain(job, trainer)
     result = _guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0])
     noticed = tuple(dict.fromkeys((*chain.notices, *result.notices)))
@@ -231,7 +234,8 @@ def _candidates(job: JobConfig, trainer: Trainer, chain: _Chain, result: SearchR
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     for label, derived, _ in sweep_with(trainer, method, space) if job.curve else ():
-        derived = dataclasses.replace(derived, seconds=derived.seconds + chain.seconds)
+        noticed_before = (*chain.notices, *derived.notices)
+        derived = dataclasses.replace(derived, seconds=derived.seconds + chain.seconds, notices=noticed_before)
         searched = search_folder_of(METHODS.build(derived.method), space)  # a point may have a search of its own
         chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
         sizes[f" at {label}"] = chosen[-1].num_params(schema)

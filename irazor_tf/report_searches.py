@@ -20,8 +20,8 @@ def costs(job: JobFolder) -> str:
         return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
     header = ["Name", "Search s", "of it pretraining", "Search steps", "Search proper", "Search MiB", "Train s", "Train steps", "Train MiB"]
     header += ["Search / plain training", "Test split s", "Tables MiB", "as COO", "as CSR"]
-    note = "Search seconds are those of one search, pretraining included, whoever else shares it; search proper: what the method adds to "
-    note += "plain training, where it says so. Memory is the process's peak. "
+    note = "Search seconds and steps are those of one search (of a chain: of all), pretraining included, whoever else shares it; "
+    note += "search proper: what the method adds to plain training, where it says so. Memory is the process's peak. "
     if plain is None:
         note += "No plain model of full width was trained here (as a control), so there is nothing to set the search against. "
     note += "Tables: embedding values of masked configs, stored densely and with the kept entries alone: COO "

@@ -73,7 +73,8 @@ def search_with(
     They and its pictures are made where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the
     user's.
     """
-    method.check_space(trainer, space)
+    if supernet is None:
+        method.check_space(trainer, space)
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
@@ -168,8 +169,12 @@ def batches(state: Mapping[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _collected() -> Iterator[list[str]]:
-    """The warnings of this package while it is open."""
+    """The warnings of this package while it is open, shown or not."""
     found: list[str] = []
+    level, propagate = _notices.level, _notices.propagate
+    if not _notices.isEnabledFor(logging.WARNING):  # whoever wants no warnings shown still finds them in summary and report
+        _notices.setLevel(logging.WARNING)
+        _notices.propagate = False
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -181,6 +186,8 @@ def _collected() -> Iterator[list[str]]:
         yield found
     finally:
         _notices.removeHandler(handler)
+        _notices.setLevel(level)
+        _notices.propagate = propagate
 
 
 def sweep_with(

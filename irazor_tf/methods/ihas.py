@@ -375,7 +375,7 @@ class IHAS(SearchMethod):
 
     Search (Algorithm 1, lines 1-8), mini-batch k-means on the masked embeddings of the training rows (9-13), and per cluster the columns
     that are open in most of its rows, for a model of its own on its own part of training and validation rows (14-21). A row finds its
-    model by the searched tables and gates, which are as large as the space: the whole of it obeys no budget. One given is what the
+    model by the searched tables and gates, which are at least as large as the space: the whole of it obeys no budget. One given is what the
     clusters' models may have together, in equal parts.
 
     `retrain=False` (the supernet itself, its gates acting), `clusters=1` (one model by all rows), `polarization=0` and
@@ -451,7 +451,7 @@ class IHAS(SearchMethod):
     derive_only = frozenset({"clusters", "majority", "sweep", "tolerance", "passes", "retrain"})
     # As published the gates move once in a hundred batches: after an epoch or two of a small log they open as they did at the start.
     ranks_fields = False
-    obeys_budget = False  # the router is as large as the space
+    obeys_budget = False  # the router is at least as large as the space
 
     def __init__(self, params: Any = None):
         super().__init__(params)

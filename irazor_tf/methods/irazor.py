@@ -180,6 +180,9 @@ class IRazor(SearchMethod):
     }
     derive_only = frozenset({"cpt", "sweep", "official_rule"})
 
+    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+        self.candidates(space)
+
     def candidates(self, space: InputConfig) -> list[tuple[int, ...]]:
         """D of every field kept in `space`, cut at its width."""
         given = self.params.candidates

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import types
 
 import numpy as np
 import pytest
@@ -651,6 +652,18 @@ def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
     census = model.gates["embedding"].census
     if census.undecided:
         assert any("no local minimum in the histogram" in notice for notice in result.notices)
+
+
+def test_one_cluster_without_a_majority_says_so(search, caplog):
+    one = FAST.replace("ihas(", "ihas(clusters=1, ").replace("0.6", "1.0")
+    _, model, _ = search(one)
+    census = dataclasses.replace(model.gates["embedding"].census, frequency=np.linspace(0.1, 0.9, 6 * WIDTH))
+    gate = types.SimpleNamespace(census=census)
+    model = types.SimpleNamespace(gates={"embedding": gate}, schema=model.schema, config=model.config)
+    with caplog.at_level(logging.WARNING, "irazor_tf"):
+        config = METHODS.build(one).derive(model, model.config)
+    assert "no column is open in the majority of the rows: the one open most often is kept" in caplog.text
+    assert config.total_dims == 1 and list(config.fields.values())[-1].labels == (WIDTH - 1,)
 
 
 def test_notices_tell_of_fallbacks():

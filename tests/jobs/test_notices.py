@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 import pathlib
 from typing import Any
 
@@ -80,6 +81,7 @@ def test_the_fields_of_a_search_come_with_its_fallbacks_and_pictures(table, tmp_
         ("fields(ham(stages=(99,), size=2))", "`stages` of ham should be no larger than the space"),
         ("ihas(clusters=9999)", "`clusters` of ihas should be at most the [0-9]+ training rows. Received: 9999"),
         ("dnis(block_sizes=(1, 100000))", "The blocks of dnis should have a feature each"),
+        ("irazor(candidates={'nofield': (0, 4)})", "`candidates` of irazor should name fields .* Received: nofield"),
     ],
 )
 def test_a_control_out_of_range_is_said_before_anything_is_searched(control, message, table, tmp_path):
@@ -87,6 +89,32 @@ def test_a_control_out_of_range_is_said_before_anything_is_searched(control, mes
     with pytest.raises(ValueError, match=message):
         jobs.pipeline(job)
     assert not list(tmp_path.rglob("state.json"))
+
+
+def test_so_is_what_a_later_method_of_a_chain_asks_for(table, tmp_path):
+    with pytest.raises(ValueError, match="`clusters` of ihas should be at most"):
+        jobs.pipeline(small_job(table, tmp_path, method="irazor(epochs=1) + ihas(clusters=9999)"))
+    assert not list(tmp_path.rglob("state.json"))
+
+
+def test_a_control_that_the_model_has_no_place_for_is_left_out_whatever_it_asks_for(table, tmp_path):
+    (record,) = jobs.pipeline(small_job(table, tmp_path, model="lr", method="fde", controls="ham(size=500)"))
+    assert any("left out: lr" in notice for notice in record["notices"])
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR])
+def test_who_wants_no_warnings_shown_finds_them_in_summary_and_report(level, table, tmp_path, caplog):
+    before = logging.getLogger().level
+    logging.getLogger().setLevel(level)
+    try:
+        (record,) = jobs.pipeline(small_job(table, tmp_path, method=MASKED))
+    finally:
+        logging.getLogger().setLevel(before)
+    (notice,) = [notice for notice in record["notices"] if FALLBACK in notice]
+    assert notice in report_of(tmp_path)
+    assert (notice in caplog.text) == (level == logging.WARNING)
+    package = logging.getLogger("irazor_tf")
+    assert package.propagate and package.level == logging.NOTSET
 
 
 def test_a_search_that_keeps_the_whole_space_selects_nothing(table, tmp_path):
