@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_rel
 
 from benchmarks.common import Experiment, Points, mean_and_spread
-from benchmarks.real_data import EXPERIMENTS
+from benchmarks.real_data import EXPERIMENTS, on_movielens
 from irazor_tf.input_config import read_json, write_json
 from irazor_tf.method import METHODS as SEARCHES
 from irazor_tf.method import BudgetError
@@ -32,15 +32,12 @@ from irazor_tf.tables import markdown_table, text_table
 SHARES = {"a quarter": 0.25, "a half": 0.5}
 WIDTHS = {"criteo": (2, 4, 8, 16), "criteo-deepfm": (1, 2, 4, 8, 16), "frappe": (4, 8, 16, 30), "movielens": (2, 4, 8, 16)}
 SEEDS = {"movielens": (1,)}
-_BY_5, _BY_1 = "(0,5,10,15,16)", str(tuple(range(17)))
-_STEPS_OF_5 = EXPERIMENTS["movielens"].methods["lambda .0006"]
-assert _BY_5 in _STEPS_OF_5
 IRAZOR: dict[str, str | dict[str, str]] = {  # one search for both budgets, or one for each
     "criteo": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "criteo-deepfm": EXPERIMENTS["criteo"].methods["held-out, lambda .01"],
     "frappe": EXPERIMENTS["frappe"].methods["lambda .001, steps of 5"],
     # What keeps user and movie at 5 dimensions does not fit in a quarter: there every dimension is a region.
-    "movielens": {"a quarter": _STEPS_OF_5.replace(_BY_5, _BY_1), "a half": _STEPS_OF_5},
+    "movielens": {"a quarter": on_movielens(tuple(range(17)), 6e-4), "a half": EXPERIMENTS["movielens"].methods["lambda .0006"]},
 }
 # Weights of the searches that go on from a trained model: those of the training, restarted, overfit a small log before alpha has moved.
 SLOW = {

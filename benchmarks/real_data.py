@@ -26,6 +26,13 @@ WIDTHS = (1, 2, 4, 8, 16, 30)
 ADAM = "alpha_optimizer='adam(learning_rate=0.01)'"
 FAST = "weights_optimizer='adam(learning_rate=2e-3)'"  # a search of few epochs needs larger steps than a long training
 
+
+
+def on_movielens(candidates: tuple[int, ...], penalty: float) -> str:
+    """A search of few epochs without batch norm, alpha resting in the first."""
+    return f"irazor(candidates={candidates}, penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"
+
+
 EXPERIMENTS = {
     "criteo": Experiment(
         data=PreprocessOptions(reader="criteo", input=("criteo/dac_sample_rows_0_79999.tsv.gz",), min_count=4),
@@ -84,7 +91,7 @@ EXPERIMENTS = {
         width=16,
         methods={
             # regions of equal size, but for the last column: with unequal ones the small regions stay (BUILD_NOTES.md)
-            label: f"irazor(candidates=(0,5,10,15,16), penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"
+            label: on_movielens((0, 5, 10, 15, 16), penalty)
             for label, penalty in (("lambda .0006", 6e-4), ("lambda .0003", 3e-4))
         },
         budgets={"lambda .0006": (54_336, 81_504), "lambda .0003": (108_672,)},  # a half, three quarters and all of width 8

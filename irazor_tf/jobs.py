@@ -25,7 +25,7 @@ from irazor_tf.final_models import evaluate_candidate, restored_model, train_can
 from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
-from irazor_tf.registry import parse_specs
+from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
 from irazor_tf.trainer import Trainer
@@ -66,14 +66,12 @@ def search(job: JobConfig) -> SearchResult:
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     full = InputConfig.uniform(schema, job.width)
-    for method in map(METHODS.build, [*map(str, parse_specs(job.method)), *job.controls]):
+    for method in map(METHODS.build, [*parse_specs(job.method), *map(parse_spec, job.controls)]):
         # What is out of range in the full space is so in every narrower one, and is said before anything is searched.
         if method.needs <= trainer.base.sites:
             method.check_space(trainer, full)
     chain = _chain(job, trainer)
-    result = _guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0])
-    noticed = tuple(dict.fromkeys((*chain.notices, *result.notices)))
-    result = dataclasses.replace(result, seconds=result.seconds + chain.seconds, notices=noticed)
+    result = chain.whole(_guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0]))
     for config in result.clusters:
         config.check(schema)
     result.save(path)
@@ -200,6 +198,10 @@ class _Chain(NamedTuple):
     seconds: float
     notices: tuple[str, ...]
 
+    def whole(self, result: SearchResult) -> SearchResult:
+        """The last method's result with what the searches before it took and had to say."""
+        return dataclasses.replace(result, seconds=self.seconds + result.seconds, notices=(*self.notices, *result.notices))
+
 
 def _chain(job: JobConfig, trainer: Trainer) -> _Chain:
     methods = [METHODS.build(spec) for spec in parse_specs(job.method)]
@@ -227,17 +229,15 @@ def _candidates(job: JobConfig, trainer: Trainer, chain: _Chain, result: SearchR
             noticed.append(text)
             _notices.warning("%s", text)
 
-    schema, (method, space, before, *_) = trainer.schema, chain
+    schema, method, space, before = trainer.schema, chain.method, chain.space, chain.before
     folder = search_folder_of(method, space)
     name = " + ".join(map(short_name, (*(earlier.method for earlier in before), method.spec())))
     found = Candidate(Role.FOUND, name, result, folder, before)
     chosen = [found]
     sizes = {"": found.num_params(schema)}
     for label, derived, _ in sweep_with(trainer, method, space) if job.curve else ():
-        noticed_before = (*chain.notices, *derived.notices)
-        derived = dataclasses.replace(derived, seconds=derived.seconds + chain.seconds, notices=noticed_before)
         searched = search_folder_of(METHODS.build(derived.method), space)  # a point may have a search of its own
-        chosen.append(Candidate(Role.CURVE, f"{name} {label}", derived, searched, before))
+        chosen.append(Candidate(Role.CURVE, f"{name} {label}", chain.whole(derived), searched, before))
         sizes[f" at {label}"] = chosen[-1].num_params(schema)
     full, drawn = InputConfig.uniform(schema, job.width), {folder}
     for control in (METHODS.build(spec) for spec in job.controls):

@@ -59,7 +59,8 @@ class SearchMethod(abc.ABC):
             )
 
     def check_space(self, trainer: Trainer, space: InputConfig) -> None:
-        """Raises ValueError where a setting is out of range for this space or these rows: asked before anything is trained."""
+        """Raises ValueError where a setting is out of range for this space or these rows, as the search itself would. A job asks all its
+        methods before any of them is trained."""
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         """Site -> gate."""

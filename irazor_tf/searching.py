@@ -73,8 +73,6 @@ def search_with(
     They and its pictures are made where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the
     user's.
     """
-    if supernet is None:
-        method.check_space(trainer, space)
     inside = trainer.inside(search_folder_of(method, space))
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))

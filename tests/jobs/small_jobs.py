@@ -80,6 +80,11 @@ def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
         return flags.job_config()
 
 
+def small_job(table: Mapping[str, Any], folder: pathlib.Path, **settings: Any) -> JobConfig:
+    """A job on the log that `table` names, without controls unless told."""
+    return job_of({**table, **SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
+
+
 def meta_graph(path: str) -> Any:
     """What a SavedModel holds."""
     saved = saved_model_pb2.SavedModel()

@@ -21,6 +21,7 @@ from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
 from irazor_tf.trainer import Trainer
 from tests.jobs import small_jobs
+from tests.jobs.small_jobs import small_job
 
 ROUTED = "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0)"
 CASES = {
@@ -37,8 +38,8 @@ CASES = {
 @pytest.fixture(scope="module", params=CASES)
 def done(request, table, tmp_path_factory) -> tuple[str, Any, Schema, list[dict[str, Any]]]:
     """A job that has run all its stages."""
-    folder = str(tmp_path_factory.mktemp("job"))
-    job = small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", **CASES[request.param], "model_dir": folder})
+    folder = tmp_path_factory.mktemp("job")
+    job = small_job(table, folder, **CASES[request.param])
     summary = jobs.pipeline(job)
     assert summary == json.loads(pathlib.Path(folder, "summary.json").read_text())
     return request.param, job, Schema.load(job.records_dir), summary
@@ -99,10 +100,6 @@ def test_costs_stand_in_the_summary_and_in_the_report(done):
         assert record["search_proper"]["steps"] == 1
     for notice in record["notices"]:
         assert notice.split("%")[0] in text
-
-
-def small_job(table: dict[str, str], folder: pathlib.Path, **settings: Any) -> Any:
-    return small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
 
 
 @pytest.fixture

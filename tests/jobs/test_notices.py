@@ -12,16 +12,11 @@ import pytest
 
 from irazor_tf import jobs
 from irazor_tf.input_config import SearchResult
-from irazor_tf.job_config import JobConfig
 from irazor_tf.pictures import load_pictures
-from tests.jobs import small_jobs
+from tests.jobs.small_jobs import small_job
 
 MASKED = "ham(mu=1.0, epochs=1, pretrain_epochs=1)"  # one step closes every column
 FALLBACK = "all columns are masked; the one of largest alpha is kept"
-
-
-def small_job(table: dict[str, str], folder: pathlib.Path, **settings: Any) -> JobConfig:
-    return small_jobs.job_of({**table, **small_jobs.SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
 
 
 def report_of(folder: pathlib.Path) -> str:
