@@ -26,6 +26,7 @@ setup(
         "matplotlib>=3.9,<4",
         "PyYAML>=6,<7",
         "tqdm>=4.66,<5",
+        "filelock>=3.16,<5",
     ],
     extras_require={
         "beam": ["apache-beam>=2.66,<3"],

@@ -13,8 +13,9 @@ import numpy as np
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf import final_models, jobs, searching
 from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import InputConfig, SearchResult, read_json
+from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig
+from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.registry import Spec
 from irazor_tf.tables import text_table

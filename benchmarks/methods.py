@@ -23,7 +23,7 @@ from scipy.stats import ttest_rel
 
 from benchmarks.common import Experiment, Points, mean_and_spread
 from benchmarks.real_data import EXPERIMENTS, on_movielens
-from irazor_tf.input_config import read_json, write_json
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.method import METHODS as SEARCHES
 from irazor_tf.method import BudgetError
 from irazor_tf.plots import COLOURS, MARKERS, house_style, log_ticks

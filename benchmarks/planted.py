@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.common import Experiment, Points, mean_and_spread
 from data_pipelines import planted
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf.input_config import write_json
+from irazor_tf.json_files import write_json
 from irazor_tf.method import BudgetError
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions

@@ -23,7 +23,8 @@ from data_pipelines import planted_groups
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
-from irazor_tf.input_config import InputConfig, write_json
+from irazor_tf.input_config import InputConfig
+from irazor_tf.json_files import write_json
 from irazor_tf.method import METHODS
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.tables import text_table

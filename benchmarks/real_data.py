@@ -19,7 +19,7 @@ from absl import app, flags, logging
 
 from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf.input_config import write_json
+from irazor_tf.json_files import write_json
 from irazor_tf.trainer import TrainOptions
 
 WIDTHS = (1, 2, 4, 8, 16, 30)

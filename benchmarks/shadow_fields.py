@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import Experiment, Points, mean_and_spread, table
 from benchmarks.real_data import ADAM, EXPERIMENTS
-from irazor_tf.input_config import write_json
+from irazor_tf.json_files import write_json
 from irazor_tf.method import METHODS
 from irazor_tf.tables import text_table
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from data_pipelines.reader import READERS, Reader
-from irazor_tf.registry import parse_spec
+from irazor_tf.registry import check_types, parse_spec
 from irazor_tf.schema import TRANSFORMS
 
 SPLIT_RULES = ("random", "sequential", "time")
@@ -59,8 +60,9 @@ class PreprocessOptions:
     def __post_init__(self) -> None:
         for key in ("input", "valid_input", "test_input", "fractions", "time_boundaries", "drop_labels"):
             value = getattr(self, key)
-            if value is not None:
+            if isinstance(value, str | Iterable):
                 object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
+        check_types(self)
         for key in ("min_count", "max_vocab", "block_rows", "num_files"):
             value = getattr(self, key)
             if value is not None and value < 1:

@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,10 @@ from data_pipelines.lines import bad_row
 from data_pipelines.options import PreprocessOptions
 from data_pipelines.reader import Chunk, RawField, Reader
 from data_pipelines.records import SPLITS
+from irazor_tf import integrity
 from irazor_tf.schema import Field, Schema
+
+_notices = logging.getLogger("irazor_tf")
 
 _SPLIT_STREAM, _SHADOW_STREAM = 1, 1_000_000
 _PATH_OPTIONS = ("input", "valid_input", "test_input", "schema")
@@ -32,6 +36,7 @@ class _Spool:
 
     path: str
     rows: int = 0
+    files: dict[str, int] = dataclasses.field(default_factory=dict)  # rows read of each file, those left out by their label too
 
     def __iter__(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Batches, each with the position of its first row."""
@@ -71,13 +76,16 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
     if options.numeric_transform is not None:
         override = options.numeric_transform
         fields = tuple(dataclasses.replace(f, transform=override) if f.kind == "numeric" else f for f in fields)
+    _check_names(fields, options)
     spools = {
         source: _spool(reader, fields, paths, options, os.path.join(scratch, f"{source}.arrow"), progress)
         for source, paths in sources.items()
     }
     counts, rows = _count(spools, fields, options, progress)
     if not rows[0]:
-        raise ValueError(f"The training split should hold at least one row. Received: {dict(zip(SPLITS, rows, strict=True))} rows")
+        read = "; ".join(f"{name}: {number} rows" for spool in spools.values() for name, number in spool.files.items())
+        held = dict(zip(SPLITS, rows, strict=True))
+        raise ValueError(f"The training split should hold at least one row. Received: {held} rows ({read})")
     vocabularies = {}
     for field in fields:
         vocabularies[field.name] = vocabulary.build(counts.pop(field.name), options.min_count, options.max_vocab, field.name)
@@ -89,7 +97,18 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
     for split, number, shuffler in zip(SPLITS, rows, shufflers, strict=True):
         splits[split] = _write(partial, split, number, shuffler, len(fields), options, progress)
     shutil.rmtree(scratch)
-    return _finish(options, reader, fields, vocabularies, splits, output_dir)
+    inputs = {source: [{"file": name, "rows": read} for name, read in spool.files.items()] for source, spool in spools.items()}
+    return _finish(options, reader, fields, vocabularies, splits, inputs, output_dir)
+
+
+def _check_names(fields: Sequence[RawField], options: PreprocessOptions) -> None:
+    """Raises ValueError where a shadow would be called as a field is, before rows are read."""
+    names = {field.name for field in fields}
+    for name in sorted(names) if options.shadow_fields else ():
+        if f"{name}_shadow" in names:
+            raise ValueError(
+                f"With `shadow_fields` no field should be called as the shadow of another one. Received: {name!r} and {name + '_shadow'!r}"
+            )
 
 
 def _sources(options: PreprocessOptions, reader: Reader, partial: str) -> dict[str, tuple[str, ...]]:
@@ -120,20 +139,29 @@ def _spool(
     reader: Reader, fields: Sequence[RawField], paths: Sequence[str], options: PreprocessOptions, path: str, progress: bool
 ) -> _Spool:
     spool = _Spool(path)
-    kinds = [(field.name, vocabulary.TOKENS) for field in fields] + [("label", pa.int8()), ("time", pa.float64())]
+    spool.files = dict.fromkeys(paths, 0)
+    # Fields by their number: they may be called `label` and `time`, too.
+    kinds = [(str(k), vocabulary.TOKENS) for k in range(len(fields))] + [("label", pa.int8()), ("time", pa.float64())]
     schema = pa.schema(kinds)
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, schema) as stream, _bar("read", progress) as bar:
+    with integrity.naming(path), pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, schema) as stream, _bar("read", progress) as bar:
         for chunk in reader.chunks(paths):
             label, kept = _labels(chunk, reader, options)
             if options.split == "time" and chunk.time is None:
                 raise ValueError(f"`split` should be random or sequential for a log without time. Received: 'time' ({chunk.path})")
             time = np.zeros(chunk.num_rows) if chunk.time is None else chunk.time
+            if options.split == "time" and not np.isfinite(time).all():
+                row = int(np.argmin(np.isfinite(time)))
+                raise bad_row("A time should be a finite number.", repr(float(time[row])), chunk.path, chunk.first_line + row)
+            spool.files[chunk.path] = spool.files.get(chunk.path, 0) + chunk.num_rows
             columns = [vocabulary.tokenize(chunk.columns[field.name], field) for field in fields]
             batch = pa.record_batch([*columns, pa.array(label), pa.array(time)], schema=schema)
             batch = batch if kept is None else batch.filter(pa.array(kept))
             stream.write_batch(batch)
             spool.rows += batch.num_rows
             bar.update(batch.num_rows)
+    for name, rows in spool.files.items():
+        if not rows:
+            _notices.warning("%s holds no row", name)
     return spool
 
 
@@ -188,8 +216,8 @@ def _count(
                 rows += np.bincount(split, minlength=3)
                 train = split == 0
                 if train.any():
-                    for field in fields:
-                        counts[field.name].add_column(batch.column(field.name), train)
+                    for k, field in enumerate(fields):
+                        counts[field.name].add_column(batch.column(k), train)
                 bar.update(batch.num_rows)
     return counts, rows.tolist()
 
@@ -208,7 +236,7 @@ def _scatter(
                 split = _split(options, spools, source, position, batch)
                 matrix = np.empty((batch.num_rows, len(fields) + 1), np.int32)
                 for k, field in enumerate(fields):
-                    column = batch.column(field.name)
+                    column = batch.column(k)
                     matrix[:, k] = vocabularies[field.name].encode(column.dictionary)[column.indices.to_numpy()]
                 matrix[:, -1] = batch.column("label").to_numpy()
                 for k, shuffler in enumerate(shufflers):
@@ -239,6 +267,7 @@ def _finish(
     raw_fields: Sequence[RawField],
     vocabularies: dict[str, vocabulary.Vocabulary],
     splits: dict[str, Any],
+    inputs: dict[str, list[dict[str, Any]]],
     output_dir: str,
 ) -> Schema:
     """Everything but the records, and the rename."""
@@ -261,7 +290,7 @@ def _finish(
     schema = dataclasses.replace(schema, fingerprint=digest.hexdigest(), directory=output_dir)
     schema.save(partial)
     manifest = {"options": options.to_json(), "described": reader.described(), "fingerprint": schema.fingerprint}
-    manifest |= {"block_rows": options.block_rows, "splits": splits}
+    manifest |= {"block_rows": options.block_rows, "inputs": inputs, "splits": splits}
     records.save_manifest(partial, manifest)
     os.rename(partial, output_dir)
     return schema

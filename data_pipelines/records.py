@@ -6,7 +6,9 @@ A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import struct
 import zlib
@@ -16,9 +18,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from irazor_tf import integrity
+from irazor_tf.schema import Schema
+
+_notices = logging.getLogger("irazor_tf")
+
 SPLITS = ("train", "valid", "test")
 MANIFEST_VERSION = 1
 BUCKET_ROWS = 1 << 18
+_SMALL = {"schema.json", "counts.npz", "vocab"}  # what every process looks at before it works with the data
+_ANEW = "Restore it, or delete the folder and run preprocess again"
+_unchecked: set[str] = set()  # folders of which this process has said so
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -74,7 +84,7 @@ class Shuffler:
             ends = np.cumsum(np.bincount(bucket, minlength=len(self._paths)))
             parts = list(enumerate(np.split(rows[order], ends[:-1])))
         for number, part in parts:
-            with open(self._paths[number], "ab") as file:
+            with integrity.naming(self._paths[number]), open(self._paths[number], "ab") as file:
                 file.write(np.ascontiguousarray(part, "<i4").data)
 
     def buckets(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -166,18 +176,26 @@ def _serialize(ids: np.ndarray, label: np.ndarray, block: int) -> bytes:
 
 
 def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
-    """Writes `manifest.json`, the last file of a finished folder."""
+    """Writes `manifest.json`, the last file of a finished folder: `manifest`, the SHA-256 of every other file, and one of all this."""
     path = os.path.join(directory, "manifest.json")
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        json.dump({"version": MANIFEST_VERSION, **manifest}, file, indent=None, separators=(",", ":"))
+    files = {name: digest for name, digest in integrity.checksums(directory).items() if name != "manifest.json"}
+    value = {"version": MANIFEST_VERSION, **manifest, "files": files}
+    with integrity.naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+        json.dump(value | {"checksum": _own_checksum(value)}, file, indent=None, separators=(",", ":"))
     os.replace(path + ".partial", path)
+
+
+def _own_checksum(manifest: dict[str, Any]) -> str:
+    """SHA-256 of what a manifest says, its checksum left out."""
+    said = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def load_manifest(directory: str) -> dict[str, Any]:
     """Reads `manifest.json`.
 
     Raises:
-      ValueError: there is none, so the folder is not a finished data set; or it is not a manifest of this version.
+      ValueError: there is none, so the folder is not a finished data set; it is not a manifest of this version; or it is damaged.
     """
     path = os.path.join(directory, "manifest.json")
     try:
@@ -185,32 +203,65 @@ def load_manifest(directory: str) -> dict[str, Any]:
             manifest = json.load(file)
     except FileNotFoundError:
         raise ValueError(f"A finished data folder should hold `manifest.json`. Received: {directory}, without") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"`manifest.json` should be JSON. Received: {path} ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
         version = manifest.get("version") if isinstance(manifest, dict) else None
         raise ValueError(f"A manifest should have `version` {MANIFEST_VERSION}. Received: {version!r} ({path})")
+    summed = "checksum" in manifest or "files" in manifest  # manifests of before were not
+    if manifest.get("checksum") != _own_checksum(manifest) if summed else "splits" not in manifest:
+        raise ValueError(f"A manifest should be as preprocessing wrote it. Received: {path}, with another content. {_ANEW}")
     return manifest
 
 
 def verify(directory: str, full: bool = False, progress: bool = False) -> dict[str, Any]:
-    """Compares the record files with the manifest: files, byte sizes, blocks, rows and, where `full`, the checksum of every record.
+    """Compares a data folder with its manifest.
+
+    Always: schema, vocabularies and counts by their checksums; the record files by their bytes, blocks and rows. Where `full`, also the
+    checksum of every record and of every other file.
 
     Returns:
       The manifest.
 
     Raises:
-      ValueError: something differs; the message names the file and the block.
+      ValueError: something differs; the message names the file, and of a record the block.
     """
     manifest = load_manifest(directory)
+    known = manifest.get("files")
+    if known is None:
+        if directory not in _unchecked:
+            _unchecked.add(directory)
+            said = "%s was made before manifests held checksums: damage of schema, vocabularies or counts cannot be told"
+            _notices.warning(said, directory)
+        known = {}
+    records = {file["name"] for entry in manifest["splits"].values() for file in entry["files"]}
+    for name in sorted(set(known) - records):
+        if full or name.split("/")[0] in _SMALL:
+            _verify_checksum(os.path.join(directory, name), known[name])
+    schema = Schema.load(directory)
+    if schema.fingerprint != manifest["fingerprint"]:
+        raise ValueError(
+            f"`fingerprint` of {os.path.join(directory, 'schema.json')} should be the manifest's, {manifest['fingerprint']!r}. "
+            f"Received: {schema.fingerprint!r}. {_ANEW}"
+        )
     for split, entry in manifest["splits"].items():
         for key, total in (("rows", sum(f["rows"] for f in entry["files"])), ("blocks", sum(len(f["blocks"]) for f in entry["files"]))):
             if entry[key] != total:
                 raise ValueError(f"`{key}` of split {split!r} should be the sum over its files, {total}. Received: {entry[key]}")
         for k, file in enumerate(tqdm(entry["files"], f"verify {split}", unit="file", disable=not progress)):
             blocks = range(k, entry["blocks"], len(entry["files"]))
-            _verify_file(os.path.join(directory, file["name"]), file, blocks, full)
+            path = os.path.join(directory, file["name"])
+            _verify_file(path, file, blocks, full)
+            if full and file["name"] in known:  # what frames the records
+                _verify_checksum(path, known[file["name"]])
     return manifest
+
+
+def _verify_checksum(path: str, expected: str) -> None:
+    if not os.path.exists(path):
+        raise ValueError(f"A file named in the manifest should exist. Received: no {path}. {_ANEW}")
+    if integrity.checksum(path) != expected:
+        raise ValueError(f"A data file should be as preprocessing wrote it. Received: {path}, with another content. {_ANEW}")
 
 
 def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: bool) -> None:

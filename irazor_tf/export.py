@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow as tf
 import tf_keras as keras
 
+from irazor_tf import integrity
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries, missing_numbers
@@ -30,7 +31,7 @@ def export(model: Recommender | RoutedRecommender, schema: Schema, export_dir: s
     """Writes the model as the next version under `export_dir`.
 
     The version is written beside, in a hidden folder, and renamed last: a serving process that watches `export_dir` sees it whole or
-    not at all. One process at a time may export into a folder.
+    not at all. `<version>.sha256` beside it holds the checksums of its files. One process at a time may export into a folder.
 
     The signature `serving_default` (Predict) takes one [B] tensor per field of `model.kept`, called after the field, and gives [B]
     float32 called `task.output`. A text is cleaned as the log's texts were (`strip` and `missing` of the field) and then looked up.
@@ -80,10 +81,31 @@ def _write(module: tf.Module, served: tf.types.experimental.PolymorphicFunction,
     try:
         # Not the trace above: `save` traces anew, and then reads one plain copy of what a strategy spread, on no particular device.
         tf.saved_model.save(module, partial, signatures={SIGNATURE: served})
+        lines = [f"{digest}  {version}/{name}\n" for name, digest in integrity.checksums(partial).items()]
+        with integrity.naming(_sums(path)), open(_sums(path) + ".partial", "w", encoding="utf-8") as file:
+            file.write("".join(lines))
+        os.replace(_sums(path) + ".partial", _sums(path))
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def _sums(path: str) -> str:
+    """Where the checksums of a version lie: beside it, in the form that `sha256sum --check` reads."""
+    return path + ".sha256"
+
+
+def damage(path: str) -> str:
+    """What a version on disk has that it was not written with, in words; empty for a whole one, and for one without checksums beside it."""
+    if not os.path.exists(_sums(path)):
+        return ""
+    with open(_sums(path), encoding="utf-8", errors="replace") as file:
+        pairs = [line.rstrip("\n").partition("  ")[::2] for line in file]
+    written = {name.partition("/")[2]: digest for digest, name in pairs}
+    there = integrity.checksums(path)
+    odd = [f"{name} is {'not as it was written' if name in there else 'gone'}" for name in written if there.get(name) != written[name]]
+    return "; ".join([*odd, *(f"{name} was not written with it" for name in there if name not in written)])
 
 
 def raw_signature(schema: Schema, kept: Sequence[str]) -> dict[str, tf.TensorSpec]:

@@ -9,8 +9,9 @@ from typing import Any
 import tensorflow as tf
 
 from irazor_tf.candidates import Candidate
-from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
@@ -78,6 +79,19 @@ def restored_model(job: JobConfig, schema: Schema, candidate: Candidate) -> Reco
     return _models(job, schema, candidate, train=False)
 
 
+def fit_names(candidate: Candidate) -> list[str]:
+    """Names of the final trainings; none where the searched model is the final one."""
+    if candidate.result.init == "keep":
+        return []
+    return ["model"] if candidate.result.router is None else [f"cluster-{k}" for k in range(len(candidate.result.clusters))]
+
+
+def is_trained(job: JobConfig, schema: Schema, candidate: Candidate) -> bool:
+    """Whether the candidate's trainings are done, their states there, and its validation metrics written."""
+    trainer = trainer_of(job, schema, "models", candidate.key)
+    return os.path.exists(job.path("models", candidate.key, "metrics.json")) and all(map(trainer.is_done, fit_names(candidate)))
+
+
 def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
     """Trains a candidate and writes its validation metrics.
 
@@ -85,7 +99,7 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     """
     folder = job.path("models", candidate.key)
     path = os.path.join(folder, "metrics.json")
-    if os.path.exists(path):
+    if is_trained(job, schema, candidate):
         return
     reset_peak()
     start, fitted = time.perf_counter(), fit_seconds(folder)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.schema import Schema
 
@@ -258,7 +258,8 @@ class InputConfig:
     @classmethod
     def load(cls, path: str) -> InputConfig:
         value, masks = read_json(path)
-        return cls.from_json(value, {key.removeprefix("mask/"): bits for key, bits in masks.items()})
+        with understanding(path):
+            return cls.from_json(value, {key.removeprefix("mask/"): bits for key, bits in masks.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,15 +334,16 @@ class SearchResult:
     @classmethod
     def load(cls, path: str) -> SearchResult:
         value, masks = read_json(path)
-        if value.get("version") != _VERSION:
-            raise ValueError(f"A search result should have `version` {_VERSION}. Received: {value.get('version')!r} in {path}")
-        clusters = []
-        for i, cluster in enumerate(value["clusters"]):
-            own = {key.split("/", 1)[1]: bits for key, bits in masks.items() if key.startswith(f"{i}/")}
-            clusters.append(InputConfig.from_json(cluster, own))
-        router = None if value["router"] is None else RouterRef(**value["router"])
-        more = {"keep_gates": value.get("keep_gates", False), "notices": tuple(value.get("notices", ()))}
-        return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"], **more)
+        with understanding(path):
+            if value.get("version") != _VERSION:
+                raise ValueError(f"A search result should have `version` {_VERSION}. Received: {value.get('version')!r} in {path}")
+            clusters = []
+            for i, cluster in enumerate(value["clusters"]):
+                own = {key.split("/", 1)[1]: bits for key, bits in masks.items() if key.startswith(f"{i}/")}
+                clusters.append(InputConfig.from_json(cluster, own))
+            router = None if value["router"] is None else RouterRef(**value["router"])
+            more = {"keep_gates": value.get("keep_gates", False), "notices": tuple(value.get("notices", ()))}
+            return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"], **more)
 
 
 def digest(value: Any) -> str:
@@ -360,29 +362,3 @@ def _entries(field: FieldConfig) -> np.ndarray:
     assert field.mask is not None
     array = field.mask.to_array()
     return array if array.ndim == 2 else np.repeat(array[:, None], field.dim, axis=1)
-
-
-def write_json(path: str, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
-    """Writes JSON (and `arrays` to `path` + ".npz") beside and renames, so that a reader finds the old file or the whole new one."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    if arrays:
-        with open(path + ".npz.partial", "wb") as binary:
-            np.savez(binary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.replace(path + ".npz.partial", path + ".npz")
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-    os.replace(path + ".partial", path)
-
-
-def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """Reads what `write_json` wrote: the value and the arrays (none: empty)."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            value = json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} should be JSON. Received: {error}") from None
-    arrays: dict[str, np.ndarray] = {}
-    if os.path.exists(path + ".npz"):
-        with np.load(path + ".npz", allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    return value, arrays

@@ -11,13 +11,14 @@ from typing import Any
 from data_pipelines.preprocess import PreprocessOptions
 from data_pipelines.records import load_manifest
 from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import read_json, write_json
+from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS
 from irazor_tf.optimizers import make_optimizer
-from irazor_tf.registry import Spec, parse_spec, parse_specs
+from irazor_tf.registry import Spec, check_types, parse_spec, parse_specs
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
 
+WIDEST = 4096
 STRATEGIES = ("off", "one_device", "mirrored")
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not where they lie.
 _FREE = frozenset(
@@ -78,8 +79,9 @@ class JobConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"`width` should be at least 1. Received: {self.width}")
+        check_types(self)
+        if not 1 <= self.width <= WIDEST:
+            raise ValueError(f"`width` should be at least 1 and at most {WIDEST:,}. Received: {self.width}")
         if self.distribution_strategy not in STRATEGIES:
             raise ValueError(f"`distribution_strategy` should be one of {', '.join(STRATEGIES)}. Received: {self.distribution_strategy!r}")
         if self.budget_params is not None and self.budget_mib is not None:
@@ -160,7 +162,7 @@ def claim(job: JobConfig) -> None:
     """
     check(job)
     path = job.path("job.json")
-    before = read_json(path)[0] if os.path.exists(path) else {}
+    before = _written(path)
     old, settings = before.get("settings", {}), _plain(job.settings())
     fingerprint = None
     if job.has_records:
@@ -200,18 +202,27 @@ def _has_trained(job: JobConfig) -> bool:
 def mark_trained(job: JobConfig) -> None:
     """Writes down the choices whose models are listed in `candidates.json`."""
     path = job.path("job.json")
-    write_json(path, read_json(path)[0] | {"trained": job.choices()})
+    write_json(path, _written(path) | {"trained": job.choices()})
 
 
 def check_trained(job: JobConfig) -> None:
     """Raises ValueError where the models listed in `candidates.json` are those of other choices, or where there are none."""
     path = job.path("job.json")
-    trained = read_json(path)[0].get("trained") if os.path.exists(path) else None
+    trained = _written(path).get("trained")
     if trained is None:
         raise ValueError(f"Models should be trained before this stage (retrain). Received: none in {job.model_dir}")
-    changed = _difference(_respelled(trained), _respelled(_plain(job.choices())))
+    with understanding(path):
+        changed = _difference(_respelled(trained), _respelled(_plain(job.choices())))
     if changed:
         raise ValueError(f"The choices should be those that models were last trained for (retrain). Received: {'; '.join(changed)}")
+
+
+def _written(path: str) -> dict[str, Any]:
+    """What `job.json` holds; nothing where there is none."""
+    value = read_json(path)[0] if os.path.exists(path) else {}
+    if not isinstance(value, dict) or not isinstance(value.get("settings", {}), dict):
+        raise ValueError(f"`job.json` should hold a job's settings. Received: {path}, with other things (delete it, and run retrain again)")
+    return value
 
 
 def _but_data(settings: dict[str, Any]) -> dict[str, Any]:

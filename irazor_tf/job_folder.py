@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from irazor_tf.candidates import Role
-from irazor_tf.input_config import InputConfig, SearchResult, read_json
+from irazor_tf.input_config import InputConfig, SearchResult
+from irazor_tf.json_files import read_json
 from irazor_tf.pictures import Picture, load_pictures
 from irazor_tf.registry import Spec, parse_specs
 from irazor_tf.schema import Schema

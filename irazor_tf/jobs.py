@@ -6,11 +6,13 @@ refused with the difference. What can be chosen after a search (threshold, budge
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -19,15 +21,19 @@ from tqdm import tqdm
 from data_pipelines import preprocess as pipelines
 from data_pipelines import records
 from irazor_tf import export as export_lib
+from irazor_tf import integrity
 from irazor_tf import report as report_lib
 from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
-from irazor_tf.final_models import evaluate_candidate, restored_model, train_candidate
-from irazor_tf.input_config import InputConfig, SearchResult, read_json, write_json
+from irazor_tf.final_models import evaluate_candidate, is_trained, restored_model, train_candidate
+from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
+from irazor_tf.job_lock import held
+from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
+from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
@@ -35,6 +41,18 @@ T = TypeVar("T")
 _notices = logging.getLogger("irazor_tf")
 
 
+def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
+    """A stage has the job's folder for itself, and what it reads there is compared with what was written."""
+
+    @functools.wraps(work)
+    def stage(job: JobConfig) -> T:
+        with held(job.path(".lock"), job.model_dir), integrity.guarding(job.model_dir):
+            return work(job)
+
+    return stage
+
+
+@_stage
 def preprocess(job: JobConfig) -> Schema:
     """Log -> records; at once where they are there and whole."""
     if job.data is not None and not job.has_records:
@@ -43,7 +61,10 @@ def preprocess(job: JobConfig) -> Schema:
     if job.has_records:
         records.verify(job.records_dir)
     elif job.data is not None:
-        pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
+        # Jobs may share a folder of records; that of a job alone is under the job's own lock.
+        shared = contextlib.nullcontext() if job.data_dir is None else held(job.records_dir.rstrip(os.sep) + ".lock", job.records_dir)
+        with shared:
+            pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
         claim(job)  # now the fingerprint is known
     else:
         raise ValueError(
@@ -53,16 +74,13 @@ def preprocess(job: JobConfig) -> Schema:
     return Schema.load(job.records_dir)
 
 
+@_stage
 def search(job: JobConfig) -> SearchResult:
     """Records -> `search/result.json`: the found config."""
     schema = preprocess(job)
     path = job.path("search", "result.json")
     if not os.path.exists(path):
-        # Reads every record once; from here on their own checksums tell.
-        splits = records.verify(job.records_dir, full=True, progress=job.progress)["splits"]
-        rows = {split: splits.get(split, {"rows": 0})["rows"] for split in records.SPLITS}
-        if not all(rows.values()):
-            raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows}")
+        _check_splits(job, _verified(job))
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     full = InputConfig.uniform(schema, job.width)
@@ -82,6 +100,7 @@ def search(job: JobConfig) -> SearchResult:
     return result
 
 
+@_stage
 def retrain(job: JobConfig) -> list[Candidate]:
     """The found config, the controls at its size and the curve's points -> `models/*`, each with its validation metrics."""
     schema = preprocess(job)
@@ -93,6 +112,8 @@ def retrain(job: JobConfig) -> list[Candidate]:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
     write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
     mark_trained(job)
+    if not all(is_trained(job, schema, candidate) for candidate in candidates):
+        _verified(job)
     for number, candidate in enumerate(candidates):
         if job.progress:
             print(f"[{number + 1}/{len(candidates)}] {candidate.name}: {candidate.num_params(schema):,} parameters", flush=True)
@@ -100,10 +121,13 @@ def retrain(job: JobConfig) -> list[Candidate]:
     return candidates
 
 
+@_stage
 def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
     schema = preprocess(job)
     candidates = _load_candidates(job)
+    if not all(os.path.exists(job.path("models", candidate.key, "test.json")) for candidate in candidates):
+        _verified(job)
     points, summary = [], []
     for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
         point = _guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
@@ -117,13 +141,19 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     return summary
 
 
+@_stage
 def export(job: JobConfig) -> str:
     """The found model -> `export/<version>/`; at once where that model is exported already."""
     schema = preprocess(job)
     candidate = _load_candidates(job)[0]
     marker, folder = job.path("export.json"), job.path("export")
     done = read_json(marker)[0] if os.path.exists(marker) else {}
-    if done.get("key") != candidate.key or not os.path.isdir(os.path.join(folder, done["version"])):
+    there = done.get("key") == candidate.key and os.path.isdir(os.path.join(folder, done["version"]))
+    damage = export_lib.damage(os.path.join(folder, done["version"])) if there else ""
+    if damage:
+        version = os.path.join(folder, done["version"])
+        _notices.warning("The export %s is damaged (%s): it is made anew under the next number", version, damage)
+    if not there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows whose it is.
         done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
         write_json(marker, done)
@@ -153,13 +183,16 @@ def _size(path: str) -> dict[str, float]:
     return {"variables": sizes["variables"], "assets": sizes["assets"], "mib": (sizes["variables"] + sizes["assets"]) / 2**20}
 
 
+@_stage
 def report(job: JobConfig) -> str:
     """Everything above -> `report.html`."""
     if not job.has_records:
         raise ValueError(f"A report should be of a job whose records are there (preprocess). Received: none in {job.records_dir}")
+    records.verify(job.records_dir)
     return report_lib.write(job.model_dir, Schema.load(job.records_dir))
 
 
+@_stage
 def pipeline(job: JobConfig) -> list[dict[str, Any]]:
     """All stages in their order; returns what stands in `summary.json`."""
     retrain(job)
@@ -170,6 +203,38 @@ def pipeline(job: JobConfig) -> list[dict[str, Any]]:
 
 
 # What the stages are made of ------------------------------------------------------------------------------------------------------
+
+
+def _verified(job: JobConfig) -> dict[str, Any]:
+    """The manifest; every record is read and compared with it once by each process that is to learn from them or to judge by them."""
+    manifest = records.load_manifest(job.records_dir)
+    paths = [os.path.join(job.records_dir, file["name"]) for entry in manifest["splits"].values() for file in entry["files"]]
+    paths.append(os.path.join(job.records_dir, "manifest.json"))
+    states = [os.stat(path) for path in paths if os.path.exists(path)]
+    now = [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
+    if _whole.get(job.records_dir) != now:
+        records.verify(job.records_dir, full=True, progress=job.progress)
+        _whole[job.records_dir] = now
+    return manifest
+
+
+_whole: dict[str, list[tuple[int, int, int]]] = {}  # folders found whole by this process, and how their files were then
+
+
+def _check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do with, before anything is trained."""
+    splits = {split: manifest["splits"].get(split, {"rows": 0, "positives": 0}) for split in records.SPLITS}
+    rows = {split: entry["rows"] for split, entry in splits.items()}
+    options = manifest.get("options") or {}
+    for split, entry in splits.items():
+        files = options.get(f"{split}_input") or options.get("input") or [job.records_dir]
+        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        if not entry["rows"]:
+            raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows} of {named}")
+        try:
+            TASKS.build(job.task).check_labels(entry["rows"], entry["positives"])
+        except ValueError as error:
+            raise ValueError(f"{error} (split {split!r}, of {named})") from None
 
 
 def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
@@ -280,12 +345,25 @@ def _listed(candidate: Candidate) -> dict[str, Any]:
 def _load_candidates(job: JobConfig) -> list[Candidate]:
     check_trained(job)
     found = []
-    for value in read_json(job.path("candidates.json"))[0]:
-        *before, method = parse_specs(value["method"])
-        stored = SearchResult.load(job.path("models", value["key"], "result.json"))
-        result = dataclasses.replace(
-            stored, method=method, seconds=value["search_seconds"], notices=tuple(value.get("notices", stored.notices))
-        )
-        earlier = tuple(map(Searched, before, value.get("folders_before", [""] * len(before))))
-        found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], earlier))
+    path = job.path("candidates.json")
+    if not os.path.exists(path):
+        raise ValueError(f"Models should be trained before this stage (retrain). Received: no {path}")
+    values, _ = read_json(path)
+    with understanding(path):
+        for value in values:
+            *before, method = parse_specs(value["method"])
+            stored = _stored_result(job.path("models", value["key"], "result.json"))
+            result = dataclasses.replace(
+                stored, method=method, seconds=value["search_seconds"], notices=tuple(value.get("notices", stored.notices))
+            )
+            earlier = tuple(map(Searched, before, value.get("folders_before", [""] * len(before))))
+            found.append(Candidate(Role(value["role"]), value["name"], result, value["search_folder"], earlier))
+            if found[-1].key != value["key"]:
+                raise ValueError(f"`key` should be that of its result, {found[-1].key}. Received: {value['key']}")
     return found
+
+
+def _stored_result(path: str) -> SearchResult:
+    if not os.path.exists(path):
+        raise ValueError(f"A trained model should have its `result.json` (run retrain again). Received: no {path}")
+    return SearchResult.load(path)

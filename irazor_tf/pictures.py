@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf.input_config import read_json, write_json
+from irazor_tf.json_files import read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)

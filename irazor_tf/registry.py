@@ -11,12 +11,15 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+DEEPEST = 50  # brackets within brackets
+MOST_ARGUMENTS = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +50,36 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
     Raises:
       ValueError: the text is not names and calls with literal arguments joined by ``+``.
     """
+    _check_depth(text)
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"A spec should read like `name(key=value)`, joined by `+`. Received: {text!r} ({error.msg})") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # of a NUL, or of what is nested without brackets
+        said = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        raise ValueError(f"A spec should read like `name(key=value)`, joined by `+`. Received: {_short(text)!r} ({said})") from None
+    if len(list(ast.walk(node))) > 100 * MOST_ARGUMENTS:
+        raise ValueError(f"A spec should have at most {MOST_ARGUMENTS:,} arguments. Received: {_short(text)!r}")
     specs: list[Spec] = []
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         specs.append(_spec(node.right, text))
         node = node.left
     specs.append(_spec(node, text))
     return tuple(reversed(specs))
+
+
+def _check_depth(text: str) -> None:
+    """Raises ValueError for brackets nested, or specs joined, so deep that the parser itself would give up."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise ValueError(f"A spec should be nested at most {DEEPEST} deep. Received: {deepest} levels in {_short(text)!r}")
+    if text.count("+") + text.count("-") + text.count("~") > MOST_ARGUMENTS:
+        raise ValueError(f"A spec should join at most {MOST_ARGUMENTS:,} others. Received: {_short(text)!r}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def parse_spec(text: str) -> Spec:
@@ -84,6 +107,8 @@ def _spec(node: ast.AST, text: str) -> Spec:
         except (ValueError, TypeError):
             raise ValueError(f"`{keyword.arg}` should be a literal (number, string, list, tuple, dict). Received: {text!r}") from None
         arguments.append((keyword.arg, _tuples(value)))
+    if len(arguments) + len(operands) > MOST_ARGUMENTS:
+        raise ValueError(f"A spec should have at most {MOST_ARGUMENTS:,} arguments. Received: {len(arguments):,} in {_short(text)!r}")
     return Spec(node.func.id, tuple(arguments), operands)
 
 
@@ -108,6 +133,25 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     return hint is Any or isinstance(value, NoneType if hint is None else hint)
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in a literal is nan, infinite or a whole number of more than 64 bits."""
+    if isinstance(value, int | float):
+        return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.keys())) and all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, tuple) else True
+
+
+def check_types(settings: Any) -> None:
+    """Raises ValueError where a field of a dataclass instance is not of its annotated type, or a number in it not finite."""
+    hints = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if not (_fits(value, hints[field.name]) and _finite(value)):
+            wanted = type(settings).__annotations__.get(field.name, hints[field.name])
+            raise ValueError(f"`{field.name}` should be of type {wanted}, and finite. Received: {value!r}")
 
 
 def modules(package: str) -> list[str]:
@@ -207,6 +251,8 @@ class Registry:
             if not _fits(value, hints[key]):
                 wanted = entry.Params.__annotations__.get(key, hints[key])
                 raise ValueError(f"`{key}` of {self.kind} {spec.name!r} should be of type {wanted}. Received: {value!r}")
+            if not _finite(value):
+                raise ValueError(f"`{key}` of {self.kind} {spec.name!r} should be finite. Received: {value!r}")
         params = entry.Params(**arguments)
         if spec.operands:
             if not getattr(entry, "takes_operands", False):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from irazor_tf.json_files import read_arrays, read_json, understanding, write_json
 
 MISSING = "__missing__"
 MISSING_INT = np.iinfo(np.int64).min  # how a missing value of an int64 field is given to a served model
@@ -23,6 +24,7 @@ DTYPES = ("string", "int64", "float64")
 TRANSFORMS = ("none", "log_square", "floor")
 ROLES = ("user", "item", "context", "shadow")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_LONGEST_NAME = 200
 _VERSION = 1
 _COUNTS = "counts/"  # so that a field may have the name of an argument of `np.savez`
 
@@ -65,6 +67,9 @@ class Field:
             raise ValueError(f"A numeric field, and no other, should have a `transform`. Received: {self}")
         if self.dtype != "string" and self.strip:
             raise ValueError(f"A field with `strip` should have `dtype` string. Received: {self}")
+        if len(self.name) > _LONGEST_NAME:  # its vocabulary is a file of that name
+            received = f"{len(self.name)}, {self.name[:40]!r}..."
+            raise ValueError(f"A field `name` should have at most {_LONGEST_NAME} letters. Received: {received}")
         if self.vocabulary_size < 1:
             raise ValueError(f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: {self.vocabulary_size}")
 
@@ -119,8 +124,14 @@ class Schema:
         """How often each id occurs in the training split: field name -> [V] int64."""
         if self.directory is None:
             raise ValueError("`counts` needs a schema loaded from a folder. Received: a schema made in memory")
-        with np.load(os.path.join(self.directory, "counts.npz"), allow_pickle=False) as stored:
-            return {name: stored[f"{_COUNTS}{name}"] for name in self.names}
+        path = os.path.join(self.directory, "counts.npz")
+        stored = read_arrays(path)
+        with understanding(path):
+            counts = {name: stored[f"{_COUNTS}{name}"] for name in self.names}
+            for field in self.fields:
+                if counts[field.name].shape != (field.vocabulary_size,):
+                    raise ValueError(f"`{field.name}` should have {field.vocabulary_size} counts. Received: {counts[field.name].shape}")
+        return counts
 
     def vocabulary_file(self, name: str) -> str:
         if self.directory is None:
@@ -142,15 +153,21 @@ class Schema:
         return cls(fields=fields, label=value["label"], fingerprint=value["fingerprint"], directory=directory)
 
     def save(self, directory: str) -> None:
-        path = os.path.join(directory, "schema.json")
-        with open(path + ".partial", "w", encoding="utf-8") as file:
-            json.dump(self.to_json(), file, indent=1)
-        os.replace(path + ".partial", path)
+        write_json(os.path.join(directory, "schema.json"), self.to_json())
 
     @classmethod
     def load(cls, directory: str) -> Schema:
-        with open(os.path.join(directory, "schema.json"), encoding="utf-8") as file:
-            return cls.from_json(json.load(file), directory)
+        """Reads `schema.json`.
+
+        Raises:
+          ValueError: there is none, or it is not a schema; the message names the file.
+        """
+        path = os.path.join(directory, "schema.json")
+        if not os.path.exists(path):
+            raise ValueError(f"A finished data folder should hold `schema.json`. Received: {directory}, without")
+        value, _ = read_json(path)
+        with understanding(path):
+            return cls.from_json(value, directory)
 
 
 def missing_numbers(texts: Sequence[str], dtype: str) -> list[int] | list[float]:

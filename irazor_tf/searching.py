@@ -16,14 +16,16 @@ from typing import Any
 import tensorflow as tf
 
 from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import InputConfig, SearchResult, digest, identity, read_json, write_json
+from irazor_tf.input_config import InputConfig, SearchResult, digest, identity
 from irazor_tf.job_config import JobConfig, training_spec
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.method import BudgetError, SearchMethod
 from irazor_tf.pictures import save_pictures
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer
+from irazor_tf.training_state import read_state
 
 _notices = logging.getLogger("irazor_tf")
 
@@ -136,7 +138,7 @@ def peak_mib() -> float:
 
 def fit_states(folder: str) -> list[dict[str, Any]]:
     """States of the fits whose trainer works in `folder`."""
-    return [read_json(path)[0] for path in glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))]
+    return [read_state(path) for path in glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))]
 
 
 def fit_seconds(folder: str) -> float:
@@ -150,7 +152,7 @@ def _cost(trainer: Trainer, beside_fits: float) -> dict[str, Any]:
     Every fit counts as long as it took when it was done, whichever process did it; so does a shared pretraining.
     """
     own = fit_states(trainer.work_dir)
-    shared = [read_json(os.path.join(folder, "state.json"))[0] for folder in trainer.pretrained]
+    shared = [read_state(os.path.join(folder, "state.json")) for folder in trainer.pretrained]
     before = sum(state.get("seconds", 0.0) for state in shared)
     pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
     apart = os.path.join(trainer.work_dir, "cost.json")  # what a method says its search proper took, apart from any fit

@@ -41,6 +41,9 @@ class Task(abc.ABC):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Metrics of a whole split."""
 
+    def check_labels(self, rows: int, positives: int) -> None:
+        """Raises ValueError where the metrics of a split of so many rows, so many of them positive, have no meaning."""
+
     def check_metric(self, name: str) -> str:
         """`name`, or a ValueError that lists the task's metrics."""
         if name not in self.directions:

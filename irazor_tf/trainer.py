@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,15 +21,16 @@ import tf_keras as keras
 from irazor_tf.base_model import BaseModel
 from irazor_tf.data import Source
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import InputConfig, digest, identity, read_json
+from irazor_tf.input_config import InputConfig, digest, identity
 from irazor_tf.ops import seed_of
 from irazor_tf.optimizers import GROUPS, make_optimizer
 from irazor_tf.recommender import Recommender
+from irazor_tf.registry import check_types
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
 from irazor_tf.task import Task
-from irazor_tf.training_state import TrainingState
+from irazor_tf.training_state import TrainingState, read_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,7 @@ class TrainOptions:
     checkpoint_steps: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution"):
             if getattr(self, key) < 1:
                 raise ValueError(f"`{key}` should be at least 1. Received: {getattr(self, key)}")
@@ -228,7 +232,7 @@ class Trainer:
         state.restore_last()
         if keep_start and patience and not state.begun:
             state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
-        callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch)]
+        callbacks: list[keras.callbacks.Callback] = [_Finite(state, per_epoch), state.callback(options.checkpoint_steps, per_epoch)]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
         while not state.done:
@@ -247,6 +251,7 @@ class Trainer:
                 callbacks=callbacks,
             ).history
             means = {key: float(values[-1]) for key, values in logs.items()}  # the loss, and the gates' penalties
+            _check_finite(means, epoch + 1, (epoch + 1) * per_epoch, state.directory)
             record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
@@ -301,7 +306,7 @@ class Trainer:
     def is_done(self, name: str) -> bool:
         """Whether the fit called `name` has ended before."""
         path = os.path.join(self.work_dir, name, "state.json")
-        return os.path.exists(path) and read_json(path)[0]["done"]
+        return os.path.exists(path) and read_state(path)["done"]
 
     def restore(self, model: Recommender, name: str) -> None:
         """Gives `model` the weights that the fit called `name` ended with.
@@ -333,6 +338,30 @@ class Trainer:
         """The task's metrics on every row of `source`; `config` masks what it does not keep (weight-sharing evaluation)."""
         labels, predicted = self.predictions(model, source, config)
         return self.task.metrics(labels, predicted)
+
+
+class _Finite(keras.callbacks.Callback):
+    """Stops a fit where a mean of the epoch, the loss first, is no longer a finite number, before a checkpoint is made of it."""
+
+    def __init__(self, state: TrainingState, per_epoch: int):
+        super().__init__()
+        self._state, self._per_epoch = state, per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch, self._first = epoch + 1, self._state.step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        _check_finite(logs or {}, self._epoch, self._first + batch + 1, self._state.directory)
+
+
+def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: str) -> None:
+    """Raises ValueError where a mean is not finite; steps are looked at as often as Keras comes back from the compiled function."""
+    for key, value in means.items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} of the training in {directory} (try lower "
+                "learning rates, in another `model_dir`)"
+            )
 
 
 def _write_scalars(directory: str, record: Mapping[str, float]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.input_config import read_json, write_json
+from irazor_tf import integrity
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.recommender import Recommender
 
 _VERSION = 1
@@ -37,7 +38,7 @@ class TrainingState:
         self._resumed_means: list[np.ndarray] | None = None
         self._since = time.perf_counter()
         if os.path.exists(self._path):
-            self._value = read_json(self._path)[0]
+            self._value = read_state(self._path)
 
     step = property(lambda self: int(self._value["step"]))
     begun = property(lambda self: self._value["last"] is not None)
@@ -47,13 +48,32 @@ class TrainingState:
     def restore_last(self) -> None:
         """Where an interrupted fit stood: weights, optimizers, the running means."""
         if self._value["last"] is not None:
-            self._checkpoint.restore(os.path.join(self.directory, self._value["last"])).expect_partial()
+            self._restore(self._checkpoint, self._value["last"])
             self._resumed_means = [variable.numpy() for variable in self._mean_variables()]
 
     def restore_final(self) -> None:
         """The weights that an ended fit leaves: those of its best epoch, or the last ones where none is looked for."""
         name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
-        tf.train.Checkpoint(model=self._model).restore(os.path.join(self.directory, name)).expect_partial()
+        self._restore(tf.train.Checkpoint(model=self._model), name)
+
+    def _restore(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
+        """Reads a checkpoint.
+
+        Raises:
+          ValueError: it is damaged or gone; the message says which folder to delete, for the fit to be done again.
+        """
+        path = os.path.join(self.directory, name)
+        said = next((f"{os.path.basename(file)} is not as it was written" for file in _files(path) if integrity.damaged(file)), None)
+        if said is None:
+            try:
+                checkpoint.restore(path).expect_partial()
+                return
+            except (tf.errors.OpError, ValueError, RuntimeError, TypeError) as error:
+                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"A checkpoint should be whole, and of this model. Received: {path} ({said}). Delete the folder {self.directory} and run the "
+            "same command again: what else is finished stays, and this training is done anew"
+        )
 
     def begin(self, value: float) -> None:
         """Keeps the weights as they are for the best ones so far, epoch 0."""
@@ -99,7 +119,10 @@ class TrainingState:
 
     def _save(self, name: str, changes: dict[str, Any]) -> None:
         os.makedirs(self.directory, exist_ok=True)
-        self._checkpoint.write(os.path.join(self.directory, name))
+        path = os.path.join(self.directory, name)
+        self._checkpoint.write(path)
+        for file in _files(path):
+            integrity.record(file)
         now = time.perf_counter()
         self._value |= changes
         spent = self._value.get("seconds", 0.0) + now - self._since
@@ -113,6 +136,27 @@ class TrainingState:
         for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
             if os.path.basename(path).split(".")[0] not in kept:
                 os.remove(path)
+
+
+def read_state(path: str) -> dict[str, Any]:
+    """What a `state.json` holds.
+
+    Raises:
+      ValueError: it is of another version, or not a state; the message names the file.
+    """
+    value = read_json(path)[0]
+    if not isinstance(value, dict) or value.get("version") != _VERSION:
+        received = value.get("version") if isinstance(value, dict) else type(value).__name__
+        raise ValueError(f"The state of a training should have `version` {_VERSION}. Received: {received!r} ({path})")
+    lacking = {"step", "last", "best", "done", "history"} - set(value)
+    if lacking:
+        raise ValueError(f"The state of a training should hold {', '.join(sorted(lacking))}. Received: {path}, without")
+    return value
+
+
+def _files(path: str) -> list[str]:
+    """The files of the checkpoint called `path`."""
+    return sorted(glob.glob(f"{glob.escape(path)}.*"))
 
 
 class _Checkpoints(keras.callbacks.Callback):

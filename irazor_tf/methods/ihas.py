@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from irazor_tf.data import Source
 from irazor_tf.embedding import FieldEmbedding
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import FieldConfig, InputConfig, RouterRef, SearchResult, digest, read_json, write_json
+from irazor_tf.input_config import FieldConfig, InputConfig, RouterRef, SearchResult, digest
+from irazor_tf.json_files import read_arrays, read_json, write_json
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.ops import batch_uniform, seed_of
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Picture
@@ -552,8 +553,8 @@ class IHAS(SearchMethod):
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         assert ref.weights is not None
-        with np.load(os.path.join(directory, ref.weights), allow_pickle=False) as arrays:
-            return ClusterRouter(schema, InputConfig.from_json(ref.settings["space"]), ref.settings["bins"], arrays)
+        arrays = read_arrays(os.path.join(directory, ref.weights))
+        return ClusterRouter(schema, InputConfig.from_json(ref.settings["space"]), ref.settings["bins"], arrays)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("majority", self.params.sweep) if self.params.retrain else []

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from irazor_tf.gate import Gate
-from irazor_tf.input_config import InputConfig, write_json
+from irazor_tf.input_config import InputConfig
+from irazor_tf.json_files import write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod, budget_error
 from irazor_tf.ops import seed_of
 from irazor_tf.pictures import Bars, Lines, Picture

@@ -22,5 +22,9 @@ class ClickThroughRate(Task):
     def predict(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits)
 
+    def check_labels(self, rows: int, positives: int) -> None:
+        if not 0 < positives < rows:
+            raise ValueError(f"A split should hold rows of both labels. Received: {rows:,} rows, {positives:,} of them positive")
+
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return {"auc": metrics.auc(labels, predictions), "log_loss": metrics.log_loss(labels, predictions)}

@@ -16,9 +16,10 @@ import tensorflow as tf
 from absl.testing import flagsaver
 from tensorflow.core.protobuf import saved_model_pb2
 
+from irazor_tf import integrity
 from irazor_tf import report as report_lib
-from irazor_tf.input_config import read_json, write_json
 from irazor_tf.job_config import TIMING, JobConfig
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from launch import flags
@@ -169,8 +170,8 @@ def leavings(folder: pathlib.Path | str) -> dict[str, Any]:
             # Bookkeeping: the graph of objects, and how often this process has saved.
             names = sorted(name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name and "save_counter" not in name)
             found[key] = {name: np.asarray(reader.get_tensor(name)).tolist() for name in names}
-        elif ".data-" in path.name or path.name in ("saved_model.pb", "fingerprint.pb"):
-            found[key] = None  # weights: see .index; graphs: names of functions are counted through the process
+        elif ".data-" in path.name or path.suffix == ".sha256" or path.name in ("saved_model.pb", "fingerprint.pb"):
+            found[key] = None  # weights: see .index; graphs: names of functions are counted through the process, and so checksums differ
         elif path.name != "report.html":
             found[key] = path.read_bytes()
     found["report.html"] = report_without_timing(folder)
@@ -196,4 +197,6 @@ def report_without_timing(folder: pathlib.Path | str) -> str:
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    return (pathlib.Path(top) / name for top, _, names in sorted(os.walk(folder)) for name in sorted(names))
+    """Every file but the lock and the ledger of checksums, which holds those of files with times in them."""
+    walked = ((pathlib.Path(top), name) for top, _, names in sorted(os.walk(folder)) for name in sorted(names))
+    return (top / name for top, name in walked if name not in (".lock", integrity.LEDGER))

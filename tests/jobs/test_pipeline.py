@@ -25,7 +25,8 @@ import irazor_tf.methods
 from irazor_tf import final_models, jobs, searching
 from irazor_tf.candidates import Candidate, Role, unique_names
 from irazor_tf.data import Source
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
+from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS
 from irazor_tf.methods import dnis
 from irazor_tf.registry import Spec, parse_spec

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from irazor_tf import picture_plots, plots, report
-from irazor_tf.input_config import write_json
+from irazor_tf.json_files import write_json
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pictures
 from irazor_tf.schema import Field, Schema
 

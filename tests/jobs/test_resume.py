@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from irazor_tf import jobs
-from irazor_tf.input_config import SearchResult, read_json
+from irazor_tf.input_config import SearchResult
+from irazor_tf.json_files import read_json
 from irazor_tf.schema import Schema
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult, read_json, write_json
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.registry import parse_spec
 from irazor_tf.schema import Field, Schema
 

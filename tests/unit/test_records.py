@@ -81,9 +81,22 @@ def data(made, tmp_path):
 
 
 def change(data, edit):
+    """Edits the manifest and takes its checksums away, as if it had been made before there were any."""
     manifest = json.loads((data / "manifest.json").read_text())
     edit(manifest["splits"]["train"])
+    for key in ("files", "checksum"):
+        manifest.pop(key, None)
     (data / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_an_edited_manifest_is_named(data):
+    path = data / "manifest.json"
+    whole = path.read_text()
+    for old, new in (('"rows":75', '"rows":76'), ('"checksum"', '"chocksum"'), ('"files":{', '"fales":{')):
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        with pytest.raises(ValueError, match=r"manifest\.json, with another content"):
+            verify(str(data))
 
 
 def test_blocks_and_manifest(data, read_split):

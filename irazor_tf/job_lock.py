@@ -1,0 +1,63 @@
+"""One process at a time works in a folder; who comes second is told who is there."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+_notices = logging.getLogger("irazor_tf")
+
+
+@contextlib.contextmanager
+def held(path: str, folder: str) -> Iterator[None]:
+    """Holds the lock file `path` for work in `folder`; a process that holds it already may ask again.
+
+    The lock is one of the operating system's, which ends with its process: the lock of a process that is gone is taken over. The owner
+    is written down beside it, for whoever finds it taken.
+
+    Raises:
+      ValueError: another process holds it; the message names process, host and the time since when.
+    """
+    new = [] if os.path.isdir(os.path.dirname(os.path.abspath(path))) else [os.path.dirname(os.path.abspath(path))]
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    lock = FileLock(os.path.abspath(path), is_singleton=True)
+    owner = path + ".owner"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"One process at a time should work in a folder. Received: {folder}, in use by {_described(owner)}") from None
+    try:
+        if lock.lock_counter == 1:
+            if os.path.exists(owner):
+                _notices.info("%s: taken over from %s, which is gone", folder, _described(owner))
+            since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+            with open(owner, "w", encoding="utf-8") as file:
+                json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):
+                os.remove(owner)
+        lock.release()
+        for made in new:  # a job that was refused leaves no folder behind
+            if not [name for name in os.listdir(made) if name != os.path.basename(path)]:
+                with contextlib.suppress(OSError):
+                    os.remove(path)
+                os.rmdir(made)
+
+
+def _described(owner: str) -> str:
+    """Who is written down as the owner."""
+    try:
+        with open(owner, encoding="utf-8") as file:
+            value = json.load(file)
+        return f"process {value['pid']} on {value['host']} since {value['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it is just coming or going
+        return "another process"
