@@ -21,8 +21,9 @@ from tqdm import tqdm
 from data_pipelines import preprocess as pipelines
 from data_pipelines import records
 from irazor_tf import export as export_lib
-from irazor_tf import integrity
+from irazor_tf import integrity, pricing
 from irazor_tf import report as report_lib
+from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
 from irazor_tf.final_models import evaluate_candidate, is_trained, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult
@@ -84,6 +85,9 @@ def search(job: JobConfig) -> SearchResult:
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     full = InputConfig.uniform(schema, job.width)
+    if not os.path.exists(path):
+        for model in {job.model, job.retrain_model or job.model}:
+            pricing.check_memory(schema, full, MODELS.build(model), trainer.task, job.train.optimizers())
     for method in map(METHODS.build, [*parse_specs(job.method), *map(parse_spec, job.controls)]):
         # What is out of range in the full space is so in every narrower one, and is said before anything is searched.
         if method.needs <= trainer.base.sites:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import logging as std_logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import app, flags, logging
 
+_GOES_ON = "The same command goes on from the last checkpoint"
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
 
 FLAGS = flags.FLAGS
@@ -241,13 +244,49 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
         try:
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
-            stage(job_config())
+            with _terminable():
+                stage(job_config())
         except (ValueError, OSError) as error:
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            return 2
+            return _fail(_one_line(error), 2)
+        except KeyboardInterrupt:
+            return _fail(f"interrupted. {_GOES_ON}", 128 + signal.SIGINT)
+        except _Terminated:
+            return _fail(f"terminated. {_GOES_ON}", 128 + signal.SIGTERM)
+        except Exception as error:
+            if not _exhausted(error):
+                raise
+            return _fail(f"no more memory, or no more room on the disk: {_one_line(error)}", 2)
         return 0
 
     app.run(main, given, flags_parser=parse)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception: what is open is closed, and nothing takes it for an error of its own."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends what runs inside like an interruption from the keyboard."""
+
+    def terminate(*_: Any) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exhausted(error: Exception) -> bool:
+    """Whether memory or disk are full: Python says so in one way, TensorFlow in another."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
 
 
 def help_text(program: str, what: str) -> str:

@@ -25,7 +25,7 @@ LAYERS = (
     {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_searches", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
-    {"recommender", "routing", "steps"},
+    {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
     {"", "entries", "input_config", "integrity", "json_files", "ops", "pictures", "regions", "registry", "schema", "sparse", "tables"},
 )

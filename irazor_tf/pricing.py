@@ -1,0 +1,62 @@
+"""What a model takes before it is built: its weights and their optimizers' slots, counted in a graph where nothing is allocated."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from irazor_tf.base_model import BaseModel
+from irazor_tf.input_config import InputConfig
+from irazor_tf.optimizers import make_optimizer
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Schema
+from irazor_tf.task import Task
+
+_GIB = 2**30
+
+
+def model_bytes(schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]) -> int:
+    """Bytes of the weights of a model without gates, and of all that its optimizers keep beside them.
+
+    Args:
+      schema, config, base, task: the model's.
+      optimizers: group -> optimizer spec.
+    """
+    with tf.Graph().as_default():
+        model = Recommender(schema, config, base, task)
+        variables = list(model.variables)
+        for group, members in model.variable_groups.items():
+            optimizer = make_optimizer(optimizers[group])
+            optimizer._create_all_weights(members)
+            variables += optimizer.variables()
+        return sum(_size(variable) for variable in variables)
+
+
+def check_memory(schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]) -> None:
+    """Raises ValueError where a model and its optimizers take more than this machine's memory; the message says how much."""
+    needed, there = model_bytes(schema, config, base, task, optimizers), memory_bytes()
+    if needed > there:
+        raise ValueError(
+            f"A model and its optimizers should fit into memory, {there / _GIB:,.1f} GiB. Received: {needed / _GIB:,.1f} GiB for model "
+            f"{base.registry_name!r} with {base.params} on {config.num_fields} fields of {config.num_params(schema):,} embedding parameters"  # type: ignore[attr-defined]
+        )
+
+
+def memory_bytes() -> int:
+    """Memory of this machine, or what its container may use of it."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:  # "max": no limit
+            found = min(found, int(file.read()))
+    return found
+
+
+def _size(variable: tf.Variable) -> int:
+    """Bytes of a variable; in Python's whole numbers, which do not overflow."""
+    size = variable.dtype.size
+    for dimension in variable.shape:
+        size *= int(dimension)
+    return size

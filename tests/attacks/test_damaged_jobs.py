@@ -1,0 +1,118 @@
+"""A finished job's folder, damaged at random: the next run says which file it is, or ends with the same result; never with another one."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irazor_tf import integrity, jobs, serving
+from irazor_tf.job_config import JobConfig
+from irazor_tf.schema import Schema
+from tests.jobs import small_jobs
+from tests.jobs.small_jobs import SMALL, job_of, without_timing
+
+# What a job may make again without a word, because nothing else reads it, and what is no part of a result.
+REMADE = {"report.html", ".lock", integrity.LEDGER}
+STAGES: list[Callable[[JobConfig], Any]] = [jobs.evaluate, jobs.export, jobs.report, jobs.pipeline]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a finished job without controls."""
+    settings = {**small_jobs.write_table(tmp_path_factory.mktemp("log"), small_jobs.table_lines(900)), **SMALL, "controls": "fde"}
+    settings |= {"model_dir": str(tmp_path_factory.mktemp("whole") / "job"), "budget_params": 2000, "batch_size": 128, "epochs": 1}
+    jobs.pipeline(job_of(settings))
+    return settings
+
+
+def summary(folder: pathlib.Path) -> Any:
+    return without_timing(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+
+
+def result(folder: pathlib.Path) -> dict[str, Any]:
+    """What a user takes away: the table, the curve, the found config, and what the newest export gives for some rows."""
+    found: dict[str, Any] = {}
+    for name in ("summary.json", "curve.json", "search/result.json"):
+        found[name] = without_timing(json.loads((folder / name).read_text(encoding="utf-8")))
+    version = json.loads((folder / "export.json").read_text(encoding="utf-8"))["version"]
+    scorer = serving.Scorer(str(folder / "export" / version))
+    schema = Schema.load(str(folder / "data"))
+    rows = {"user": ["u1", "u2", ""], "item": [3, 4, 5], "price": [1.0, np.nan, 30.0], "junk": ["1", "2", "x"]}
+    dtypes = {"string": object, "int64": np.int64, "float64": np.float64}
+    raw = {name: np.array(rows[name], dtypes[schema.field(name).dtype]) for name in scorer.inputs}
+    found["scores"] = scorer(raw).tolist()
+    return found
+
+
+def damage(folder: pathlib.Path, rng: random.Random) -> pathlib.Path:
+    """Damages one file, or exchanges two of a kind; returns the file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in REMADE)
+    path = rng.choice(files)
+    alike = [other for other in files if other.suffix == path.suffix and other.read_bytes() != path.read_bytes()]
+    kind = rng.choice(["flip", "flip", "digit", "halve", "delete", "append", "empty", *(["exchange"] * 2 if alike else [])])
+    content = bytearray(path.read_bytes())
+    digits = [place for place, value in enumerate(content) if chr(value).isdigit()]
+    if kind == "digit" and digits:
+        place = rng.choice(digits)
+        content[place] = ord(str((int(chr(content[place])) + rng.randint(1, 9)) % 10))
+    elif kind in ("flip", "digit") and content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif kind == "halve":
+        del content[len(content) // 2 :]
+    elif kind == "append":
+        content += bytes(rng.randrange(256) for _ in range(rng.randint(1, 20)))
+    elif kind == "exchange":
+        other = rng.choice(alike)
+        content, theirs = bytearray(other.read_bytes()), bytes(content)
+        other.write_bytes(theirs)
+    else:
+        content = bytearray()
+    if kind == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(content))
+    return path
+
+
+def attack(seed: int, whole: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    rng = random.Random(seed)
+    folder = tmp_path / "copy"
+    shutil.copytree(whole["model_dir"], folder)
+    expected = result(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    damage(folder, rng)
+    touched = [path for path, content in before.items() if not path.exists() or path.read_bytes() != content]
+    job = job_of({**whole, "model_dir": str(folder)})
+    for stage in STAGES:
+        try:
+            stage(job)
+        except ValueError as error:
+            message = str(error)
+            assert any(path.name in message or path.stem in message or str(path.parent) in message for path in touched), (touched, message)
+        else:
+            if stage in (jobs.evaluate, jobs.pipeline):
+                assert summary(folder) == expected["summary.json"], touched
+            if stage in (jobs.export, jobs.pipeline):
+                assert result(folder)["scores"] == expected["scores"], touched
+            if stage is jobs.pipeline:
+                assert result(folder) == expected, touched
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_damaged_job(seed, whole, tmp_path):
+    attack(seed, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(16, 116, 10))
+def test_more_damaged_jobs(first, whole, tmp_path):
+    for seed in range(first, first + 10):
+        attack(seed, whole, tmp_path)
