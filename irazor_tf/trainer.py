@@ -356,7 +356,7 @@ class _Finite(keras.callbacks.Callback):
 
 def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: str) -> None:
     """Raises ValueError where a mean is not finite; steps are looked at as often as Keras comes back from the compiled function."""
-    for key, value in means.items():
+    for key, value in sorted(means.items(), key=lambda item: item[0] != "loss"):  # which the others are part of
         if not math.isfinite(value):
             raise ValueError(
                 f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} of the training in {directory} (try lower "

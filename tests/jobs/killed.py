@@ -1,6 +1,6 @@
-"""Runs `irazor JOB [flags]` in a process that kills itself at a chosen moment: python killed.py MOMENT JOB [flags].
+"""Runs `irazor JOB [flags]` in a process that kills itself at a chosen moment: python killed.py MOMENT[:SIGNAL] JOB [flags].
 
-Nothing is tidied up, no handler runs: SIGKILL, as from the out-of-memory killer.
+Nothing is tidied up, no handler runs: SIGKILL, as from the out-of-memory killer; unless another signal is asked for by its number.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 
+SIGNAL = int(signal.SIGKILL)
+
+
 def die(*_: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), SIGNAL)
 
 
 def before(owner: Any, name: str, when: Callable[..., bool]) -> None:
@@ -134,7 +137,9 @@ def report_while_writing() -> None:
 
 
 if __name__ == "__main__":
-    globals()[sys.argv.pop(1)]()
+    moment, _, number = sys.argv.pop(1).partition(":")
+    SIGNAL = int(number or signal.SIGKILL)
+    globals()[moment]()
     from launch.main import main
 
     main()

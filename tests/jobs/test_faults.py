@@ -1,0 +1,403 @@
+"""Damage, a second process, divergence, a full disk, signals: each is said in one line that names what it is about, and no work is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from data_pipelines import records
+from irazor_tf import integrity, job_lock, jobs
+from irazor_tf.job_config import JobConfig
+from irazor_tf.json_files import read_json, write_json
+from launch import flags
+from tests.jobs import small_jobs
+from tests.jobs.small_jobs import SMALL, job_of, small_job
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RUNNER = pathlib.Path(__file__).with_name("killed.py")
+LATER = (jobs.evaluate, jobs.export, jobs.report)
+
+
+def refused(settings: dict[str, Any], *named: str) -> None:
+    """Every later stage, and the pipeline, names these instead of going on with other figures."""
+    job = job_of(settings)
+    for stage in (*LATER, jobs.pipeline):
+        with pytest.raises(ValueError) as error:
+            stage(job)
+        assert all(name in str(error.value) for name in named), (stage.__name__, str(error.value))
+
+
+# Data -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_exchanged_lines_and_a_flipped_bit_of_a_vocabulary(copied):
+    settings = copied()
+    path = pathlib.Path(settings["model_dir"], "data", "vocab", "item.txt")
+    whole = path.read_bytes()
+    first, second, *rest = whole.split(b"\n")
+    path.write_bytes(b"\n".join([second, first, *rest]))
+    refused(settings, str(path), "another content")
+    path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    refused(settings, str(path))
+    path.write_bytes(whole)
+    jobs.report(job_of(settings))
+
+
+def test_a_changed_schema(copied):
+    settings = copied()
+    path = pathlib.Path(settings["model_dir"], "data", "schema.json")
+    whole = path.read_text()
+    value = json.loads(whole)
+    value["fields"][0], value["fields"][3] = value["fields"][3], value["fields"][0]
+    path.write_text(json.dumps(value))
+    refused(settings, str(path))
+    path.write_text(json.dumps(json.loads(whole) | {"fingerprint": "0" * 64}))
+    refused(settings, str(path))
+    path.write_bytes(b"\xff" + whole.encode())
+    refused(settings, str(path))
+    path.unlink()
+    refused(settings, str(path))
+
+
+def test_damaged_counts(copied):
+    settings = copied()
+    path = pathlib.Path(settings["model_dir"], "data", "counts.npz")
+    path.write_bytes(path.read_bytes()[:-7])
+    refused(settings, str(path))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_another_valid_record_file_of_equal_size(split, copied):
+    """After the search: what is learned and judged next is compared with the manifest first."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    whole = sorted((folder / "data").glob(f"{split}-*.tfrecord"))[0]
+    (record,) = [bytes(one.numpy()) for one in tf.data.TFRecordDataset(str(whole)).take(1)]
+    example = tf.train.Example.FromString(record)
+    label = example.features.feature["label"].bytes_list.value
+    label[0] = label[0][4:] + label[0][:4]  # the labels of the first block, one row on
+    rest = [bytes(one.numpy()) for one in tf.data.TFRecordDataset(str(whole)).skip(1)]
+    size = whole.stat().st_size
+    with tf.io.TFRecordWriter(str(whole)) as writer:
+        for one in (example.SerializeToString(deterministic=True), *rest):
+            writer.write(one)
+    assert whole.stat().st_size == size
+    for path in folder.glob("models/*/test.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"Block 0 of .*{whole.name} should have checksum"):
+        jobs.evaluate(job_of(settings))
+    for path in folder.glob("models/*/metrics.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"Block 0 of .*{whole.name} should have checksum"):
+        jobs.retrain(job_of(settings))
+
+
+def test_a_damaged_frame_of_a_record_is_named(copied):
+    """The bytes between the records, which no checksum of a record covers."""
+    settings = copied()
+    path = sorted(pathlib.Path(settings["model_dir"], "data").glob("valid-*.tfrecord"))[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=f"{path.name}, with another content"):
+        records.verify(str(path.parent), full=True)
+
+
+def test_data_without_checksums_are_taken_with_a_notice(copied, caplog):
+    """Those of a folder made before there were any."""
+    settings = copied()
+    path = pathlib.Path(settings["model_dir"], "data", "manifest.json")
+    manifest = json.loads(path.read_text())
+    for key in ("files", "checksum", "inputs"):
+        del manifest[key]
+    path.write_text(json.dumps(manifest))
+    before = read_json(os.path.join(settings["model_dir"], "summary.json"))[0]
+    assert jobs.pipeline(job_of(settings)) == before
+    assert "made before manifests held checksums" in caplog.text
+
+
+# The job's own files --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["variables/variables.data-00000-of-00001", "assets/user.txt", "saved_model.pb"])
+@pytest.mark.parametrize("damage", ["flip", "halve", "delete"])
+def test_a_damaged_export_is_said_and_made_anew(name, damage, copied, caplog):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"], "export")
+    path = folder / "1" / name
+    content = path.read_bytes()
+    if damage == "delete":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + (bytes([content[middle] ^ 4]) + content[middle + 1 :] if damage == "flip" else b""))
+    before = small_jobs.snapshot(folder, "1/**/*")
+    assert jobs.export(job_of(settings)) == str(folder / "2")
+    assert f"{folder / '1'} is damaged ({name} is " in caplog.text and "under the next number" in caplog.text
+    assert small_jobs.snapshot(folder, "1/**/*") == before
+    caplog.clear()
+    assert jobs.export(job_of(settings)) == str(folder / "2") and not caplog.text
+
+
+def test_checksums_of_an_export_are_those_that_sha256sum_reads(finished):
+    folder = pathlib.Path(finished["model_dir"], "export")
+    lines = (folder / "1.sha256").read_text().splitlines()
+    files = [path for path in (folder / "1").rglob("*") if path.is_file()]
+    assert sorted(line.split("  ")[1] for line in lines) == sorted(str(path.relative_to(folder)) for path in files)
+    assert all(line.split("  ")[0] == integrity.checksum(str(folder / line.split("  ")[1])) for line in lines)
+
+
+def test_a_damaged_checkpoint_names_the_folder_to_delete(copied):
+    """And with that folder gone the same command goes on: the same model, and nothing else is trained again."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    candidate = read_json(str(folder / "candidates.json"))[0][0]["key"]
+    path = next((folder / "models" / candidate / "model").glob("step-*.data-*"))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    for leftover in (folder / "models" / candidate / "test.json", folder / "export.json"):
+        leftover.unlink()
+    with pytest.raises(ValueError) as error:
+        jobs.evaluate(job_of(settings))
+    assert str(path).split(".data")[0] in str(error.value) and f"Delete the folder {path.parent} and" in str(error.value)
+    before = read_json(str(folder / "summary.json"))[0]
+    for file in path.parent.iterdir():
+        file.unlink()
+    path.parent.rmdir()
+    with pytest.MonkeyPatch.context() as patch:
+        trained = small_jobs.fits(patch)
+        after = jobs.pipeline(job_of(settings))
+    assert set(trained) == {str(path.parent)}
+    assert small_jobs.without_timing(after) == small_jobs.without_timing(before)
+
+
+def test_a_checkpoint_that_is_another_ones(copied):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    keys = [entry["key"] for entry in read_json(str(folder / "candidates.json"))[0][:2]]
+    first, second = (next((folder / "models" / key / "model").glob("step-*.data-*")) for key in keys)
+    first.write_bytes(second.read_bytes())
+    (folder / "export.json").unlink()
+    with pytest.raises(ValueError, match="is not as it was written"):
+        jobs.export(job_of(settings))
+
+
+@pytest.mark.parametrize("name", ["job.json", "candidates.json", "search/result.json", "models/KEY/metrics.json", "models/KEY/result.json"])
+def test_an_edited_file_is_named(name, copied):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    path = folder / name.replace("KEY", read_json(str(folder / "candidates.json"))[0][0]["key"])
+    path.write_text(path.read_text().replace("1", "2"))
+    stage = jobs.search if name.startswith("search") else jobs.evaluate
+    if name.startswith("search"):  # which every search writes anew, from the finished supernet
+        stage(job_of(settings))
+        stage = jobs.report
+        path = folder / "models" / read_json(str(folder / "candidates.json"))[0][0]["key"] / "result.json"
+        path.write_text(path.read_text().replace("1", "2"))
+    with pytest.raises(ValueError) as error:
+        stage(job_of(settings))
+    assert str(path) in str(error.value)
+
+
+def test_a_state_of_another_version(copied):
+    settings = copied()
+    path = next(pathlib.Path(settings["model_dir"]).glob("search/irazor-*/supernet/state.json"))
+    write_json(str(path), read_json(str(path))[0] | {"version": 2})
+    os.remove(os.path.join(settings["model_dir"], integrity.LEDGER))  # it was written by that other version
+    with pytest.raises(ValueError, match=rf"`version` 1\. Received: 2 \({path}\)"):
+        jobs.search(job_of(settings))
+
+
+def test_a_job_from_before_there_was_a_ledger(copied):
+    """What is not JSON, or lacks what it should hold, is named all the same."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / integrity.LEDGER).unlink()
+    jobs.report(job_of(settings))
+    path = folder / "models" / read_json(str(folder / "candidates.json"))[0][0]["key"] / "result.json"
+    value = read_json(str(path))[0]
+    path.write_text(json.dumps({key: item for key, item in value.items() if key != "clusters"}))
+    with pytest.raises(ValueError, match=rf"{path} \(KeyError: 'clusters'\)"):
+        jobs.evaluate(job_of(settings))
+    (folder / "candidates.json").write_text(json.dumps([{"role": "found"}]))
+    with pytest.raises(ValueError, match=r"candidates\.json \(KeyError"):
+        jobs.evaluate(job_of(settings))
+    (folder / "job.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"`job\.json` should hold a job's settings"):
+        jobs.evaluate(job_of(settings))
+
+
+def test_a_ledger_survives_a_kill_between_its_line_and_the_rename(tmp_path):
+    path = str(tmp_path / "x.json")
+    with integrity.guarding(str(tmp_path)):
+        write_json(path, {"a": 1})
+        for value in (2, 3, 4):  # three processes, each killed just before the rename
+            (tmp_path / "x.json.partial").write_text(json.dumps({"a": value}))
+            integrity.record(path, path + ".partial")
+        assert read_json(path)[0] == {"a": 1}
+    with open(tmp_path / integrity.LEDGER, "a") as file:
+        file.write("abc")  # and one killed in the middle of the line
+    with integrity.guarding(str(tmp_path)):
+        assert read_json(path)[0] == {"a": 1}
+        write_json(path, {"a": 5})
+        assert read_json(path)[0] == {"a": 5}
+    (tmp_path / "x.json").write_text('{"a": 6}')
+    assert read_json(path)[0] == {"a": 6}, "outside a job nobody compares"
+    with integrity.guarding(str(tmp_path)), pytest.raises(ValueError, match=r"x\.json, with another content"):
+        read_json(path)
+
+
+def test_a_ledger_stays_short(tmp_path):
+    with integrity.guarding(str(tmp_path)):
+        for value in range(300):
+            write_json(str(tmp_path / "x.json"), value)
+    with integrity.guarding(str(tmp_path)):
+        assert len((tmp_path / integrity.LEDGER).read_text().splitlines()) < 10
+        assert read_json(str(tmp_path / "x.json"))[0] == 299
+
+
+# Two processes --------------------------------------------------------------------------------------------------------------------
+
+_HOLD = """
+import sys, time
+from irazor_tf.job_lock import held
+with held(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+def test_a_second_process_is_told_who_is_there_and_a_dead_one_is_taken_over(finished, table, tmp_path):
+    folder = tmp_path / "job"
+    lock = str(folder / ".lock")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", _HOLD, lock, str(folder)], stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None and owner.stdout.readline() == "held\n"
+        job = small_job(table, folder)
+        for stage in (jobs.preprocess, jobs.search, jobs.pipeline, *LATER):
+            with pytest.raises(ValueError) as error:
+                stage(job)
+            assert f"in use by process {owner.pid} on " in str(error.value) and " since 20" in str(error.value)
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        jobs.preprocess(job)
+    assert not [path for path in folder.iterdir() if "owner" in path.name]
+
+
+def test_a_lock_may_be_asked_for_again_and_leaves_no_empty_folder(tmp_path):
+    lock = str(tmp_path / "new" / ".lock")
+    with job_lock.held(lock, "new"), job_lock.held(lock, "new"):
+        assert os.path.exists(lock)
+    assert not (tmp_path / "new").exists()
+
+
+def test_jobs_that_share_a_folder_of_records_do_not_make_it_together(table, tmp_path):
+    shared = str(tmp_path / "shared")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    hold = [sys.executable, "-c", _HOLD, shared + ".lock", shared]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None and owner.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=rf"{shared}, in use by process {owner.pid}"):
+            jobs.preprocess(small_job(table, tmp_path / "job", data_dir=shared))
+        owner.kill()
+
+
+# Training that goes wrong ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_naming_epoch_and_step(copied, tmp_path):
+    settings = copied(model_dir=str(tmp_path / "job"), data_dir=os.path.join(copied()["model_dir"], "data"), stddev=1e30, controls=None)
+    should = r"`(loss|penalty_architecture)` should stay finite\. Received: (nan|inf) in epoch 1, by step \d+ of the training in .*search"
+    with pytest.raises(ValueError, match=should):
+        jobs.search(job_of(settings))
+    assert not (tmp_path / "job" / "search" / "result.json").exists()
+
+
+def test_what_does_not_fit_into_memory_is_said_with_its_size(finished, tmp_path):
+    data = os.path.join(finished["model_dir"], "data")
+    for change in ({"model": "mlp(hidden=(1000000000,))"}, {"retrain_model": "mlp(hidden=(1000000000,))"}):
+        with pytest.raises(ValueError, match=r"should fit into memory, [\d,.]+ GiB\. Received: [\d,.]+ GiB for model 'mlp'"):
+            jobs.search(job_of({**finished, "data_dir": data, "model_dir": str(tmp_path / "job"), **change}))
+        assert not (tmp_path / "job" / "search").exists()
+
+
+def test_widths_are_limited():
+    with pytest.raises(ValueError, match=r"`width` should be at least 1 and at most 4,096\. Received: 100000"):
+        JobConfig(model_dir="d", model="mlp", method="irazor", width=100_000)
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "should"),
+    [
+        ([], {}, r"The training split should hold at least one row\. Received: .*log\.csv: 0 rows"),
+        (
+            [f"1,u{k},{k},1.0,j" for k in range(900)],
+            {},
+            r"rows of both labels\. Received: \d+ rows, \d+ of them positive \(split 'train', of .*log\.csv\)",
+        ),
+        (
+            [f"{k % 2 if k < 800 else 0},u{k},{k},1.0,j" for k in range(900)],
+            {"split": "sequential"},
+            r"rows of both labels\. Received: 90 rows, 0 of them positive \(split 'test', of .*log\.csv\)",
+        ),
+    ],
+    ids=["empty", "train", "test"],
+)
+def test_a_log_nothing_can_be_learned_from_is_said_before_a_search(lines, options, should, tmp_path):
+    table = small_jobs.write_table(tmp_path / "log", ["label,user,item,price,junk", *lines])
+    with pytest.raises(ValueError, match=should):
+        jobs.search(job_of({**table, **SMALL, "model_dir": str(tmp_path / "job"), **options}))
+    assert not (tmp_path / "job" / "search").exists()
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """`/dev/full` takes no byte."""
+    (tmp_path / "x.json.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'"):
+        write_json(str(tmp_path / "x.json"), list(range(10_000)))
+    assert not (tmp_path / "x.json").exists()
+    (tmp_path / "train-00000.bucket").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*train-00000\.bucket'"):
+        import numpy as np
+
+        records.Shuffler(str(tmp_path), "train", 10, 2, 0).add(np.zeros((10, 2), np.int32))
+
+
+def test_a_full_disk_under_tensorflow_is_one_line(monkeypatch, capsys, tmp_path):
+    (tmp_path / "full").symlink_to("/dev/full")
+
+    def stage(job: Any) -> None:
+        with tf.io.gfile.GFile(str(tmp_path / "full"), "w") as file:
+            file.write("x" * 100_000)
+
+    with pytest.raises(SystemExit) as ended:
+        flags.run(stage, ["irazor", f"--model_dir={tmp_path}"])
+    assert ended.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "no more room on the disk" in line and str(tmp_path / "full") in line
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_in_one_line_with_the_state_kept(number, word, finished, tmp_path):
+    settings = {**finished, "model_dir": str(tmp_path / "job"), "data_dir": os.path.join(finished["model_dir"], "data"), "controls": ""}
+    command = [sys.executable, str(RUNNER), f"search_inside_an_epoch:{int(number)}", "search", *small_jobs.words(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 128 + number, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [
+        f"error: {word}. The same command goes on from the last checkpoint"
+    ]
+    (state,) = (tmp_path / "job" / "search").glob("*/supernet/state.json")
+    assert json.loads(state.read_text())["step"] == 3
+    assert not list((tmp_path / "job").glob("*.owner")) and not list((tmp_path / "job").glob(".*.owner"))
+    started = time.perf_counter()
+    jobs.search(job_of(settings))
+    assert (tmp_path / "job" / "search" / "result.json").exists() and time.perf_counter() - started < 120
