@@ -269,3 +269,73 @@ def test_real_frappe(shared_data, tmp_path):
     train, valid, test = sizes(tmp_path / "out")
     assert train + valid == 57_722 and test == 28_860 and 5_500 < valid < 6_100
     assert len(schema.fields) == 10 and 5_200 < schema.num_features <= 5_392
+
+
+def test_fields_may_be_called_label_and_time(write, tmp_path, read_split):
+    """Names that the spool of rows once had for columns of its own."""
+    schema = write("own.yaml", "columns: [{name: y, kind: label}, {name: label}, {name: time, kind: numeric}, {name: t, kind: time}]")
+    path = write("own.csv", [f"{k % 2},c{k % 3},{k},{k}" for k in range(60)])
+    chosen = PreprocessOptions(reader="table", schema=schema, input=path, split="time", time_boundaries=(39, 49))
+    made = preprocess(chosen, str(tmp_path / "own"), progress=False)
+    assert made.names == ("label", "time")
+    ids, label, _ = read_split(tmp_path / "own", "test")
+    assert len(label) == 10 and set(users(tmp_path / "own", ids, "label")) == {"c0", "c1", "c2"}
+
+
+def test_files_without_rows_are_named(table, write, tmp_path, caplog):
+    empty, some = write("empty.csv", []), write("some.csv", log(30))
+    folder, _ = table(log(30), input=(some, empty), test_input=(write("own_test.csv", log(5)),))
+    inputs = records.load_manifest(str(folder))["inputs"]
+    assert inputs == {
+        "input": [{"file": some, "rows": 30}, {"file": empty, "rows": 0}],
+        "test": [{"file": str(tmp_path / "own_test.csv"), "rows": 5}],
+    }
+    assert caplog.text.count("holds no row") == 1 and f"{empty} holds no row" in caplog.text
+
+
+def test_rows_left_out_by_their_label_are_rows_of_their_file(table):
+    folder, _ = table(["0,1,a,1,1", "1,1,a,1,1", "2,1,a,1,1"] * 10, positive_above=0.5, drop_labels=(2,))
+    manifest = records.load_manifest(str(folder))
+    assert manifest["inputs"]["input"][0]["rows"] == 30 and sum(entry["rows"] for entry in manifest["splits"].values()) == 20
+
+
+def test_an_empty_log_names_its_files(table):
+    with pytest.raises(ValueError, match=r"at least one row\. Received: .*log\.csv: 0 rows"):
+        table([])
+
+
+def test_a_shadow_does_not_take_a_fields_name(write, tmp_path):
+    schema = write("s.yaml", "columns: [{name: y, kind: label}, {name: a}, {name: a_shadow}]")
+    chosen = PreprocessOptions(reader="table", schema=schema, input=write("s.csv", ["1,a,b", "not a row"]), shadow_fields=True)
+    with pytest.raises(ValueError, match="Received: 'a' and 'a_shadow'"):
+        preprocess(chosen, str(tmp_path / "s"), progress=False)
+
+
+def test_a_time_is_finite(table):
+    """By a reader that lets it through: nan would go to the test split."""
+    with pytest.raises(ValueError, match=r"log\.csv, line 4"):
+        table([*log(3), "1,1,c,1,nan", *log(5)], split="time", time_boundaries=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"min_count": True},
+        {"min_count": 1.5},
+        {"fractions": ("a", "b", "c")},
+        {"fractions": (float("nan"), 0, 1)},
+        {"fractions": 0.8},
+        {"split": "time", "time_boundaries": (float("nan"), float("nan"))},
+        {"split": "time", "time_boundaries": (0, float("inf"))},
+        {"drop_labels": ("x",)},
+        {"positive_above": float("nan")},
+        {"positive_above": "3"},
+        {"shadow_fields": 1},
+        {"input": 3},
+        {"seed": 2**80},
+    ],
+    ids=str,
+)
+def test_options_of_another_type_are_refused(change):
+    with pytest.raises(ValueError, match=rf"`{[*change][-1]}` should be .* Received: "):
+        PreprocessOptions(reader="criteo", **change)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import sys
+import time
 import types
 
 import pytest
 
-from irazor_tf.registry import Registry, Spec, parse_spec, parse_specs
+from irazor_tf.registry import Registry, Spec, check_types, parse_spec, parse_specs
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,50 @@ def test_errors_list_what_exists(things, spec, message):
     with pytest.raises(ValueError) as caught:
         things.build(spec)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("a(x=" + "(" * 60 + ")" * 60 + ")", "nested at most 50 deep. Received: 61 levels in 'a(x=((("),
+        ("a(" * 300 + ")" * 300, "nested at most 50 deep"),
+        ("+".join("a" * 1200), "join at most 1,000 others"),
+        ("a(x=" + "-" * 1200 + "1)", "join at most 1,000 others"),
+        ("a(" + ", ".join(f"x{k}=1" for k in range(1200)) + ")", "at most 1,000 arguments"),
+        ("a(x=(" + "1," * 120_000 + "))", "at most 1,000 arguments"),
+        ("a(x=" + "not " * 30_000 + "1)", "should read like"),
+        ("a(x=1\0)", "should read like"),
+    ],
+    ids=["nested", "calls", "joined", "signs", "arguments", "items", "words", "nul"],
+)
+def test_a_spec_too_large_is_refused_at_once(spec, message):
+    started = time.perf_counter()
+    with pytest.raises(ValueError) as caught:
+        parse_specs(spec)
+    assert message in str(caught.value) and len(str(caught.value)) < 500
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "10**400", str(10**400), str(2**63)])
+def test_numbers_are_finite_and_of_64_bits(things, value):
+    with pytest.raises(ValueError, match="`x` .*should be"):
+        things.build(f"plain(x={value})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    count: int = 1
+    parts: tuple[float, ...] = ()
+    name: str | None = None
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": True}, {"count": 1.0}, {"parts": (float("nan"),)}, {"parts": ("1",)}, {"name": 3}, {"count": 2**70}], ids=str
+)
+def test_types_of_settings_are_checked(change):
+    check_types(Settings())
+    with pytest.raises(ValueError, match=f"`{next(iter(change))}` should be of type .* Received: "):
+        check_types(Settings(**change))
 
 
 def test_a_name_is_given_once(things):

@@ -140,3 +140,9 @@ def test_another_version_is_refused(tmp_path):
 def test_records_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         FIELDS[0].name = "other"  # type: ignore[misc]
+
+
+def test_a_name_has_to_do_for_a_file():
+    assert Field("f" * 200)
+    with pytest.raises(ValueError, match="at most 200 letters. Received: 300, 'ffff"):
+        Field("f" * 300)
