@@ -7,20 +7,21 @@ one leads straight to its row. Only rows that pyarrow refuses (wrong column coun
 from __future__ import annotations
 
 import codecs
-import csv
 import dataclasses
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from data_pipelines.lines import bad_row, read_chunks
+from data_pipelines.lines import bad_row, read_chunks, split_header
 from data_pipelines.reader import Chunk
 from irazor_tf.schema import MISSING_INT, missing_numbers
 
 _RESERVED = int(MISSING_INT)
+_TOO_LARGE = "a whole number of 64 bits with a sign (larger ids can be read as text, that is without `dtype: int64`)"
 COLUMN_KINDS = ("categorical", "numeric", "label", "time", "ignore")
 
 
@@ -57,15 +58,54 @@ class Delimited:
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
 
-    def chunks(self, path: str, skip_lines: int = 0, edit: Callable[[bytes], bytes] | None = None) -> Iterator[Chunk]:
-        """The rows of a file; `edit` may rewrite each piece of text (not its line ends) before it is parsed."""
-        for line, text in read_chunks(path):
-            while skip_lines and text:
-                text = text[text.index(b"\n") + 1 :]
-                skip_lines -= 1
-                line += 1
-            if text:
-                yield self.parse(path, line, edit(text) if edit else text)
+    def chunks(
+        self,
+        path: str,
+        header: Sequence[str] = (),
+        pieces: Iterable[tuple[int, bytes]] | None = None,
+        edit: Callable[[int, bytes], bytes] | None = None,
+    ) -> Iterator[Chunk]:
+        """The rows of a file.
+
+        Args:
+          path: the file.
+          header: where given, what the first line should hold; it is no row.
+          pieces: the file's lines as `read_chunks` gives them, where the caller has begun to read it; None: all of them.
+          edit: may rewrite each piece of text (not its line ends), given the number of its first line, before it is parsed.
+        """
+        if header:
+            found, pieces = split_header(path)
+            if tuple(found.decode("utf-8", "replace").split(self.separator)) != tuple(header):
+                should = f"The header should be {' '.join(header)}, with {self.separator!r} between the names."
+                raise bad_row(should, repr(found.decode("utf-8", "replace")), path, 1)
+        for line, text in read_chunks(path) if pieces is None else pieces:
+            yield self.parse(path, line, edit(line, text) if edit else text)
+
+    def cells(self, path: str, line: int, raw: bytes) -> list[str]:
+        """The values of one line, which is given without its end.
+
+        Raises:
+          ValueError: the line is not text of this form, or a quote that opens is not closed before the separator or the line's end.
+        """
+        try:
+            text = raw.decode(self.encoding)
+        except UnicodeError as error:
+            what = f"{error.reason} at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise bad_row(f"A line should be {self.encoding} text.", what, path, line) from None
+        if any(mark in text for mark in "\r\n\0"):
+            raise bad_row("A value should not hold a carriage return or NUL.", repr(text), path, line)
+        if not self.quote or self.quote not in text:
+            return text.split(self.separator)
+        quote, separator = re.escape(self.quote), re.escape(self.separator)
+        cell = re.compile(f"(?:{quote}([^{quote}]*(?:{quote}{quote}[^{quote}]*)*){quote}|((?!{quote})[^{separator}]*))({separator}|\\Z)")
+        values, place = [], 0
+        while match := cell.match(text, place):
+            values.append((match[1] or "").replace(2 * self.quote, self.quote) if match[2] is None else match[2])
+            if not match[3]:
+                return values
+            place = match.end()
+        should = "A line should hold whole quoted values: a quote that opens is closed in its line, and the separator follows it."
+        raise bad_row(should, repr(text[place:]), path, line)
 
     def parse(self, path: str, first_line: int, text: bytes) -> Chunk:
         """Whole lines of text, as one chunk.
@@ -77,12 +117,14 @@ class Delimited:
         encoded = self._to_utf8(path, first_line, text)
         if encoded.find(b"\0") >= 0 or (encoded.find(b"\r") >= 0 and encoded.count(b"\r") != encoded.count(b"\r\n")):
             self._scan(path, first_line, text)
+        if self.quote and not self._quotes_are_whole(encoded):  # Arrow reads on over the line's end, and takes "a"b for ab
+            self._scan(path, first_line, text)
         try:
             table = self._read(encoded)
         except pa.ArrowInvalid as error:
             self._scan(path, first_line, text)
-            where = f"lines {first_line} to {first_line + rows - 1}"
-            raise ValueError(f"A row should hold {len(self.columns)} columns of text. Received: {error} ({path}, {where})") from None
+            what = f"{str(error)!r} between this line and line {first_line + rows - 1}"
+            raise bad_row(f"A row should hold {len(self.columns)} columns of text.", what, path, first_line) from None
         if table.num_rows != rows:  # a newline inside quotes
             self._scan(path, first_line, text)
             raise bad_row("A value should not hold a newline.", f"{rows} lines that make {table.num_rows} rows", path, first_line)
@@ -121,9 +163,30 @@ class Delimited:
             return text
         try:
             return text.decode(self.encoding).encode()
-        except UnicodeDecodeError:
+        except UnicodeError as error:
             self._scan(path, first_line, text)
-            raise
+            raise bad_row(f"A line should be {self.encoding} text.", str(error), path, first_line) from None
+
+    def _quotes_are_whole(self, text: bytes) -> bool:
+        """Whether every quote that opens a value is closed in its line and followed by the separator or the line's end."""
+        quote, separator = str(self.quote).encode(), self.separator.encode()
+        if quote not in text:
+            return True
+        # Mostly quotes come in pairs that open and close a value; the doubled ones inside values need the slower look.
+        codes = np.frombuffer(text, np.uint8)
+        places = np.flatnonzero(codes == quote[0])
+        if len(places) % 2 == 0:
+            before, after = np.zeros((2, 256), bool)
+            before[[separator[0], 10]] = True
+            after[[separator[0], 10, 13]] = True
+            opening, closing = places[::2], places[1::2]  # before the first byte stands, by its index, the newline at the end
+            in_one_line = not np.add.reduceat(codes == 10, places)[::2].any()
+            if in_one_line and before[codes[opening - 1]].all() and after[codes[closing + 1]].all():
+                return True
+        q, s = re.escape(quote), re.escape(separator)
+        opens = rb"(?:(?<=[\n%b])|\A)%b" % (s, q)
+        whole = re.compile(rb"%b[^\n%b]*(?:%b%b[^\n%b]*)*%b(?=\r?\n|%b)" % (opens, q, q, q, q, q, s))
+        return re.search(opens, whole.sub(b"", text)) is None
 
     def _convert(self, array: pa.DictionaryArray, column: Column, path: str, first_line: int) -> pa.DictionaryArray:
         texts = array.dictionary
@@ -146,13 +209,7 @@ class Delimited:
             values = pc.is_in(values, pa.array(self.positive, pa.string())).cast(pa.float64())
         elif number:
             whole = column.kind == "categorical"
-            try:
-                numbers = values.cast(pa.int64() if whole else pa.float64())
-                bad = pc.any(pc.equal(numbers, _RESERVED) if whole else pc.is_inf(numbers)).as_py()
-            except pa.ArrowInvalid:
-                bad = True
-            if bad:
-                numbers = _numbers(values, whole, fail)
+            numbers = _numbers(values, whole, column.kind != "time", fail)
             if column.kind in ("categorical", "numeric"):
                 marks = missing_numbers(self.missing, "int64" if whole else "float64")
                 numbers = pc.if_else(pc.is_in(numbers, pa.array(marks, numbers.type)), pa.scalar(None, numbers.type), numbers)
@@ -162,36 +219,37 @@ class Delimited:
     def _scan(self, path: str, first_line: int, text: bytes) -> None:
         """Looks for the first bad line, one by one, and raises for it."""
         for line, raw in enumerate(text[:-1].split(b"\n"), first_line):
-            raw = raw.removesuffix(b"\r")
-            try:
-                decoded = raw.decode(self.encoding)
-            except UnicodeDecodeError as error:
-                raise bad_row(f"A line should be {self.encoding} text.", f"{error.reason} at byte {error.start}", path, line) from None
-            if "\r" in decoded or "\0" in decoded:
-                raise bad_row("A value should not hold a carriage return or NUL.", repr(decoded[:200]), path, line)
-            if self.quote:
-                try:
-                    cells = next(csv.reader([decoded], delimiter=self.separator, quotechar=self.quote, strict=True), [""])
-                except csv.Error as error:
-                    raise bad_row("A line should hold whole quoted values.", f"{decoded[:200]!r}: {error}", path, line) from None
-            else:
-                cells = decoded.split(self.separator)
+            cells = self.cells(path, line, raw.removesuffix(b"\r"))
             if len(cells) != len(self.columns):
                 raise bad_row(f"A row should have {len(self.columns)} columns.", f"{len(cells)} columns", path, line)
 
 
-def _numbers(values: pa.Array, whole: bool, fail: Callable[[str, int], ValueError]) -> pa.Array:
-    """What Python reads as numbers, for texts that pyarrow does not take (`+5`), or the error for the first that is none."""
-    numbers: list[float | None] = []
-    for k, text in enumerate(values.to_pylist()):
-        try:
-            number = None if text is None else int(text) if whole else float(text)
-            if number is not None and ("_" in text or abs(number) == float("inf") or (whole and not _RESERVED < number < 2**63)):
-                raise ValueError
-        except ValueError:
-            raise fail("a whole number of 64 bits" if whole else "a finite number", k) from None
-        numbers.append(number)
-    return pa.array(numbers, pa.int64() if whole else pa.float64())
+def _numbers(texts: pa.Array, whole: bool, nan: bool, fail: Callable[[str, int], ValueError]) -> pa.Array:
+    """Texts, null where missing, as int64 (`whole`) or float64 numbers, or the error for the first that is none.
+
+    Arrow would also read 0x10 as 16, and Python 1_000 as 1000 and digits of other scripts. `nan`: whether that text passes, for a missing
+    value, or for the caller to refuse.
+    """
+    form = r"^[+-]?[0-9]+(?:\.0+)?$" if whole else r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+    good = pc.match_substring_regex(texts, form + "|^(?i:nan)$" if nan else form)
+    if pc.all(good).as_py() is False:
+        raise fail("a whole number of 64 bits" if whole else "a finite number", pc.index(good, False).as_py())
+    if not whole:
+        numbers = texts.cast(pa.float64())
+        if pc.any(pc.is_inf(numbers)).as_py():
+            raise fail("a finite number", pc.index(pc.is_inf(numbers), True).as_py())
+        return numbers
+    try:
+        numbers = texts.cast(pa.int64())
+    except pa.ArrowInvalid:  # +5, an id as pandas writes those of a column with gaps (83.0), or too large a number
+        texts = pc.replace_substring_regex(texts, r"^\+?(-?)0*([0-9]+)(?:\.0+)?$", r"\1\2")
+        for k, text in enumerate(texts.to_pylist()):
+            if text is not None and (len(text) > 20 or not _RESERVED < int(text) < 2**63):
+                raise fail(_TOO_LARGE, k) from None
+        numbers = texts.cast(pa.int64())
+    if pc.any(pc.equal(numbers, _RESERVED)).as_py():
+        raise fail(_TOO_LARGE, pc.index(numbers, _RESERVED).as_py())
+    return numbers
 
 
 def _values(array: pa.DictionaryArray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +14,8 @@ from data_pipelines.lines import bad_row, first_line, read_chunks
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
 
 _ONE = re.compile(rb":1(?:\.0*)?(?=[ \r\n])")
-_CELL = re.compile(r"-?\d+:1(?:\.0*)?")
-_LINE_END = re.compile(rb" +(?=\r?\n)")
+_CELL = rb"-?[0-9]+:1(?:\.0*)?"
+_LINE_END = re.compile(rb"(?<! ) +(?=\r?\n)")  # from the first space of a run only, or a long run would be tried from each of its spaces
 
 
 @READERS.register("libfm")
@@ -35,6 +36,13 @@ class LibFM(Reader):
         users: tuple[str, ...] = ("user",)
         items: tuple[str, ...] = ("item",)
 
+        def __post_init__(self) -> None:
+            doubled = sorted({name for name in self.names if self.names.count(name) > 1})
+            if doubled:
+                raise ValueError(f"Each of `names` of the reader 'libfm' should occur once. Received: twice {', '.join(doubled)}")
+            for name in self.names:
+                RawField(name, dtype="int64")
+
     params: LibFM.Params
 
     def __init__(self, params: LibFM.Params | None = None):
@@ -42,11 +50,19 @@ class LibFM(Reader):
         self._names: tuple[str, ...] = tuple(self.params.names)
 
     def inspect(self, paths: Sequence[str]) -> None:
-        if not self._names:
-            count = len(first_line(paths[0]).split()) - 1
+        for path in paths if not self._names else ():
+            if os.path.exists(path) and not os.path.isfile(path):
+                should = "Fields are counted in the first line, so `names` should be given for an input that can be read only once."
+                raise ValueError(f"{should} Received: {path}, which is no regular file, and no `names`")
+            line = first_line(path)
+            if not line:
+                continue  # an empty file among others
+            count = len(line.split()) - 1
             if count < 1:
-                raise bad_row("A libFM line should be `label id:1 id:1 ...`.", repr(first_line(paths[0])), paths[0], 1)
+                raise bad_row("A libFM line should be `label id:1 id:1 ...`.", repr(line), path, 1)
             self._names = tuple(f"field_{k}" for k in range(count))
+        if not self._names:
+            raise ValueError(f"A libFM file should hold a first line, whose fields are counted. Received: {', '.join(paths)}, empty")
 
     def fields(self) -> tuple[RawField, ...]:
         if not self._names:
@@ -58,14 +74,18 @@ class LibFM(Reader):
         if not self._names:
             self.inspect(paths)
         form = Delimited((Column("label", "label"), *(Column(name, dtype="int64") for name in self._names)), separator=" ")
+        rows = re.compile(rb"^[^ :\r\n]+(?: %b){%d} *\r?\n" % (_CELL, len(self._names)), re.MULTILINE)
         for path in paths:
             for line, text in read_chunks(path):
+                if rows.sub(b"", text):
+                    self._scan(path, line, text)
                 if b" \n" in text or b" \r" in text:
                     text = _LINE_END.sub(b"", text)
-                bare = _ONE.sub(b"", text)
-                if b":" in bare or text.count(b":") != text.count(b"\n") * len(self._names):
-                    self._scan(path, line, text)
-                chunk = form.parse(path, line, bare)
+                if b":1." in text:
+                    text = _ONE.sub(b"", text)
+                for end in (b" ", b"\n", b"\r"):
+                    text = text.replace(b":1" + end, end)
+                chunk = form.parse(path, line, text)
                 bad = ~np.isin(chunk.label, (-1.0, 0.0, 1.0))
                 if bad.any():
                     row = int(np.argmax(bad))
@@ -75,9 +95,17 @@ class LibFM(Reader):
     def _scan(self, path: str, first: int, text: bytes) -> None:
         """Looks for the first line that is not `label id:1 id:1 ...`, and raises for it."""
         for line, raw in enumerate(text[:-1].split(b"\n"), first):
-            cells = raw.removesuffix(b"\r").decode("utf-8", "replace").split(" ")
-            if len(cells) != len(self._names) + 1:
-                raise bad_row(f"A libFM line should have a label and {len(self._names)} ids.", f"{len(cells) - 1} ids", path, line)
-            for name, cell in zip(self._names, cells[1:], strict=True):
-                if not _CELL.fullmatch(cell):
-                    raise bad_row(f"Field {name!r} should be written `id:1`: one id per field, of value 1.", repr(cell), path, line)
+            label, *cells = raw.removesuffix(b"\r").rstrip(b" ").split(b" ")
+            if not label or b":" in label or b"\r" in label:
+                raise bad_row("A libFM line should begin with its label.", _shown(label), path, line)
+            if len(cells) != len(self._names):
+                raise bad_row(f"A libFM line should have a label and {len(self._names)} ids.", f"{len(cells)} ids", path, line)
+            for name, cell in zip(self._names, cells, strict=True):
+                if not re.fullmatch(rb"[^:]+:1(?:\.0*)?", cell):
+                    raise bad_row(f"Field {name!r} should be written `id:1`: one id per field, of value 1.", _shown(cell), path, line)
+                if not re.fullmatch(_CELL, cell):
+                    raise bad_row(f"Field {name!r} should hold a whole number of 64 bits.", _shown(cell.split(b":")[0]), path, line)
+
+
+def _shown(cell: bytes) -> str:
+    return repr(cell.decode("utf-8", "replace"))

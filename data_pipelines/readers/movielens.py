@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -45,10 +46,18 @@ class MovieLens(Reader):
             folder = os.path.dirname(path)
             users = _side_table(os.path.join(folder, "users.dat"), "utf-8", _user)
             movies = _side_table(os.path.join(folder, "movies.dat"), "latin-1", _movie)
-            for chunk in _FORM.chunks(path, edit=lambda text: text.replace(b"::", b"\t")):
+            for chunk in _FORM.chunks(path, edit=functools.partial(_to_tabs, path)):
                 columns = dict(chunk.columns)
                 columns |= _join(chunk, "user", users, _USER) | _join(chunk, "movie", movies, _MOVIE)
                 yield Chunk(chunk.path, chunk.first_line, columns, chunk.label, chunk.time)
+
+
+def _to_tabs(path: str, first_line: int, text: bytes) -> bytes:
+    if b"\t" in text:  # would be taken for `::`
+        line = text.count(b"\n", 0, text.index(b"\t"))
+        received = repr(text.split(b"\n")[line].decode("utf-8", "replace"))
+        raise bad_row("A rating should have `::` between values, and no tabs.", received, path, first_line + line)
+    return text.replace(b"::", b"\t")
 
 
 def _join(chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]) -> dict[str, pa.Array]:
@@ -65,24 +74,38 @@ def _join(chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], name
 
 def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]) -> dict[str, tuple[str | None, ...]]:
     """Id -> attributes, of a small `::`-separated file."""
-    table = {}
+    if not os.path.exists(path):
+        raise ValueError(f"`ratings.dat` should have `users.dat` and `movies.dat` beside it. Received: no {path}")
+    table: dict[str, tuple[str | None, ...]] = {}
     for first, text in read_chunks(path):
         for line, raw in enumerate(text[:-1].split(b"\n"), first):
             try:
                 cells = raw.removesuffix(b"\r").decode(encoding).split("::")
-                table[str(int(cells[0]))] = parse(cells)
+                if any(mark in cell for cell in cells for mark in "\r\0\t"):
+                    raise ValueError("a carriage return, NUL or tab")
+                key, value = _whole(cells[0]), parse(cells)
             except ValueError as error:
                 should = f"A line should be {encoding} text with `::` between values, as the MovieLens README says."
                 raise bad_row(should, f"{raw[:200]!r}: {error}", path, line) from None
+            if key in table:
+                raise bad_row("An id should occur once.", f"{key} again", path, line)
+            table[key] = value
     return table
+
+
+def _whole(text: str) -> str:
+    """A whole number in canonical form."""
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError(f"{text!r} is no whole number")
+    return str(int(text))
 
 
 def _user(cells: Sequence[str]) -> tuple[str | None, ...]:
     _, gender, age, occupation, zip_code = cells
-    return gender, str(int(age)), str(int(occupation)), zip_code
+    return gender, _whole(age), _whole(occupation), zip_code
 
 
 def _movie(cells: Sequence[str]) -> tuple[str | None, ...]:
     _, title, genres = cells
-    year = re.search(r"\((\d{4})\)\s*$", title)
+    year = re.search(r"\(([0-9]{4})\)\s*$", title)
     return genres, str(int(year[1])) if year else None

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from data_pipelines import planted
 from data_pipelines.delimited import Column, Delimited
-from data_pipelines.lines import bad_row, first_line
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
 
 _ROLES = {"user": "user", "item": "item", "item_copy": "item", "category": "item"}
@@ -47,10 +46,7 @@ class Planted(Reader):
         kinds = tuple(Column(name, "numeric" if name in planted.NUMERIC else "categorical") for name in planted.FIELDS)
         form = Delimited((Column("label", "label"), *kinds))
         for path in paths:
-            header = first_line(path)
-            if tuple(header.split("\t")) != planted.COLUMNS:
-                raise bad_row(f"The header should be {' '.join(planted.COLUMNS)}, tab-separated.", repr(header[:200]), path, 1)
-            yield from form.chunks(path, skip_lines=1)
+            yield from form.chunks(path, header=planted.COLUMNS)
 
     def prepare(self, directory: str) -> tuple[str, ...]:
         path = os.path.join(directory, "planted.tsv")

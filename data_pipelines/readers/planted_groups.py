@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from data_pipelines import planted, planted_groups
 from data_pipelines.delimited import Column, Delimited
-from data_pipelines.lines import bad_row, first_line
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
 
 _ROLES = {"user": "user", "a_item": "item", "b_item": "item"}
@@ -41,10 +40,7 @@ class PlantedGroups(Reader):
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
         form = Delimited((Column("label", "label"), *(Column(name, "categorical") for name in planted_groups.FIELDS)))
         for path in paths:
-            header = first_line(path)
-            if tuple(header.split("\t")) != planted_groups.COLUMNS:
-                raise bad_row(f"The header should be {' '.join(planted_groups.COLUMNS)}, tab-separated.", repr(header[:200]), path, 1)
-            yield from form.chunks(path, skip_lines=1)
+            yield from form.chunks(path, header=planted_groups.COLUMNS)
 
     def prepare(self, directory: str) -> tuple[str, ...]:
         path = os.path.join(directory, "planted_groups.tsv")

@@ -19,31 +19,23 @@ columns:                  # every column in file order; with a header: those to 
 
 from __future__ import annotations
 
-import codecs
-import csv
+import collections
 import dataclasses
 import json
-import math
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
+from data_pipelines import strict_yaml
 from data_pipelines.delimited import COLUMN_KINDS, Column, Delimited
-from data_pipelines.lines import bad_row, read_chunks
+from data_pipelines.lines import bad_row, split_header
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from irazor_tf.schema import Field
 
-_DEFAULTS: dict[str, Any] = {
-    "separator": ",",
-    "header": False,
-    "encoding": "utf-8",
-    "quote": '"',
-    "strip": False,
-    "missing": [],
-    "label": {},
-    "positive_above": None,
-    "columns": [],
-}
+_KEYS = ("separator", "header", "encoding", "quote", "strip", "missing", "label", "positive_above", "columns")
+_LISTED = 20  # names in a notice
+_notices = logging.getLogger("irazor_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +51,9 @@ class TableColumn:
 
     def __post_init__(self) -> None:
         if self.kind not in COLUMN_KINDS:
-            raise ValueError(f"`kind` of column {self.name!r} should be one of {', '.join(COLUMN_KINDS)}. Received: {self.kind!r}")
+            raise ValueError(f"`kind` of a column should be one of {', '.join(COLUMN_KINDS)}. Received: {self.kind!r}")
         if self.kind in ("categorical", "numeric"):
+            Field(self.name)  # the name first, since the other messages hold it
             self.to_field()
 
     def to_field(self) -> RawField:
@@ -86,69 +79,62 @@ class TableSchema:
     positive_above: float | None = None
 
     @classmethod
-    def from_dict(cls, value: Any, origin: str = "a table schema") -> TableSchema:
-        """Raises ValueError, naming `origin`, for what is not a schema."""
-        if not isinstance(value, dict):
-            raise ValueError(f"{origin} should be a mapping with `columns`. Received: {type(value).__name__}")
-        _known(value, list(_DEFAULTS), f"A key of {origin}")
-        value = _DEFAULTS | value
-        known = [field.name for field in dataclasses.fields(TableColumn)]
-        columns = []
-        if not isinstance(value["columns"], list):
-            raise ValueError(f"`columns` of {origin} should be a list. Received: {value['columns']!r}")
-        for entry in value["columns"]:
-            entry = {"name": entry} if isinstance(entry, str) else entry
-            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-                raise ValueError(f"A column of {origin} should be a mapping with `name`. Received: {entry!r}")
-            _known(entry, known, f"A key of column {entry['name']!r} of {origin}")
-            columns.append(TableColumn(**entry))
-        kinds = [column.kind for column in columns]
-        if kinds.count("label") != 1 or kinds.count("time") > 1 or not {"categorical", "numeric"} & set(kinds):
-            raise ValueError(f"{origin} should have one label, at most one time and at least one field. Received: {kinds}")
-        for key, names in (("name", [c.name for c in columns]), ("column", [c.column or c.name for c in columns])):
-            doubled = sorted({name for name in names if names.count(name) > 1})
-            if doubled:
-                raise ValueError(f"A `{key}` of {origin} should occur once. Received: twice {', '.join(doubled)}")
-        for key in ("header", "strip"):
-            if not isinstance(value[key], bool):
-                raise ValueError(f"`{key}` of {origin} should be true or false, without quotes. Received: {value[key]!r}")
-        above = value["positive_above"]
-        if above is not None and (isinstance(above, bool) or not isinstance(above, int | float) or not math.isfinite(above)):
-            raise ValueError(f"`positive_above` of {origin} should be a number, without quotes or exponent. Received: {above!r}")
-        separator, quote = value["separator"], value["quote"]
-        if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii():
-            raise ValueError(f"`separator` of {origin} should be one ASCII character. Received: {separator!r}")
-        if quote is not None and (not isinstance(quote, str) or len(quote) != 1 or not quote.isascii()):
-            raise ValueError(f"`quote` of {origin} should be one ASCII character or null. Received: {quote!r}")
+    def load(cls, path: str) -> TableSchema:
+        """Reads a schema file.
+
+        Raises:
+          ValueError: it is not a table schema; the message names file and line, and quotes nothing of the content.
+        """
+        content = strict_yaml.load(path, "a table schema")
+        found = content.mapping(_KEYS, " with `columns`")
+        if "columns" not in found:
+            raise content.error("A table schema should have a list of `columns`.", "none")
+        marks: dict[str, str | None] = {"separator": ",", "quote": '"'}
+        for key, also in (("separator", '; a tab is "\\t", with the quotes'), ("quote", ", or null")):
+            if key in found:
+                mark = None if key == "quote" and found[key].is_null else found[key].text()
+                if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in "\r\n\0"):
+                    raise found[key].error(f"`{key}` of a table schema should be one ASCII character{also}.", "something else")
+                marks[key] = mark
+        separator, quote = str(marks["separator"]), marks["quote"]
+        if separator == quote:
+            raise content.error("`separator` and `quote` of a table schema should differ.", "the same character")
+        encoding = found["encoding"].text() if "encoding" in found else "utf-8"
         try:
-            plain = "\n,".encode(codecs.lookup(value["encoding"]).name) == b"\n,"
-        except (LookupError, TypeError):
+            plain = bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
+        except (LookupError, ValueError):
             plain = False
         if not plain:
-            raise ValueError(f"`encoding` of {origin} should be a known one that extends ASCII. Received: {value['encoding']!r}")
-        _known(value["label"], ["positive", "negative"], f"A key of `label` of {origin}")
+            raise found["encoding"].error("`encoding` of a table schema should be a known one that extends ASCII.", "another")
+        header, strip = (key in found and found[key].truth() for key in ("header", "strip"))
+        above = None
+        if "positive_above" in found and not found["positive_above"].is_null:
+            above = found["positive_above"].number()
+        labels = found["label"].mapping(("positive", "negative")) if "label" in found else {}
+        listed = {key: value for key, value in [*labels.items(), *found.items()] if key in ("positive", "negative", "missing")}
+        texts = {key: value.texts() for key, value in listed.items()}
+        for key, values in texts.items():
+            if strip and any(value != value.strip() for value in values):
+                raise listed[key].error(f"With `strip` no value has spaces around it, so no text of `{key}` should.", "some with spaces")
+        missing, positive, negative = (texts.get(key, ()) for key in ("missing", "positive", "negative"))
+        if labels and not positive:
+            raise found["label"].error("`label` of a table schema should say which texts are `positive`.", "none")
+        if set(positive) & set(negative):
+            raise found["label"].error("A text of `label` should be positive or negative.", "one that is both")
+        if positive and above is not None:
+            raise found["positive_above"].error("Labels should be texts (`label`) or numbers (`positive_above`).", "both keys")
+        columns = _columns(found["columns"])
         form = Delimited(
             tuple(Column(c.name, c.kind, c.to_field().dtype if c.kind == "categorical" else "string") for c in columns),
             separator,
             quote,
-            _texts(value["missing"], f"`missing` of {origin}"),
-            value["encoding"],
-            value["strip"],
-            _texts(value["label"].get("positive", []), f"`label: positive` of {origin}"),
-            _texts(value["label"].get("negative", []), f"`label: negative` of {origin}"),
+            missing,
+            encoding,
+            strip,
+            positive,
+            negative,
         )
-        return cls(tuple(columns), form, value["header"], above)
-
-    @classmethod
-    def load(cls, path: str) -> TableSchema:
-        try:
-            with open(path, encoding="utf-8") as file:
-                value = yaml.safe_load(file)
-        except OSError as error:
-            raise ValueError(f"A table schema should be a readable YAML file. Received: {path} ({error.strerror})") from None
-        except yaml.YAMLError as error:
-            raise ValueError(f"A table schema should be YAML. Received: {path} ({error})") from None
-        return cls.from_dict(value, path)
+        return cls(columns, form, header, above)
 
     def fields(self) -> tuple[RawField, ...]:
         """The fields, with how their texts are cleaned."""
@@ -156,30 +142,65 @@ class TableSchema:
         form = self.form
         return tuple(dataclasses.replace(field, missing=form.missing, strip=form.strip and field.dtype == "string") for field in fields)
 
-    def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
-        """The rows of the files, in order."""
+    def chunks(self, paths: Sequence[str], listed: set[str] | None = None) -> Iterator[Chunk]:
+        """The rows of the files, in order; a column of theirs that the schema leaves out is said once, unless it is `listed`."""
+        listed = set() if listed is None else listed
         for path in paths:
-            form = self._with_header(path) if self.header else self.form
-            yield from form.chunks(path, skip_lines=int(self.header))
+            if not self.header:
+                yield from self.form.chunks(path)
+                continue
+            header, pieces = split_header(path)
+            form, left_out = self.with_header(path, header)
+            new = [name for name in left_out if name not in listed]
+            if new:
+                listed.update(new)
+                names = ", ".join(name[:80] for name in new[:_LISTED]) + (", ..." if len(new) > _LISTED else "")
+                _notices.warning("%s: left out, as the schema does not name them: %d columns (%s)", path, len(new), names)
+            yield from form.chunks(path, pieces=pieces)
 
-    def _with_header(self, path: str) -> Delimited:
-        """The form with its columns in the order of the file's header; columns that the schema does not name are ignored."""
-        for line, text in read_chunks(path, 1 << 16):
-            raw = text.split(b"\n", 1)[0].removesuffix(b"\r")
-            try:
-                header = raw.decode(self.form.encoding)
-            except UnicodeDecodeError as error:
-                raise bad_row(f"A line should be {self.form.encoding} text.", str(error), path, line) from None
-            separator, quote = self.form.separator, self.form.quote
-            cells = next(csv.reader([header], delimiter=separator, quotechar=quote), []) if quote else header.split(separator)
-            names = [name.strip() for name in cells]
-            wanted = {column.column or column.name: made for column, made in zip(self.columns, self.form.columns, strict=True)}
-            for name in wanted:
-                if names.count(name) != 1:
-                    raise bad_row(f"The header should name column {name!r} once.", f"{names.count(name)} times", path, line)
-            ordered = tuple(wanted.get(name) or Column(f"column {k}", "ignore") for k, name in enumerate(names))
-            return dataclasses.replace(self.form, columns=ordered)
-        raise bad_row("A file with a header should have a first line.", "an empty file", path, 1)
+    def with_header(self, path: str, header: bytes) -> tuple[Delimited, list[str]]:
+        """The form with its columns in the order of a file's header, and the names that the schema leaves out.
+
+        Raises:
+          ValueError: a column of the schema is not in the header, or twice; the message names the file.
+        """
+        if not header:
+            raise bad_row("A file with a header should have a first line.", "none", path, 1)
+        names = [name.strip() for name in self.form.cells(path, 1, header)]
+        times = collections.Counter(names)
+        wanted = {column.column or column.name: made for column, made in zip(self.columns, self.form.columns, strict=True)}
+        for name in wanted:
+            if times[name] != 1:
+                raise bad_row(f"The header should name column {name!r} once.", f"{times[name]} times", path, 1)
+        ordered = tuple(wanted.get(name) or Column(f"column {k}", "ignore") for k, name in enumerate(names))
+        return dataclasses.replace(self.form, columns=ordered), [name for name in names if name not in wanted]
+
+
+def _columns(value: strict_yaml.Value) -> tuple[TableColumn, ...]:
+    """The entries of `columns`, checked one by one and together."""
+    keys = [field.name for field in dataclasses.fields(TableColumn)]
+    columns: list[TableColumn] = []
+    lines: dict[tuple[str, str], int] = {}
+    for entry in value.items():
+        entry.subject = "a column of a table schema"
+        found = {"name": entry} if entry.is_scalar and not entry.is_null else entry.mapping(keys, " with `name`")
+        if "name" not in found:
+            raise entry.error("A column of a table schema should have a `name`.", "none")
+        texts = {key: part.text() for key, part in found.items()}
+        try:
+            column = TableColumn(**texts)
+        except ValueError as error:
+            raise entry.error(str(error).partition(" Received: ")[0], "something else") from None
+        for key, name in (("name", column.name), ("column", column.column or column.name)):
+            if (key, name) in lines:
+                raise entry.error(f"A `{key}` of a table schema should occur once.", f"again, after line {lines[key, name]}")
+            lines[key, name] = entry.line
+        columns.append(column)
+    kinds = [column.kind for column in columns]
+    if kinds.count("label") != 1 or kinds.count("time") > 1 or not {"categorical", "numeric"} & set(kinds):
+        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in COLUMN_KINDS)
+        raise value.error("A table schema should have one label, at most one time and at least one field.", counted)
+    return tuple(columns)
 
 
 @READERS.register("table")
@@ -205,8 +226,15 @@ class Table(Reader):
     def __init__(self, params: Table.Params):
         super().__init__(params)
         self.table = TableSchema.load(params.schema)
+        self._listed: set[str] = set()
         self.label = next(column.name for column in self.table.columns if column.kind == "label")
         self.positive_above = self.table.positive_above
+
+    def inspect(self, paths: Sequence[str]) -> None:
+        """Looks at every header before the first row is read; what can be read only once waits for its turn."""
+        for path in paths if self.table.header else ():
+            if os.path.isfile(path):
+                self.table.with_header(path, split_header(path, 1 << 16)[0])
 
     def fields(self) -> tuple[RawField, ...]:
         return self.table.fields()
@@ -215,19 +243,4 @@ class Table(Reader):
         return json.loads(json.dumps(dataclasses.asdict(self.table)))
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
-        return self.table.chunks(paths)
-
-
-def _known(value: Any, known: Sequence[str], what: str) -> None:
-    for key in value if isinstance(value, dict) else [value]:
-        if key not in known:
-            raise ValueError(f"{what} should be one of {', '.join(known)}. Received: {key!r}")
-
-
-def _texts(value: Any, what: str) -> tuple[str, ...]:
-    """Texts as they stand in the log. YAML reads an unquoted no, null or 1.50 as something else than that text."""
-    found = value if isinstance(value, list) else [value]
-    for item in found:
-        if isinstance(item, bool) or not isinstance(item, str | int):
-            raise ValueError(f"{what} should be texts or whole numbers; put others in quotes. Received: {item!r}")
-    return tuple(map(str, found))
+        return self.table.chunks(paths, self._listed)
