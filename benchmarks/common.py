@@ -113,8 +113,15 @@ class Points:
 
     def scores(self, spec: str) -> dict[str, float]:
         """What the finished search of `spec` thinks of every field."""
+        return self._searched(spec)[0]
+
+    def arrays(self, spec: str) -> dict[str, np.ndarray]:
+        """The architecture that the finished search of `spec` has left, with a row per field."""
+        return self._searched(spec)[1]
+
+    def _searched(self, spec: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         folder = searching.search_folder_of(METHODS.build(spec), self.space)
-        return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))[0]
+        return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))
 
     def run(self, *, test: bool = True) -> list[dict[str, Any]]:
         """Trains every point and evaluates it, on the test split too unless `test` is off."""

@@ -53,6 +53,17 @@ def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path,
         one.pretrain(tiny.space, epochs=1, gates={"embedding": column_gate(tiny.space)})
 
 
+def test_pretrainings_by_other_optimizers_are_others(tiny, tmp_path, monkeypatch):
+    """Whoever asks with the same recipe shares one, and it is by that recipe."""
+    root, fits = tiny.trainer(CASE, tmp_path), laws.watch_fits(monkeypatch)
+    ours = {"network": "sgd(learning_rate=0.5)"}
+    models = [root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1) for name, own in (("a", {}), ("b", ours), ("c", ours))]
+    assert len(fits) == 2 and len(list(tmp_path.glob("pretrained/*/state.json"))) == 2
+    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(tables(models[1]), tables(models[2]))
+    assert type(models[1].optimizers["network"]).__name__ == "SGD" != type(models[0].optimizers["network"]).__name__
+    assert type(models[1].optimizers["bias"]) is type(models[0].optimizers["bias"]), "what a recipe leaves out, the flags say"
+
+
 def tables(model):
     return {f"{i}:{table.name}": table.numpy() for i, table in enumerate(model.embedding.tables)}
 

@@ -5,6 +5,7 @@ The oracles are numpy in double precision with one loop per sum of the paper; a 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pathlib

@@ -124,16 +124,6 @@ def test_keys_of_models_by_the_flags_optimizers_are_what_they_were() -> None:
     assert len({Candidate(Role.FOUND, "x", one).key for one in (result, *by)}) == 3
 
 
-def test_pretrainings_by_other_optimizers_are_others(records: dict[str, Any], tmp_path: pathlib.Path, monkeypatch: Any) -> None:
-    fits = watched(monkeypatch)
-    same = f"orthogonality=0.0, pretrain_epochs=1, epochs=1, {RATE}"
-    controls = f"ham({same}) + sam({same}) + sam(orthogonality=0.0, pretrain_epochs=1, epochs=1)"
-    jobs.retrain(small_job(records, tmp_path, method=f"sseds(epochs=1, kappa=0.9, {RATE})", controls=controls, model="mlp(hidden=(4,))"))
-    folders = [name for _, name, _ in fits if name.startswith("pretrained")]
-    # HAM's has the flags' patience, as SSEDS' has: one training for both recipes, and one for each.
-    assert len(set(folders)) == 2 and len(list((tmp_path / "search" / "pretrained").iterdir())) == 2
-
-
 class Killed(BaseException):
     """In the place of a kill."""
 
@@ -185,9 +175,6 @@ def _last(folder: pathlib.Path) -> pathlib.Path:
         ("ham(alpha_optimizer='sgd(learning_rate=1e30)')", r"`learning_rate` of optimizer 'sgd' should lie in .*Received: 1e\+30"),
         ("ihas(optimizer={'tables': 'sgd()'})", r"`optimizer` of a method should have specs for some of bias, network\. Received: "),
         ("fields(irazor(), optimizer='sgd()')", "A parameter of method 'fields' should be one of: none"),
-        ("dnis(l1=1e999)", "`l1` of a method should be finite. Received: inf"),
-        ("irazor(penalty=1e999)", "`penalty` of a method should be finite. Received: inf"),
-        ("ham(sweep=(0.5, 1e999))", r"`sweep` of a method should be finite\. Received: \(0\.5, inf\)"),
     ],
 )
 def test_a_recipe_is_checked_before_anything_is_searched(method: str, message: str, tmp_path: pathlib.Path) -> None:
@@ -197,7 +184,16 @@ def test_a_recipe_is_checked_before_anything_is_searched(method: str, message: s
         check(small_job({"reader": "planted"}, tmp_path, controls=method))
 
 
-def test_settings_that_are_no_number_are_refused() -> None:
-    irazor = METHODS.get("irazor")
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("dnis(l1=1e999)", "`l1` of a method should be finite. Received: inf"),
+        ("irazor(penalty=1e999)", "`penalty` of a method should be finite. Received: inf"),
+        ("ham(sweep=(0.5, 1e999))", r"`sweep` of a method should be finite\. Received: \(0\.5, inf\)"),
+    ],
+)
+def test_settings_without_an_end_are_refused(method: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        METHODS.build(method)
     with pytest.raises(ValueError, match="`temperature` of a method should be finite. Received: nan"):
-        irazor.Params(temperature=float("nan"))
+        METHODS.get("irazor").Params(temperature=float("nan"))

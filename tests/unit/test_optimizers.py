@@ -163,7 +163,8 @@ def test_what_would_diverge_is_out_of_range(spec: str) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        "sgd(learning_rate=1.0, momentum=0.9, nesterov=True)", "sgd(learning_rate=2048)", "adam(learning_rate=1e-6, beta_1=0, amsgrad=True)",
+        "sgd(learning_rate=1.0, momentum=0.9, nesterov=True)", "sgd(learning_rate=2048)",
+        "adam(learning_rate=1e-6, beta_1=0, amsgrad=True)",
         "adagrad(learning_rate=0.02, initial_accumulator_value=0)", "adam(epsilon=1.0, weight_decay=0)",
         "ftrl(learning_rate=0.1, learning_rate_power=0, l1_regularization_strength=1, l2_regularization_strength=1, beta=1.0)",
     ],
