@@ -16,6 +16,7 @@ from irazor_tf.candidates import Candidate, Role
 from irazor_tf.input_config import InputConfig, SearchResult, read_json
 from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
@@ -118,6 +119,10 @@ class Points:
     def arrays(self, spec: str) -> dict[str, np.ndarray]:
         """The architecture that the finished search of `spec` has left, with a row per field."""
         return self._searched(spec)[1]
+
+    def supernet(self, spec: str) -> Recommender:
+        """The supernet of a search that `add` was told of."""
+        return self._supernets[searching.search_folder_of(METHODS.build(spec), self.space)]
 
     def _searched(self, spec: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         folder = searching.search_folder_of(METHODS.build(spec), self.space)

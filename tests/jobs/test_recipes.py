@@ -159,7 +159,8 @@ def test_a_recipe_resumes_exactly(records: dict[str, Any], tmp_path: pathlib.Pat
     names = [name for name in readers[0].get_variable_to_shape_map() if "OBJECT_GRAPH" not in name and "save_counter" not in name]
     assert any("/m/" in name or ".OPTIMIZER_SLOT" in name for name in names)
     for name in names:
-        np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers), err_msg=name)
+        one, other = (reader.get_tensor(name) for reader in readers)
+        np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def _last(folder: pathlib.Path) -> pathlib.Path:
