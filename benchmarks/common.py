@@ -17,6 +17,7 @@ from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS, SearchMethod
+from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
@@ -114,8 +115,19 @@ class Points:
 
     def scores(self, spec: str) -> dict[str, float]:
         """What the finished search of `spec` thinks of every field."""
+        return self._searched(spec)[0]
+
+    def arrays(self, spec: str) -> dict[str, np.ndarray]:
+        """The architecture that the finished search of `spec` has left, with a row per field."""
+        return self._searched(spec)[1]
+
+    def supernet(self, spec: str) -> Recommender:
+        """The supernet of a search that `add` was told of."""
+        return self._supernets[searching.search_folder_of(METHODS.build(spec), self.space)]
+
+    def _searched(self, spec: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         folder = searching.search_folder_of(METHODS.build(spec), self.space)
-        return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))[0]
+        return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))
 
     def run(self, *, test: bool = True) -> list[dict[str, Any]]:
         """Trains every point and evaluates it, on the test split too unless `test` is off."""

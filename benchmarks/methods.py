@@ -1,11 +1,13 @@
 """All methods side by side on real logs, at a quarter and a half of the best uniform model's embedding parameters, over seeds.
 
-    python -m benchmarks.methods --out=DIR --logs=FOLDER [--sets=criteo,criteo-deepfm,frappe,movielens] [--seeds=1,2,3] [--validation_only]
+    python -m benchmarks.methods --out=DIR --logs=FOLDER [--sets=criteo,criteo-deepfm,frappe,movielens] [--seeds=1,2,3] \\
+        [--series=DNIS --series="DNIS, as published" ...] [--validation_only]
 
 Uniform widths are trained first, for all seeds; the one with the best mean validation AUC sets the budgets. Methods that retrain nothing
 (DNIS, magnitude by entry) are scored as the search leaves them. What several methods pretrain alike is trained once. Every trained
-point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/methods-<set>.json
-and, of all sets that are finished there, DIR/methods.md (tables) and DIR/methods.svg; with --validation_only the names end in -validation.
+point is kept under DIR, so a run that was stopped goes on where it was, and one with more --series adds to it. Written at the end:
+DIR/methods-<set>.json and, of all sets that are finished there, DIR/methods.md (tables) and DIR/methods.svg; with --validation_only the
+names end in -validation.
 """
 
 from __future__ import annotations
@@ -60,6 +62,19 @@ METHODS = {
     "SSEDS, small logs": "sseds(preset='small_log')",
     "iHAS": IHAS + ")",
 }
+# The papers' recipes, the weights' optimizers among them, in the batches and towers of the set.
+ADAM = "optimizer='adam(learning_rate=0.001)'"
+HAM_PUBLISHED = "ham(preset='paper', size={size}, in_parameters=True, base_dim={width}"
+PUBLISHED: dict[str, str | dict[str, str]] = {
+    "i-Razor, as published": "irazor(preset='paper')",
+    "DNIS, as published": "dnis(preset='paper')",
+    "HAM, as published": HAM_PUBLISHED + ")",
+    "HAM, but for the weights' optimizer": "ham(size={size}, in_parameters=True, base_dim={width}, early_stop=False)",
+    "SSEDS, as published": "sseds(preset='paper')",
+    # What their optimizer does without them.
+    "uniform, Adam": f"fde({ADAM})",
+    "magnitude, entries, Adam": f"magnitude(per='entry', {ADAM})",
+}
 CONTROLS = {"magnitude": "magnitude()", "magnitude, entries": "magnitude(per='entry')", "random": "random()"}
 # Everything kept, pretrained, searched in and trained on as the masks are: what methods that go on training owe to that alone.
 TRAINED_ON = ("nothing removed", "trained as SAM is", f"sam(share=1.0, {MASKS})")
@@ -82,10 +97,19 @@ ABLATIONS: dict[str, dict[str, dict[str, str]]] = {
 OWN_SIZE = "its own size"  # of methods whose result no budget holds: it is a point too, and their ablations are compared with it
 VALID = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss"}
 TEST = {"auc": "test AUC", "log_loss": "test log loss"}
-SPECIAL = {
+SPECIAL: dict[str, dict[str, str | dict[str, str]]] = {
+    # Table 2's temperature on Criteo; HAM's paper gives no orthogonality there, and on Avazu, a log like it, this one.
+    "criteo": {
+        "i-Razor, as published": "irazor(preset='paper', temperature=0.1)",
+        "HAM, as published": HAM_PUBLISHED + ", cosine=True, orthogonality=1e-6)",
+    },
+    "criteo-deepfm": {
+        "i-Razor, as published": "irazor(preset='paper', temperature=0.1)",
+        "HAM, as published": HAM_PUBLISHED + ", cosine=True, orthogonality=1e-6)",
+    },
     "frappe": {"DNIS": "dnis(epochs=13, stop_at_best=False)"},  # its log loss worsens while AUC still grows
     # The gradient in a mask is larger here: at the preset's rate it holds columns against mu, and the search stays above its size.
-    "movielens": {"HAM": HAM + ", alpha_optimizer='sgd(learning_rate=0.1)')"},
+    "movielens": {"HAM": HAM + ", alpha_optimizer='sgd(learning_rate=0.1)')", "DNIS, as published": "dnis(preset='paper', blocks=10)"},
 }
 
 
@@ -101,18 +125,32 @@ def uniform(points: Points, widths: Sequence[int], test: bool) -> list[dict[str,
     return points.run(test=test)
 
 
-def compared(points: Points, name: str, budgets: Mapping[str, int], width: int, test: bool) -> list[dict[str, Any]]:
-    """Every method, control and ablation of one seed, at every budget."""
-    whole: dict[str, str | dict[str, str]] = {"i-Razor": IRAZOR[name], **METHODS, **SPECIAL.get(name, {}), **CONTROLS}
-    parts = {label: spec for own in ABLATIONS.get(name, {}).values() for label, spec in own.items()}
-    for series, specs in {**whole, **parts}.items():
+def series_of(name: str) -> dict[str, str | dict[str, str]]:
+    """Every method and control of a set, and the spec (or the one by budget) that it stands for."""
+    return {"i-Razor": IRAZOR[name], **METHODS, **PUBLISHED, **CONTROLS} | SPECIAL.get(name, {})
+
+
+def ablations_of(name: str) -> dict[str, str]:
+    """Every ablation of a set."""
+    return {label: spec for own in ABLATIONS.get(name, {}).values() for label, spec in own.items()}
+
+
+def compared(
+    points: Points, name: str, budgets: Mapping[str, int], width: int, test: bool, only: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Every method, control and ablation of one seed, or those of `only`, at every budget."""
+    parts = ablations_of(name)
+    for series, specs in {**series_of(name), **parts}.items():
+        if only and series not in only:
+            continue
         for label, spec, size in points_of(specs, name, budgets, width, part=series in parts):
             try:
                 points.add(series, label, spec, size)
             except BudgetError as error:
                 print(f"  {series} {label}: no point. {error}", flush=True)
     series, label, spec = TRAINED_ON
-    points.add(series, label, spec.format(width=width, slow=SLOW[name]))
+    if not only or series in only:
+        points.add(series, label, spec.format(width=width, slow=SLOW[name]))
     return points.run(test=test)
 
 
@@ -193,7 +231,7 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
         lines: dict[str, Any] = {}
         for column, (name, records) in enumerate(every.items()):
             for axis, (metric, title) in zip(axes[:, column], metrics.items(), strict=True):
-                for number, series in enumerate(("uniform", "i-Razor", *METHODS, *CONTROLS, TRAINED_ON[0])):
+                for number, series in enumerate(("uniform", "i-Razor", *METHODS, *PUBLISHED, *CONTROLS, TRAINED_ON[0])):
                     labels = dict.fromkeys(record["label"] for record in records if record["series"] == series)
                     same = [[record for record in records if (record["series"], record["label"]) == (series, label)] for label in labels]
                     at = sorted((np.mean([r["params"] for r in group]), np.mean([r[metric] for r in group])) for group in same)
@@ -213,8 +251,8 @@ def plot(every: Mapping[str, Sequence[dict[str, Any]]], metrics: Mapping[str, st
         figure.savefig(path, metadata={"Date": None})
 
 
-def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) -> None:
-    """Trains and evaluates all points of a set, and writes their records."""
+def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool, only: Sequence[str] = ()) -> None:
+    """Trains and evaluates all points of a set, or the uniform ones and the series of `only`, and writes their records."""
     experiment, folder = experiment_of(name), os.path.join(out, name)
 
     def points(seed: int) -> Points:
@@ -226,7 +264,7 @@ def run_set(name: str, out: str, logs: str, seeds: Sequence[int], test: bool) ->
     print(f"{name}: best uniform {best} with {whole:,} parameters; budgets {', '.join(f'{n:,}' for n in budgets.values())}", flush=True)
     for seed in seeds:
         print(f"{name}, seed {seed}", flush=True)
-        records += compared(points(seed), name, budgets, experiment.width, test)
+        records += compared(points(seed), name, budgets, experiment.width, test, only)
     records = [record | {"budget": budgets.get(record["label"])} for record in records]
     write_json(os.path.join(out, _name(test, name, "json")), records)
 
@@ -252,7 +290,11 @@ def main(_: list[str]) -> None:
     if unknown := [name for name in given.sets if name not in WIDTHS]:
         raise ValueError(f"--sets should be some of {', '.join(WIDTHS)}. Received: {unknown[0]!r}")
     for name in given.sets:
-        run_set(name, given.out, given.logs, [int(seed) for seed in given.seeds] or SEEDS.get(name, (1, 2, 3)), test)
+        known = [*series_of(name), *ablations_of(name), TRAINED_ON[0]]
+        if unknown := [series for series in given.series if series not in known]:
+            raise ValueError(f"--series of {name} should be some of {'; '.join(known)}. Received: {unknown[0]!r}")
+    for name in given.sets:
+        run_set(name, given.out, given.logs, [int(seed) for seed in given.seeds] or SEEDS.get(name, (1, 2, 3)), test, given.series)
     paths = {name: os.path.join(given.out, _name(test, name, "json")) for name in WIDTHS}
     every = {name: read_json(path)[0] for name, path in paths.items() if os.path.exists(path)}
     tables = []
@@ -273,5 +315,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/, ml-1m/).", required=True)
     flags.DEFINE_list("sets", list(WIDTHS), "Which sets.")
     flags.DEFINE_list("seeds", [], "Which seeds; default: three, for MovieLens one.")
+    flags.DEFINE_multi_string("series", [], "Which methods, controls and ablations, beside the uniform widths; default: all.")
     flags.DEFINE_bool("validation_only", False, "Leave the test split unread: for choosing settings.")
     app.run(main)

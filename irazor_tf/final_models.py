@@ -25,9 +25,10 @@ def initial_model(job: JobConfig, schema: Schema, candidate: Candidate, trainer:
     """The model that the final training starts from."""
     if candidate.result.init == "fresh":
         return trainer.build(config)
-    searcher = trainer_of(job, schema, candidate.search_folder)
+    method = METHODS.build(candidate.result.method)
+    searcher = trainer_of(job, schema, candidate.search_folder, optimizers=method.recipe())
     space = InputConfig.load(os.path.join(searcher.work_dir, "space.json"))
-    supernet = METHODS.build(candidate.result.method).train(searcher, space)
+    supernet = method.train(searcher, space)
     if candidate.result.init == "ticket":
         model = trainer.build(config)
         own = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
@@ -45,8 +46,8 @@ def initial_model(job: JobConfig, schema: Schema, candidate: Candidate, trainer:
 
 def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
     """The candidate's model or models, trained here or restored from disk."""
-    trainer = trainer_of(job, schema, "models", candidate.key, model=job.retrain_model or job.model)
     result = candidate.result
+    trainer = trainer_of(job, schema, "models", candidate.key, model=job.retrain_model or job.model, optimizers=result.optimizers)
     router = None
     if result.router is not None:
         method = METHODS.build(result.method)
@@ -161,6 +162,7 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
         **measured,
         "fields": len(read - (kept - stored)),
         "search_seconds": candidate.result.seconds,
+        **({"optimizers": dict(candidate.result.optimizers)} if candidate.result.optimizers else {}),
         **_search_cost(job, candidate),
         "notices": list(candidate.result.notices),
         "folder": os.path.join("models", candidate.key),

@@ -291,6 +291,7 @@ class SearchResult:
       seconds: wall time of the search, what it shares with others (pretraining) included.
       keep_gates: with `init` keep: the gates go on acting in the final model.
       notices: what a reader of the result should know (fallbacks taken).
+      optimizers: group of variables -> spec, of the final training, where the method has its own recipe; else the flags'.
     """
 
     clusters: tuple[InputConfig, ...]
@@ -300,6 +301,7 @@ class SearchResult:
     seconds: float = 0.0
     keep_gates: bool = False
     notices: tuple[str, ...] = ()
+    optimizers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.init not in INITS:
@@ -327,6 +329,7 @@ class SearchResult:
             "clusters": [config.to_json() for config in self.clusters],
             "keep_gates": self.keep_gates,
             "notices": list(self.notices),
+            "optimizers": dict(self.optimizers),
         }
         masks = {f"{i}/{name}": bits for i, config in enumerate(self.clusters) for name, bits in config.masks().items()}
         write_json(path, value, masks)
@@ -343,6 +346,7 @@ class SearchResult:
                 clusters.append(InputConfig.from_json(cluster, own))
             router = None if value["router"] is None else RouterRef(**value["router"])
             more = {"keep_gates": value.get("keep_gates", False), "notices": tuple(value.get("notices", ()))}
+            more |= {"optimizers": value.get("optimizers", {})}
             return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"], **more)
 
 

@@ -134,7 +134,8 @@ def check(job: JobConfig) -> None:
         METHODS.build(control)
     optimizers = list(job.train.optimizers().values())
     for spec in (inner for outer in (*specs, *map(parse_spec, job.controls)) for inner in _with_operands(outer)):
-        optimizers += METHODS.build(spec).optimizers().values()
+        method = METHODS.build(spec)
+        optimizers += [*method.recipe().values(), *method.optimizers().values()]
     for optimizer in optimizers:
         make_optimizer(optimizer)
     final = job.retrain_model or job.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from irazor_tf.steps import Joint, Step
 from irazor_tf.trainer import Trainer
 
 METHODS = Registry("method", "irazor_tf.methods")
+WEIGHTS = ("bias", "network")  # groups of variables that are no architecture
 
 
 class SearchMethod(abc.ABC):
@@ -32,7 +34,21 @@ class SearchMethod(abc.ABC):
 
     @dataclasses.dataclass(frozen=True)
     class Params:
-        """Settings, checked in __post_init__."""
+        """Settings of all methods that train weights; theirs extend these, and are checked in __post_init__.
+
+        Args:
+          optimizer: of all weights in all trainings of the method, that is pretraining, search and final models alike: one spec, or one by
+            group ({'bias': ..., 'network': ...}, first-order terms and all else); None: the flags' ones.
+        """
+
+        optimizer: str | Mapping[str, str] | None = None
+
+        def __post_init__(self) -> None:
+            for field in dataclasses.fields(self):
+                if not _finite(value := getattr(self, field.name)):
+                    raise ValueError(f"`{field.name}` of a method should be finite. Received: {value}")
+            if isinstance(self.optimizer, Mapping) and not set(self.optimizer) <= set(WEIGHTS):
+                raise ValueError(f"`optimizer` of a method should have specs for some of {', '.join(WEIGHTS)}. Received: {self.optimizer}")
 
     presets: Mapping[str, Mapping[str, Any]] = {}  # name -> parameters
     derive_only: frozenset[str] = frozenset()  # parameters that `train` does not depend on
@@ -69,8 +85,13 @@ class SearchMethod(abc.ABC):
     def step(self) -> Step:
         return Joint()
 
+    def recipe(self) -> dict[str, str]:
+        """Optimizer specs by group for all trainings of the method, final models included, instead of those in the flags."""
+        chosen = getattr(self.params, "optimizer", None)  # a method without weights to train may have settings of another kind
+        return dict.fromkeys(WEIGHTS, chosen) if isinstance(chosen, str) else dict(chosen or {})
+
     def optimizers(self) -> dict[str, str]:
-        """Optimizer specs by group, instead of those in the flags."""
+        """Optimizer specs by group for the search alone, instead of those in `recipe` and the flags."""
         return {}
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
@@ -136,6 +157,13 @@ class SearchMethod(abc.ABC):
     def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
         """What else the report draws of a search, and of the configs that it found."""
         return []
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in a setting is infinite or nan."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, tuple) else not isinstance(value, float) or math.isfinite(value)
 
 
 class BudgetError(ValueError):

@@ -44,8 +44,10 @@ def strategy_of(name: str) -> tf.distribute.Strategy | None:
     return None
 
 
-def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None = None) -> Trainer:
-    """The trainer of a job's settings, working in `folder` under the job's own; `model` instead of the job's."""
+def trainer_of(
+    job: JobConfig, schema: Schema, *folder: str, model: str | None = None, optimizers: Mapping[str, str] | None = None
+) -> Trainer:
+    """The trainer of a job's settings, working in `folder` under the job's own; `model` instead of the job's, `optimizers` a method's."""
     return Trainer(
         schema,
         job.records_dir,
@@ -58,6 +60,7 @@ def trainer_of(job: JobConfig, schema: Schema, *folder: str, model: str | None =
         progress=job.progress,
         tensorboard=job.tensorboard,
         shared_dir=job.path("search"),
+        optimizers=optimizers,
     )
 
 
@@ -75,7 +78,7 @@ def search_with(
     They and its pictures are made where there are none yet, or with `redraw`: a supernet may serve several settings, one of which is the
     user's.
     """
-    inside = trainer.inside(search_folder_of(method, space))
+    inside = trainer.inside(search_folder_of(method, space), optimizers=method.recipe())
     timing = os.path.join(inside.work_dir, "seconds.json")
     space.save(os.path.join(inside.work_dir, "space.json"))
     # What a call spent beside the fits that ended in an error (a budget too small, say) counts, too; fits remember their own seconds.
@@ -118,7 +121,8 @@ def search_with(
     if result.init in ("continue", "keep"):  # the final model meets its fields where the supernet did
         result = dataclasses.replace(result, clusters=tuple(supernet.aligned(config) for config in result.clusters))
     noticed = tuple(dict.fromkeys([*result.notices, *notices]))
-    return dataclasses.replace(result, seconds=read_json(timing)[0], notices=noticed), supernet
+    final = {} if result.init == "keep" else method.recipe()
+    return dataclasses.replace(result, seconds=read_json(timing)[0], notices=noticed, optimizers=final), supernet
 
 
 def reset_peak() -> None:

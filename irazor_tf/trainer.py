@@ -93,6 +93,7 @@ class Trainer:
       progress: whether to draw progress bars.
       tensorboard: whether to write curves for TensorBoard beside the states: losses, validation metrics, the gates' traces.
       shared_dir: where trainings lie that several searches share; default `work_dir`.
+      optimizers: group -> spec, instead of the options', of every fit: a method's recipe.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Trainer:
         progress: bool = False,
         tensorboard: bool = False,
         shared_dir: str | None = None,
+        optimizers: Mapping[str, str] | None = None,
     ):
         self.schema = schema
         self.base = base
@@ -116,6 +118,7 @@ class Trainer:
         self.options = options
         self.work_dir = work_dir
         self.shared_dir = shared_dir or work_dir
+        self.optimizers = dict(optimizers or {})
         self.pretrained: dict[str, float] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
@@ -124,11 +127,12 @@ class Trainer:
         self._tensorboard = tensorboard
         task.check_metric(options.metric)
 
-    def inside(self, name: str, options: TrainOptions | None = None) -> Trainer:
-        """The same trainer working in the subfolder `name`, optionally with other options."""
-        return self._at(os.path.join(self.work_dir, name), options or self.options)
+    def inside(self, name: str, options: TrainOptions | None = None, optimizers: Mapping[str, str] | None = None) -> Trainer:
+        """The same trainer working in the subfolder `name`, optionally with other options, or with a method's optimizers."""
+        own = self.optimizers if optimizers is None else optimizers
+        return self._at(os.path.join(self.work_dir, name), options or self.options, own)
 
-    def _at(self, work_dir: str, options: TrainOptions) -> Trainer:
+    def _at(self, work_dir: str, options: TrainOptions, optimizers: Mapping[str, str]) -> Trainer:
         return Trainer(
             self.schema,
             self.train.directory,
@@ -141,6 +145,7 @@ class Trainer:
             progress=self._progress,
             tensorboard=self._tensorboard,
             shared_dir=self.shared_dir,
+            optimizers=optimizers,
         )
 
     def scope(self) -> contextlib.AbstractContextManager:
@@ -191,7 +196,7 @@ class Trainer:
           epochs, patience, metric: instead of those in the options.
           judge: rows on which the metric is taken; default the validation split.
           train: rows to learn from; default the training split.
-          optimizers: group -> spec, instead of the options'.
+          optimizers: group -> spec, instead of the trainer's.
           frozen: groups that do not move, and parts of the model by name (embedding, alignment, linear, base, intercept).
           warmup: epochs, before `epochs`, in which the architecture does not move either; they do not compete for the best epoch.
           stop: asked after every epoch, with the records so far, whether to end here.
@@ -212,7 +217,7 @@ class Trainer:
         train = train or self.train
         seed = seed_of(self.seed, "rows", name)
         per_epoch = step.steps_per_epoch(train, options.batch_size)
-        specs = options.optimizers() | dict(optimizers or {})
+        specs = options.optimizers() | self.optimizers | dict(optimizers or {})
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
             for group, optimizer in model.optimizers.items():
@@ -291,9 +296,10 @@ class Trainer:
         """
         epochs = self.options.epochs if epochs is None else epochs
         patience = self.options.patience if patience is None else patience
-        name = os.path.join("pretrained", digest([identity(space), epochs, patience, key]))
+        own = [self.optimizers] if self.optimizers else []  # trainings by other optimizers are other trainings
+        name = os.path.join("pretrained", digest([identity(space), epochs, patience, key, *own]))
         start = time.perf_counter()
-        shared = self._at(self.shared_dir, self.options)
+        shared = self._at(self.shared_dir, self.options, self.optimizers)
         model = shared.build(space, gates)
         if model.variable_groups["architecture"]:
             raise ValueError(f"A gate of a pretraining should have no weights to train. Received: {model.variable_groups['architecture']}")

@@ -165,7 +165,7 @@ class DNIS(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -178,7 +178,7 @@ class DNIS(SearchMethod):
           pretrain_epochs: epochs, at most, of the training without a gate that the search starts from; 0: random weights.
           freeze_interactions: whether only embeddings and first-order terms learn in the search, beside alpha.
           alpha_optimizer: of alpha.
-          weights_optimizer: of everything else in the search (the paper: adam(learning_rate=0.001)); None: the flags' ones.
+          weights_optimizer: of everything else in the search, where that differs from `optimizer`; None: that one.
           normalization_epsilon: epsilon_g of equation 8.
           l1: weight of sum |alpha|.
           compression: entries of the space per entry kept; None: 2, unless there is a threshold.
@@ -206,6 +206,7 @@ class DNIS(SearchMethod):
         sweep: tuple[float, ...] = (2.5, 5.0, 10.0, 20.0, 30.0)
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for key, least in (("blocks", 1), ("epochs", 1), ("patience", 1), ("pretrain_epochs", 0), ("xi", 0), ("l1", 0)):
                 if not getattr(self, key) >= least:
                     raise ValueError(f"`{key}` of dnis should be at least {least}. Received: {getattr(self, key)}")
@@ -237,10 +238,11 @@ class DNIS(SearchMethod):
             return (2.0 if self.compression is None else self.compression,)
 
     presets = {
-        "paper": {},
+        # Section 3.1; blocks, width, batch and towers are those of a log (launch/presets/paper_dnis_*.flags).
+        "paper": {"optimizer": "adam(learning_rate=0.001)", "alpha_optimizer": "adam(learning_rate=0.01)"},
         "official_code": {
+            "optimizer": "adam(learning_rate=0.001)",
             "alpha_optimizer": "sgd(learning_rate=0.01)",
-            "weights_optimizer": "adam(learning_rate=0.001)",
             "l1": 1e-5,
             "normalization_epsilon": 1e-8,
             "freeze_interactions": True,

@@ -18,7 +18,7 @@ class FDE(SearchMethod):
     """Uniform width, no search."""
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -30,6 +30,7 @@ class FDE(SearchMethod):
         sweep: tuple[int, ...] = (1, 2, 4, 8, 16, 30)
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for dim in (self.dim, *self.sweep):
                 if dim is not None and dim < 1:
                     raise ValueError(f"`dim` of fde should be at least 1. Received: {dim}")

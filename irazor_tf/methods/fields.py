@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +19,14 @@ from irazor_tf.trainer import Trainer
 class Fields(SearchMethod):
     """Field selection alone, by another method. A budget is given to that method, so the result may be wider than it."""
 
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """None of its own: the method that it takes has them."""
+
     takes_operands = True
     obeys_budget = False
 
-    def __init__(self, params: SearchMethod.Params | None = None, inner: SearchMethod | None = None):
+    def __init__(self, params: Fields.Params | None = None, inner: SearchMethod | None = None):
         super().__init__(params)
         if inner is None:
             raise ValueError("`fields` takes a method: fields(METHOD(setting=value)). Received: none")
@@ -30,6 +35,9 @@ class Fields(SearchMethod):
         self.inner = inner
         self.needs = inner.needs
         self.ranks_fields = inner.ranks_fields
+
+    def recipe(self) -> dict[str, str]:
+        return self.inner.recipe()
 
     def check_space(self, trainer: Trainer, space: InputConfig) -> None:
         self.inner.check_space(trainer, space)

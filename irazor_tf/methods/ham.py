@@ -282,6 +282,16 @@ def column_cosines(table: np.ndarray) -> np.ndarray:
 # Methods --------------------------------------------------------------------------------------------------------------------------
 
 
+# Section 4.3: Adam in all three stages, a fixed number of search epochs. Orthogonality, sizes, batch and towers are those of a log
+# (launch/presets/paper_ham_*.flags).
+PAPER: Mapping[str, Any] = {
+    "optimizer": "adam(learning_rate=0.001)",
+    "alpha_optimizer": "sgd(learning_rate=0.01)",
+    "epochs": 10,
+    "base_dim": 16,
+}
+
+
 class AuxiliaryMasks(SearchMethod):
     """Algorithm 1 with any mask. The soft and random ones do not search for a size: one search serves all."""
 
@@ -301,7 +311,7 @@ class AuxiliaryMasks(SearchMethod):
           epochs: of the search, at most.
           stages: descending sizes searched before s, each inside what the one before kept (section 4.5).
           alpha_optimizer: of alpha.
-          weights_optimizer: of all else in the search; None: the flags' ones (the paper: Adam at 0.001).
+          weights_optimizer: of all else in the search, where that differs from `optimizer`; None: that one.
         """
 
         share: float = 0.5
@@ -319,6 +329,7 @@ class AuxiliaryMasks(SearchMethod):
         weights_optimizer: str | None = None
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for share in (self.share, *self.sweep):
                 if not 0 < share <= 1:
                     raise ValueError(f"`share` and `sweep` should lie in (0, 1]. Received: {share}")
@@ -331,7 +342,7 @@ class AuxiliaryMasks(SearchMethod):
             if any(later >= sooner for sooner, later in zip(sizes, sizes[1:], strict=False)):
                 raise ValueError(f"`stages` should be positive and descend, above `size`. Received: {self.stages}, `size` {self.size}")
 
-    presets: Mapping[str, Mapping[str, Any]] = {"paper": {}}
+    presets: Mapping[str, Mapping[str, Any]] = {"paper": PAPER}
     derive_only = frozenset({"share", "size", "sweep"})
     init = "continue"
     # Alpha compares columns. Neither the largest nor the mean nor the sum of a field's put noise fields last dependably: of the
@@ -530,7 +541,10 @@ class HAM(AuxiliaryMasks):
 
     # One batch's gradient in a mask is about 1e-4 (Criteo, 1,024 rows), so at the paper's rate all alphas stay within one step of mu, cross
     # 0 together, and the size swings between nothing and everything.
-    presets = {"paper": {}, "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "mu": 3e-4, "epochs": 12}}
+    presets = {
+        "paper": {**PAPER, "alpha_optimizer": "sgd(learning_rate=0.001)", "epsilon": 0.01, "mu": 5e-5, "early_stop": False},
+        "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "mu": 3e-4, "epochs": 12},
+    }
     derive_only = frozenset({"sweep"})
 
     def costs(self, schema: Schema, config: InputConfig) -> np.ndarray:
@@ -573,7 +587,10 @@ class HAM(AuxiliaryMasks):
 
 
 # At the paper's rate alpha moves by thousandths in an epoch (see `HAM.presets`).
-SMALL_LOG: Mapping[str, Mapping[str, Any]] = {"paper": {}, "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4}}
+SMALL_LOG: Mapping[str, Mapping[str, Any]] = {
+    "paper": PAPER,
+    "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4},
+}
 
 
 @METHODS.register("sam")

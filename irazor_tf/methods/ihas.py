@@ -370,6 +370,9 @@ class ClusterRouter(Router):
 # Method ---------------------------------------------------------------------------------------------------------------------------
 
 
+_DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06)"
+
+
 @METHODS.register("ihas")
 class IHAS(SearchMethod):
     """iHAS.
@@ -385,14 +388,15 @@ class IHAS(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
           epochs, patience: of the search, after which it ends with its best epoch on the validation split, the gates deterministic there.
           pretrain_epochs: of the base model before it, all gates open.
           every: training batches per validation batch, which alone moves the gates; no more than an epoch has.
-          gate_optimizer, weights_optimizer: of the gates, and of everything else while searching; None: the flags' ones.
+          gate_optimizer: of the gates.
+          weights_optimizer: of everything else in the search, where that differs from `optimizer`; None: that one.
           temperature: tau.
           penalty: lambda of equation 5. Like bins and shares below it is not given in the paper.
           polarization: weight of equation 5's second part, 1 there.
@@ -429,6 +433,7 @@ class IHAS(SearchMethod):
         retrain: bool = True
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for key in ("epochs", "pretrain_epochs", "every", "clusters", "passes"):
                 if getattr(self, key) < 1:
                     raise ValueError(f"`{key}` of ihas should be at least 1. Received: {getattr(self, key)}")
@@ -444,7 +449,8 @@ class IHAS(SearchMethod):
                 raise ValueError(f"`bins` of ihas should be at least 3, or no bin lies between two. Received: {self.bins}")
 
     presets = {
-        "paper": {},
+        # Section 4.4, the decay being that of its one optimizer; width, batch and tower are a log's (launch/presets/paper_ihas_*.flags).
+        "paper": {"optimizer": _DECAYED, "gate_optimizer": _DECAYED, "every": 100, "temperature": 0.1, "pretrain_epochs": 5, "clusters": 2},
         # For an epoch of fewer than thousands of batches. The regulariser's weight is not a matter of size: at 1 polarisation alone
         # decides, and gates stay on the side they started on.
         "small_log": {"every": 1, "gate_optimizer": "adam(learning_rate=0.01)", "pretrain_epochs": 1, "regularizer_weight": 0.003},

@@ -24,6 +24,8 @@ from irazor_tf.trainer import Trainer
 
 _notices = logging.getLogger("irazor_tf")
 
+_ADAGRAD = "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)"  # of the network, Table 2
+
 
 class RegionGate(Gate):
     """Batch norm without scale and centre, then each column times its region's softmax weight (equations 2 to 4).
@@ -111,7 +113,7 @@ class IRazor(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -126,7 +128,8 @@ class IRazor(SearchMethod):
             see them), else on the validation split.
           warmup: epochs in which alpha is frozen, before `epochs`.
           held_out: share of the training rows that alpha alone learns from; None: one level.
-          alpha_optimizer, weights_optimizer: of the region logits, and of everything else while searching; None: the flags' ones.
+          alpha_optimizer: of the region logits; None: the flags' one.
+          weights_optimizer: of everything else in the search, where that differs from `optimizer`; None: that one.
           normalize, batch_statistics, epsilon: see `RegionGate`.
           cardinality: whether the penalty weighs fields by their number of features; if not, each weighs 0.01.
           official_rule: round alpha to 4 decimals and ask for a sum strictly above cpt.
@@ -150,6 +153,7 @@ class IRazor(SearchMethod):
         official_rule: bool = False
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.temperature <= 0:
                 raise ValueError(f"`temperature` of irazor should be above 0. Received: {self.temperature}")
             if self.penalty < 0:
@@ -167,13 +171,20 @@ class IRazor(SearchMethod):
                     regions.check_candidates(candidates)
 
     presets = {
-        "paper": {},
-        # No batch statistics, a constant weight per field in the penalty, one Adam for everything, a strict comparison.
+        # Table 2, and one level with batch norm; alpha by the network's optimizer, accumulator and all, since the paper names no other.
+        # Candidates, temperature and cpt differ between its logs (launch/presets/paper_*.flags).
+        "paper": {
+            "optimizer": {"bias": "ftrl(learning_rate=0.01)", "network": _ADAGRAD},
+            "alpha_optimizer": _ADAGRAD,
+            "penalty": 1e-4,
+        },
+        # No batch statistics, a constant weight per field in the penalty, a strict comparison, one Adam for the search, Adagrad after it.
         "official_code": {
             "candidates": (0, 1, 2, 4, 8, 16, 30),
             "batch_statistics": False,
             "cardinality": False,
             "official_rule": True,
+            "optimizer": "adagrad(learning_rate=0.01, initial_accumulator_value=1e-8)",
             "alpha_optimizer": "adam(learning_rate=0.01, epsilon=1e-8)",
             "weights_optimizer": "adam(learning_rate=0.01, epsilon=1e-8)",
         },

@@ -26,7 +26,7 @@ class Magnitude(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -40,6 +40,7 @@ class Magnitude(SearchMethod):
         per: str = "column"
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.per not in ("column", "entry"):
                 raise ValueError(f"`per` of magnitude should be one of column, entry. Received: {self.per!r}")
             for share in (self.share, *self.sweep):

@@ -23,7 +23,7 @@ class RandomWidths(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -37,6 +37,7 @@ class RandomWidths(SearchMethod):
         seed: int = 0
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for share in (self.share, *self.sweep):
                 if not 0 < share <= 1:
                     raise ValueError(f"`share` of random should lie in (0, 1]. Received: {share}")

@@ -130,7 +130,7 @@ class SSEDS(SearchMethod):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Params:
+    class Params(SearchMethod.Params):
         """Settings.
 
         Args:
@@ -157,6 +157,7 @@ class SSEDS(SearchMethod):
         patience: int | None = None
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             for kappa in (self.kappa, *self.sweep):
                 if not 0 < kappa <= 1:
                     raise ValueError(f"`kappa` of sseds should lie in (0, 1]. Received: {kappa}")
@@ -167,7 +168,11 @@ class SSEDS(SearchMethod):
             if self.patience is not None and self.patience < 0:
                 raise ValueError(f"`patience` of sseds should be at least 0. Received: {self.patience}")
 
-    presets = {"paper": {}, "small_log": {"batches": 8, "on_validation": True, "fill": True}}
+    presets = {
+        # Section 4.1.3; width, batch and towers are those of a log (launch/presets/paper_sseds_*.flags).
+        "paper": {"optimizer": "adam(learning_rate=0.001)", "kappa": 0.1, "batches": 1},
+        "small_log": {"batches": 8, "on_validation": True, "fill": True},
+    }
     # A trained model is near where the derivative in the scale of a column is zero, so that what one batch shows is in good part that
     # batch's own noise: on the tests' small data two batches of 128 rows rank the columns with rank correlations from .2 to .7, and
     # fields that matter do not come first over seeds.

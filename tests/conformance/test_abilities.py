@@ -53,6 +53,17 @@ def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path,
         one.pretrain(tiny.space, epochs=1, gates={"embedding": column_gate(tiny.space)})
 
 
+def test_pretrainings_by_other_optimizers_are_others(tiny, tmp_path, monkeypatch):
+    """Whoever asks with the same recipe shares one, and it is by that recipe."""
+    root, fits = tiny.trainer(CASE, tmp_path), laws.watch_fits(monkeypatch)
+    ours = {"network": "sgd(learning_rate=0.5)"}
+    models = [root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1) for name, own in (("a", {}), ("b", ours), ("c", ours))]
+    assert len(fits) == 2 and len(list(tmp_path.glob("pretrained/*/state.json"))) == 2
+    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(tables(models[1]), tables(models[2]))
+    assert type(models[1].optimizers["network"]).__name__ == "SGD" != type(models[0].optimizers["network"]).__name__
+    assert type(models[1].optimizers["bias"]) is type(models[0].optimizers["bias"]), "what a recipe leaves out, the flags say"
+
+
 def tables(model):
     return {f"{i}:{table.name}": table.numpy() for i, table in enumerate(model.embedding.tables)}
 
@@ -142,8 +153,8 @@ def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path,
     for step in (Unrolled(xi=0.5), Unrolled(xi=1e-3)):
         trainer = tiny.trainer(CASE, tmp_path / f"frozen-{step.xi}")
         model = trainer.build(tiny.space, {"embedding": column_gate(tiny.space)})
-        trainer.fit(model, "fit", epochs=1, step=step, optimizers={"architecture": "sgd(learning_rate=0.0)"})
-        # alpha is clipped to at most 1 and does not move, so the virtual step is all that differs.
+        trainer.fit(model, "fit", epochs=1, step=step, optimizers={"architecture": "sgd(learning_rate=1e-30)"})
+        # What alpha moves is less than its last bit, so the virtual step is all that differs.
         weights.append(laws.values(model))
     assert not laws.differing(*weights)
     with pytest.raises(ValueError, match="`xi` should be above 0. Received: 0"):

@@ -695,7 +695,8 @@ def test_presets():
     adam = {"architecture": "adam(learning_rate=0.01)"}
     paper = searched("dnis(preset='paper')")
     (settings,) = paper.fits
-    assert METHODS.build("dnis").params == METHODS.build("dnis(preset='paper')").params
+    recipe = {"optimizer": "adam(learning_rate=0.001)"}
+    assert METHODS.build("dnis(preset='paper')").params == dataclasses.replace(METHODS.build("dnis").params, **recipe)
     assert not paper.pretrained and np.all(paper.alpha == 1)
     expected = {"step": Alternating(), "epochs": 10, "patience": 2, "metric": "log_loss", "optimizers": adam, "frozen": ()}
     assert settings == expected
@@ -704,8 +705,7 @@ def test_presets():
     assert official.pretrained == [20] and np.all(official.alpha == 1)
     np.testing.assert_array_equal(official.table, official.plain.embedding.tables[0])
     assert sorted(settings["frozen"]) == ["alignment", "base"] and settings["step"] == Alternating()
-    weights = dict.fromkeys(("bias", "network"), "adam(learning_rate=0.001)")
-    assert settings["optimizers"] == weights | {"architecture": "sgd(learning_rate=0.01)"}
+    assert settings["optimizers"] == {"architecture": "sgd(learning_rate=0.01)"}, "the weights' is the recipe's"
     gate = gate_of("dnis(preset='official_code')")
     assert float(gate.penalty(None, None, None)["architecture"]) == pytest.approx(1e-5 * 6 * DIM)
     applied: list[tf.Tensor] = []

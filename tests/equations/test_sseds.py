@@ -490,7 +490,7 @@ def test_variants_share_the_search() -> None:
     assert search_folder_of(METHODS.build("sseds(batches=2)"), SPACE) not in names
     inits = {"": "ticket", "ticket=False": "fresh", "retrain=False": "keep", "ticket=False, retrain=False": "keep"}
     assert {settings: METHODS.build(f"sseds({settings})").init for settings in inits} == inits
-    assert METHODS.build("sseds(preset='paper')").spec() == parse_spec("sseds()")
+    assert METHODS.build("sseds(preset='paper')").spec() == parse_spec("sseds(optimizer='adam(learning_rate=0.001)')")
     assert [other.init for _, other in METHODS.build("sseds(retrain=False)").sweep(SPACE)] == ["keep"] * 3
 
 

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,13 +34,28 @@ PAPER = {
     "paper_criteo_fg": (10, (0, 1, 3, 6, 10), 0.2, 0.3, 500, False),
 }
 
+ADAM, DECAYED = "adam(learning_rate=0.001)", "adam(learning_rate=0.001, weight_decay=1e-06)"
+DEEPFM = "deepfm(hidden=(400,400,400))"
+# The other papers' sections on their implementation: width, rows of a batch, model, optimizer, least frequency, the method's settings.
+PAPERS: dict[str, tuple[int, int, str, str, int, dict[str, Any]]] = {
+    "paper_dnis_movielens": (64, 4096, "mlp(hidden=(128,64))", ADAM, 1, {"blocks": 10, "alpha_optimizer": "adam(learning_rate=0.01)"}),
+    "paper_dnis_criteo": (64, 4096, DEEPFM, ADAM, 4, {"blocks": 6, "alpha_optimizer": "adam(learning_rate=0.01)"}),
+    "paper_ham_movielens": (16, 2048, DEEPFM, ADAM, 1, {"size": 28, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-3, "cosine": False}),
+    "paper_ham_criteo": (16, 2048, DEEPFM, ADAM, 10, {"size": 90, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
+    "paper_ham_avazu": (16, 2048, DEEPFM, ADAM, 4, {"size": 50, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
+    "paper_sseds_criteo": (128, 2048, "deepfm(hidden=(1024,1024))", ADAM, 10, {"kappa": 0.1, "batches": 1, "on_validation": False}),
+    "paper_sseds_avazu": (128, 2048, "deepfm(hidden=(1024,1024))", ADAM, 10, {"kappa": 0.1, "batches": 1, "on_validation": False}),
+    "paper_ihas_criteo": (16, 2048, "mlp(hidden=(16,8))", DECAYED, 10, {"every": 100, "temperature": 0.1, "clusters": 2}),
+    "paper_ihas_avazu": (16, 2048, "mlp(hidden=(16,8))", DECAYED, 10, {"every": 100, "temperature": 0.1, "clusters": 2}),
+}
+
 
 def preset(name: str, *more: str) -> JobConfig:
     return job_of([f"--flagfile={name}", "--model_dir=somewhere", *more])
 
 
 def test_the_presets_that_are_promised():
-    assert {"adult", "avazu", "criteo", "frappe", "movielens", "planted", "planted_groups", "quickstart", *PAPER} <= set(NAMES)
+    assert {"adult", "avazu", "criteo", "frappe", "movielens", "planted", "planted_groups", "quickstart", *PAPER, *PAPERS} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,8 +99,26 @@ def test_the_papers_settings(name):
     train = job.train
     assert (train.batch_size, train.embedding_l2, train.bias_optimizer) == (batch, 0.001, "ftrl(learning_rate=0.01)")
     assert train.network_optimizer.startswith("adagrad(learning_rate=0.02")
+    # The method's recipe is the flags', which the controls train by; alpha's optimizer is the network's, accumulator and all.
+    recipe = METHODS.build(job.method).recipe() | METHODS.build(job.method).optimizers()
+    assert recipe == train.optimizers() and recipe["architecture"] == recipe["network"]
     crossed = "hold the crossed fields as columns" in (pathlib.Path(flags.PRESETS) / f"{name}.flags").read_text().splitlines()[0]
     assert crossed == name.endswith("_fg")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_other_papers_settings(name):
+    width, batch, model, optimizer, least, settings = PAPERS[name]
+    job = preset(name)
+    method = METHODS.build(job.method)
+    assert job.data is not None
+    assert (job.width, job.model, job.train.batch_size, job.data.min_count) == (width, model, batch, least)
+    assert job.data.fractions == (0.8, 0.1, 0.1)
+    assert {key: getattr(method.params, key) for key in settings} == settings
+    # The method's recipe is the flags', which the controls train by.
+    assert set(method.recipe().values()) == {job.train.bias_optimizer, job.train.network_optimizer} == {optimizer}
+    assert job.data.drop_labels == ((3.0,) if name == "paper_ham_movielens" else ())
+    assert job.train.metric == ("log_loss" if name.startswith("paper_dnis") else "auc")
 
 
 @pytest.mark.parametrize("path", sorted(pathlib.Path(flags.PRESETS).glob("*.yaml")), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from irazor_tf.optimizers import make_optimizer
 
@@ -75,14 +76,98 @@ def test_ftrl_with_l1_sets_rarely_moved_weights_to_zero(gradients: list[np.ndarr
     np.testing.assert_array_equal(found[np.unique(IDS)], 0.0)
 
 
+def adam_in_numpy(gradients: list[np.ndarray], start: np.ndarray, decay: float, rate: float, epsilon: float = 1e-7) -> np.ndarray:
+    """Adam as PyTorch has it: the decay enters the gradient, and with it both moments. Epsilon stands where TensorFlow has it."""
+    w, m, v = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for step, gradient in enumerate(gradients, 1):
+        g = gradient + decay * w
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w -= rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + epsilon)
+    return w
+
+
+def test_weight_decay_enters_both_moments(gradients: list[np.ndarray]) -> None:
+    """A dense weight; AdamW, which leaves the moments alone, would end elsewhere."""
+    kernel = tf.Variable(tf.ones(gradients[0].shape))
+    optimizer = make_optimizer("adam(learning_rate=0.1, weight_decay=0.5)")
+    for gradient in gradients:
+        optimizer.apply_gradients([(tf.constant(gradient, tf.float32), kernel)])
+    start = np.ones(gradients[0].shape)
+    np.testing.assert_allclose(kernel.numpy(), adam_in_numpy(gradients, start, 0.5, 0.1), atol=1e-5)
+    decoupled = adam_in_numpy(gradients, start, 0.0, 0.1)
+    assert np.abs(kernel.numpy() - decoupled * (1 - 0.1 * 0.5) ** len(gradients)).max() > 1e-2
+
+
+def test_weight_decay_of_a_table_is_of_all_its_rows(gradients: list[np.ndarray]) -> None:
+    found = descend("adam(learning_rate=0.1, weight_decay=0.5)", gradients)
+    wholes = [summed(gradient) for gradient in gradients]
+    np.testing.assert_allclose(found, adam_in_numpy(wholes, np.ones((ROWS, DIM)), 0.5, 0.1), atol=1e-5)
+    assert np.delete(found, np.unique(IDS), axis=0).max() < 1.0, "rows that no batch has looked up decay too"
+
+
+def test_the_weight_decay_of_the_lazy_form_is_of_the_touched_rows(gradients: list[np.ndarray]) -> None:
+    found, touched = descend("lazy_adam(learning_rate=0.1, weight_decay=0.5)", gradients), np.unique(IDS)
+    wholes = [summed(gradient)[touched] for gradient in gradients]
+    np.testing.assert_allclose(found[touched], adam_in_numpy(wholes, np.ones((len(touched), DIM)), 0.5, 0.1), atol=1e-5)
+    np.testing.assert_array_equal(np.delete(found, touched, axis=0), 1.0)
+
+
+@pytest.mark.parametrize("name", ["adam", "lazy_adam"])
+def test_without_decay_adam_is_kerass(name: str, gradients: list[np.ndarray]) -> None:
+    np.testing.assert_array_equal(descend(f"{name}(weight_decay=0.0)", gradients), descend(f"{name}()", gradients))
+    if name == "adam":
+        keras_adam = tf.Variable(tf.ones((ROWS, DIM)))
+        optimizer = keras.optimizers.legacy.Adam()
+        for gradient in gradients:
+            optimizer.apply_gradients([(tf.IndexedSlices(tf.constant(gradient, tf.float32), tf.constant(IDS), (ROWS, DIM)), keras_adam)])
+        np.testing.assert_array_equal(descend("adam()", gradients), keras_adam.numpy())
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("adamw()", r"An optimizer should be one of adagrad, adam, ftrl, lazy_adam, sgd\. Received: 'adamw'"),
         ("adagrad(rate=1)", r"An argument of optimizer 'adagrad' should be one of learning_rate, .*Received: 'rate'"),
         ("lazy_adam(rate=1)", r"An argument of optimizer 'lazy_adam' should be one of learning_rate, beta_1, .*Received: 'rate'"),
+        ("lazy_adam(amsgrad=True)", r"An argument of optimizer 'lazy_adam' should be one of .*Received: 'amsgrad'"),
+        ("sgd(weight_decay=0.1)", r"An argument of optimizer 'sgd' should be one of .*Received: 'weight_decay'"),
+        ("adam(clipnorm=1.0)", r"An argument of optimizer 'adam' should be one of .*weight_decay\. Received: 'clipnorm'"),
+        ("adam(sgd())", r"An optimizer takes named arguments only\. Received: 'adam\(sgd\(\)\)'"),
+        ("adam(learning_rate='fast')", r"`learning_rate` of optimizer 'adam' should be a number\. Received: 'fast'"),
+        ("adam(learning_rate=True)", r"`learning_rate` of optimizer 'adam' should be a number\. Received: True"),
+        ("adam(amsgrad=1)", r"`amsgrad` of optimizer 'adam' should be True or False\. Received: 1"),
+        ("sgd(learning_rate=1e999)", r"`learning_rate` of optimizer 'sgd' should lie in \(0, 10000\]\. Received: inf"),
     ],
 )
-def test_names_are_checked(spec: str, message: str) -> None:
+def test_names_and_types_are_checked(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_optimizer(spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "adagrad(learning_rate=1e6)", "sgd(learning_rate=1e30)", "adam(learning_rate=-0.05)", "sgd(learning_rate=0)",
+        "adam(beta_1=2.0)", "adam(beta_2=1.0)", "lazy_adam(beta_1=-0.1)", "adam(beta_2=0.99999999999)", "sgd(momentum=1.0)",
+        "adam(epsilon=0.0)", "adagrad(epsilon=-1e-8)", "adam(epsilon=1e-60)", "adagrad(initial_accumulator_value=-0.1)",
+        "ftrl(learning_rate_power=0.5)", "ftrl(l1_regularization_strength=-1)", "ftrl(l2_regularization_strength=1e999)",
+        "ftrl(beta=-1.0)", "ftrl(l2_shrinkage_regularization_strength=-1.0)", "adam(weight_decay=-1e-6)", "lazy_adam(weight_decay=1e300)",
+        f"sgd(learning_rate={10**400})",
+    ],
+)  # fmt: skip
+def test_what_would_diverge_is_out_of_range(spec: str) -> None:
+    with pytest.raises(ValueError, match=r"`\w+` of optimizer '\w+' should lie in [\[(].*[\])]\. Received: "):
+        make_optimizer(spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "sgd(learning_rate=1.0, momentum=0.9, nesterov=True)", "sgd(learning_rate=2048)",
+        "adam(learning_rate=1e-6, beta_1=0, amsgrad=True)",
+        "adagrad(learning_rate=0.02, initial_accumulator_value=0)", "adam(epsilon=1.0, weight_decay=0)",
+        "ftrl(learning_rate=0.1, learning_rate_power=0, l1_regularization_strength=1, l2_regularization_strength=1, beta=1.0)",
+    ],
+)  # fmt: skip
+def test_sensible_settings_pass(spec: str, gradients: list[np.ndarray]) -> None:
+    assert np.all(np.isfinite(descend(spec, gradients)))
