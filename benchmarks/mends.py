@@ -2,8 +2,8 @@
 
     python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,criteo-deepfm,frappe] [--seeds=1,2,3] [--series=iHAS,HAM,SSEDS]
 
-Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/mends-<set>.json and DIR/mends.md,
-a table per set: mean and spread over seeds, and for HAM the size that its search had after every epoch, seed by seed.
+Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/mends-<set>.json and
+DIR/mends.md, a table per set: mean and spread over seeds, and for HAM the size that its search had after every epoch, seed by seed.
 """
 
 from __future__ import annotations
