@@ -22,20 +22,27 @@ class AlignedParams:
       align_bias: whether a map has a bias (i-Razor, section 3.3.2); without: HAM section 4.3, SSEDS equation 13.
       align_widest: whether fields of the full width are mapped too, as soon as there are narrower ones (HAM, SSEDS; i-Razor maps the
         narrower ones alone).
+      align_always: whether fields are mapped even where all are equally wide, and so from the first training on (HAM, section 4.3: the
+        maps lie between embeddings and interactions in all three stages); if not, maps come with the first narrower field.
     """
 
     align_bias: bool = False
     align_widest: bool = True
+    align_always: bool = False
+
+    def __post_init__(self) -> None:
+        if self.align_always and not self.align_widest:
+            raise ValueError("`align_always` maps fields of the full width and needs `align_widest`. Received: align_widest=False")
 
 
 class Alignment(keras.layers.Layer):
-    """aligned_i = e_i M_i (+ b_i), M_i [d_i, D]; where all fields are D wide and the config does not ask for maps, aligned_i = e_i.
+    """aligned_i = e_i M_i (+ b_i), M_i [d_i, D]; where all fields are D wide and neither config nor params ask for maps, aligned_i = e_i.
 
     Sources: SSEDS equation 13, HAM section 4.3, i-Razor section 3.3.2.
 
     Args:
       embedding: whose flat output is aligned; its config's `aligned` is D, or None: the widest field's dimension.
-      params: whether maps have a bias, and whether fields of full width have a map.
+      params: whether maps have a bias, and which fields have a map.
       seed: of the maps' initial values, uniform within sqrt(6 / (d_i + D)); biases start at 0.
     """
 
@@ -48,11 +55,13 @@ class Alignment(keras.layers.Layer):
         self._fields = embedding.fields
         self._widths = embedding.widths
         self._labels = {name: config.fields[name].labels for name in embedding.fields}
-        self._mapped = [config.has_maps and (params.align_widest or dim < self.width) for dim, _ in self._widths]
+        maps = config.has_maps or params.align_always
+        self._mapped = [maps and (params.align_widest or dim < self.width) for dim, _ in self._widths]
         self._bias = params.align_bias
         self._seed = seed
         in_order = [name for _, fields in self._widths for name in fields]
         self._order = np.array([in_order.index(name) for name in self._fields], np.int32)
+        self._places = [np.array([self._fields.index(name) for name in fields], np.int32) for _, fields in self._widths]
 
     def build(self, input_shape: Any) -> None:
         self.maps: list[tf.Variable | None] = []
@@ -66,15 +75,22 @@ class Alignment(keras.layers.Layer):
             self.biases.append(self.add_weight(f"bias_{dim}", (len(fields), self.width), initializer="zeros") if biased else None)
         super().build(input_shape)
 
-    def call(self, flat: tf.Tensor) -> tf.Tensor:
-        """[B, sum d_i], as `FieldEmbedding.flatten` gives it -> [B, N, D], kept fields in the schema's order."""
+    def call(self, flat: tf.Tensor, open_fields: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, sum d_i], as `FieldEmbedding.flatten` gives it -> [B, N, D], kept fields in the schema's order.
+
+        Args:
+          flat: the embeddings; zeros for fields that are closed.
+          open_fields: [N], 0 for fields whose bias is left out; None: all are open.
+        """
         parts, start = [], 0
-        for (dim, fields), map_, bias in zip(self._widths, self.maps, self.biases, strict=True):
+        for (dim, fields), places, map_, bias in zip(self._widths, self._places, self.maps, self.biases, strict=True):
             part = tf.reshape(flat[:, start : start + dim * len(fields)], (-1, len(fields), dim))
             start += dim * len(fields)
             if map_ is not None:
                 part = tf.einsum("bnd,nde->bne", part, map_)
-            parts.append(part if bias is None else part + bias)
+            if bias is not None:
+                part += bias if open_fields is None else bias * tf.gather(open_fields, places)[:, tf.newaxis]
+            parts.append(part)
         return parts[0] if len(parts) == 1 else tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
 
     def pieces(self) -> Iterator[Piece]:

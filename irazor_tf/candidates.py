@@ -60,7 +60,7 @@ class Candidate:
         # A router's weights lie in the search's folder.
         origin = "" if result.init == "fresh" and router is None else self.search_folder
         parts = [[identity(config) for config in result.clusters], result.init, origin, router]
-        parts += ["gates"] if result.keep_gates else []
+        parts += [word for word, given in (("gates", result.keep_gates), ("all rows", result.all_rows)) if given]
         return digest([*parts, dict(result.optimizers)] if result.optimizers else parts)
 
     @property

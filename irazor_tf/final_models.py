@@ -61,8 +61,9 @@ def _models(job: JobConfig, schema: Schema, candidate: Candidate, *, train: bool
             if router is not None:
                 with tf.device("/CPU:0"):  # where rows are read and parted
                     sorter = method.router(schema, result.router, job.path(candidate.search_folder))
-                train_rows, judge = (partition(source, sorter, cluster) for source in (trainer.train, trainer.valid))
-                trainer.fit(model, name, train=train_rows, judge=judge)
+                train_rows = trainer.train if result.all_rows else partition(trainer.train, sorter, cluster)
+                judge = partition(trainer.valid, sorter, cluster)
+                trainer.fit(model, name, train=train_rows, judge=judge, keep_start=result.init == "continue")
             elif result.init != "keep":
                 trainer.fit(model, name, keep_start=result.init == "continue")
         else:

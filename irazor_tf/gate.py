@@ -37,6 +37,15 @@ class Gate(keras.layers.Layer):
         """
         return x
 
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        """[N], or None where all fields are open: 0 for a field whose columns are all closed for every row, else 1.
+
+        With a field's last column go its first-order term and the bias of its map, as they do in `restrict`: a gate that says so has a
+        model that scores as the one that is cut from it. No gradient runs through this factor: what moves a mask is the derivative of
+        the loss in that mask, which multiplies the column's embedding and nothing else, while the factor is constant around every mask.
+        """
+        return None
+
     def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scalars added to the loss, by the group of variables whose gradient they enter, and no other's."""
         return {}
@@ -87,6 +96,7 @@ class NarrowedGate(Gate):
                 self._scatter[slot] = i * narrow_dim + j
                 self._gather[i * narrow_dim + j] = slot
         kept = list(narrow.kept)
+        self._wide_fields = np.array([fields.index(name) for name in kept], np.int32)
         self._fields = np.array([kept.index(name) if name in kept else len(kept) for name in fields], np.int32)
         self._narrow_shape = (narrow.num_fields, narrow_dim)
 
@@ -98,3 +108,7 @@ class NarrowedGate(Gate):
         gated = tf.reshape(self._gate(wide, wide_ids, training=training), (rows, self._num_fields * self._wide_dim))
         narrow = tf.gather(tf.pad(gated, ((0, 0), (0, 1))), self._gather, axis=1)
         return tf.reshape(narrow, (rows, *self._narrow_shape))
+
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        wide = self._gate.open_fields(training)
+        return None if wide is None else tf.gather(wide, self._wide_fields)

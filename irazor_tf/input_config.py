@@ -290,6 +290,7 @@ class SearchResult:
       router: which cluster a row belongs to; None with one cluster.
       seconds: wall time of the search, what it shares with others (pretraining) included.
       keep_gates: with `init` keep: the gates go on acting in the final model.
+      all_rows: with a router: the model of every cluster learns from all training rows, not from its cluster's alone.
       notices: what a reader of the result should know (fallbacks taken).
       optimizers: group of variables -> spec, of the final training, where the method has its own recipe; else the flags'.
     """
@@ -300,6 +301,7 @@ class SearchResult:
     router: RouterRef | None = None
     seconds: float = 0.0
     keep_gates: bool = False
+    all_rows: bool = False
     notices: tuple[str, ...] = ()
     optimizers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -311,6 +313,8 @@ class SearchResult:
             raise ValueError(f"More than one cluster, and only that, needs a `router`. Received: {found}")
         if self.keep_gates and self.init != "keep":
             raise ValueError(f"`keep_gates` should go with `init` keep. Received: {self.init!r}")
+        if self.all_rows and self.router is None:
+            raise ValueError("`all_rows` should go with a `router`. Received: a result without one")
 
     @property
     def config(self) -> InputConfig:
@@ -328,6 +332,7 @@ class SearchResult:
             "router": None if self.router is None else dataclasses.asdict(self.router),
             "clusters": [config.to_json() for config in self.clusters],
             "keep_gates": self.keep_gates,
+            "all_rows": self.all_rows,
             "notices": list(self.notices),
             "optimizers": dict(self.optimizers),
         }
@@ -345,7 +350,7 @@ class SearchResult:
                 own = {key.split("/", 1)[1]: bits for key, bits in masks.items() if key.startswith(f"{i}/")}
                 clusters.append(InputConfig.from_json(cluster, own))
             router = None if value["router"] is None else RouterRef(**value["router"])
-            more = {"keep_gates": value.get("keep_gates", False), "notices": tuple(value.get("notices", ()))}
+            more = {key: value.get(key, False) for key in ("keep_gates", "all_rows")} | {"notices": tuple(value.get("notices", ()))}
             more |= {"optimizers": value.get("optimizers", {})}
             return cls(tuple(clusters), parse_spec(value["method"]), value["init"], router, value["seconds"], **more)
 

@@ -115,15 +115,24 @@ class Recommender(keras.Model):
                     if hard is not None:
                         gated = gated * hard.columns
                 flat = self.embedding.flatten_stacked(gated)
-            if self.alignment is not None:
-                stacked = self.alignment(flat)
-                if hard is not None:
-                    stacked *= hard.fields[:, tf.newaxis]  # a removed field's bias
+        open_fields = self._open_fields(training)
+        if self.alignment is not None:
+            stacked = self.alignment(flat, open_fields)
         if self.linear is not None:
             linear = tf.squeeze(self.linear.stack(self.linear(ids)), axis=2)
-            if self._hard_mask is not None:
-                linear = linear * self._hard_mask.fields
+            if open_fields is not None:
+                linear = linear * open_fields
         return Embedded(flat, linear, stacked), rows, x
+
+    def _open_fields(self, training: bool) -> tf.Tensor | None:
+        """[N]: 0 for fields that the gate or the hard mask has closed, else 1; None: all are open. The gate has been called before."""
+        gate = self.gates.get("embedding")
+        found = None if gate is None else gate.open_fields(training)
+        if found is not None:
+            found = tf.stop_gradient(found)
+        if self._hard_mask is None:
+            return found
+        return self._hard_mask.fields if found is None else found * self._hard_mask.fields
 
     def kept_ids(self, ids: tf.Tensor) -> tf.Tensor:
         """[B, N]: the id columns of the embedding's fields."""

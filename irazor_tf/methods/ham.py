@@ -59,6 +59,11 @@ def gumbel_sigmoid(alpha: tf.Tensor, u: tf.Tensor, temperature: float) -> tf.Ten
     return tf.sigmoid((_log_odds(alpha) + _log_odds(u)) / temperature)
 
 
+def some_open(mask: tf.Tensor) -> tf.Tensor:
+    """1 - prod_j (1 - mask_ij), [N, D] -> [N]: of a hard mask whether a field has an open column, of probabilities how likely that is."""
+    return 1.0 - tf.reduce_prod(1.0 - mask, axis=1)
+
+
 def _straight_through(value: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     return value + (alpha - tf.stop_gradient(alpha))  # an exact 0
 
@@ -136,11 +141,16 @@ class OrthogonalityGate(Gate):
 class MaskGate(Gate):
     """out_ij = x_ij mask_ij, mask [N, D] a function of alpha [N, D]; padding is masked.
 
+    A hard mask closes a field with its last column; a soft one makes columns small and closes none.
+
     Args:
       costs: what a column counts in a size, [N, D] whole numbers, 0 in padding.
       start: alpha before the first step.
       lowest, highest: where every step brings alpha back to.
     """
+
+    hard = False  # whether a mask is 0 or 1, and so what is masked as good as removed
+    scale = 1.0  # of alpha's gradient, before the optimizer's step
 
     def __init__(self, costs: np.ndarray, *, start: float, lowest: float, highest: float):
         super().__init__(name="mask")
@@ -160,8 +170,11 @@ class MaskGate(Gate):
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         return x * (self.mask(training) * tf.cast(self.exists, x.dtype))
 
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        return some_open(self.mask(training) * tf.cast(self.exists, self.alpha.dtype)) if self.hard else None
+
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        apply(gradients)
+        apply([self.scale * gradient for gradient in gradients])
         self.alpha.assign(tf.clip_by_value(self.alpha, *self._bounds))
 
     def traces(self) -> dict[str, tf.Tensor]:
@@ -182,6 +195,8 @@ class IndicatorGate(MaskGate):
       drift: mu.
     """
 
+    hard = True
+
     def __init__(self, costs: np.ndarray, *, size: int, epsilon: float, drift: float):
         super().__init__(costs, start=epsilon, lowest=-np.inf, highest=np.inf)
         self._size = size
@@ -200,7 +215,7 @@ class IndicatorGate(MaskGate):
         eta is the optimizer's; mu is not multiplied by it. At the size asked for nothing drifts: sign(0) = 0.
         """
         drift = self._drift * tf.cast(self.excess(), self.alpha.dtype)
-        apply(gradients)
+        apply([self.scale * gradient for gradient in gradients])
         self.alpha.assign_sub(drift * tf.cast(self.exists, self.alpha.dtype))
 
     def traces(self) -> dict[str, tf.Tensor]:
@@ -252,7 +267,9 @@ class GumbelSigmoidGate(NoisyGate):
 
 
 class BernoulliGate(NoisyGate):
-    """HAM-p: mask = bernoulli(alpha, u), alpha the probabilities; in evaluation their expectation."""
+    """HAM-p: mask = bernoulli(alpha, u), alpha the probabilities; in evaluation their expectation, and that of a field being open."""
+
+    hard = True
 
     def mask(self, training: bool) -> tf.Tensor:
         return bernoulli(self.alpha, self.uniform()) if training else super().mask(training)
@@ -290,6 +307,8 @@ PAPER: Mapping[str, Any] = {
     "epochs": 10,
     "base_dim": 16,
 }
+# What section 5 has beside them for the indicator.
+_PUBLISHED: Mapping[str, Any] = {"alpha_optimizer": "sgd(learning_rate=0.001)", "epsilon": 0.01, "mu": 5e-5, "early_stop": False}
 
 
 class AuxiliaryMasks(SearchMethod):
@@ -312,6 +331,7 @@ class AuxiliaryMasks(SearchMethod):
           stages: descending sizes searched before s, each inside what the one before kept (section 4.5).
           alpha_optimizer: of alpha.
           weights_optimizer: of all else in the search, where that differs from `optimizer`; None: that one.
+          summed: whether alpha descends the sum of a batch's losses, B times their mean, as which the paper's L_batch may be read.
         """
 
         share: float = 0.5
@@ -327,6 +347,7 @@ class AuxiliaryMasks(SearchMethod):
         stages: tuple[int, ...] = ()
         alpha_optimizer: str = "sgd(learning_rate=0.01)"
         weights_optimizer: str | None = None
+        summed: bool = False
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -342,7 +363,7 @@ class AuxiliaryMasks(SearchMethod):
             if any(later >= sooner for sooner, later in zip(sizes, sizes[1:], strict=False)):
                 raise ValueError(f"`stages` should be positive and descend, above `size`. Received: {self.stages}, `size` {self.size}")
 
-    presets: Mapping[str, Mapping[str, Any]] = {"paper": PAPER}
+    presets: Mapping[str, Mapping[str, Any]] = {"paper": PAPER, "paper_summed": {**PAPER, "summed": True}}
     derive_only = frozenset({"share", "size", "sweep"})
     init = "continue"
     # Alpha compares columns. Neither the largest nor the mean nor the sum of a field's put noise fields last dependably: of the
@@ -418,6 +439,7 @@ class AuxiliaryMasks(SearchMethod):
         """Masks of `config` on the weights of `model`, searched."""
         with trainer.scope():
             gate = self.mask_gate(trainer.schema, config, size, trainer.seed)
+        gate.scale = float(trainer.options.batch_size) if self.params.summed else 1.0
         supernet = trainer.build(config, {"embedding": gate})
         supernet.inherit(model)
         metric = trainer.options.metric
@@ -542,7 +564,8 @@ class HAM(AuxiliaryMasks):
     # One batch's gradient in a mask is about 1e-4 (Criteo, 1,024 rows), so at the paper's rate all alphas stay within one step of mu, cross
     # 0 together, and the size swings between nothing and everything.
     presets = {
-        "paper": {**PAPER, "alpha_optimizer": "sgd(learning_rate=0.001)", "epsilon": 0.01, "mu": 5e-5, "early_stop": False},
+        "paper": {**PAPER, **_PUBLISHED},
+        "paper_summed": {**PAPER, **_PUBLISHED, "summed": True},
         "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "mu": 3e-4, "epochs": 12},
     }
     derive_only = frozenset({"sweep"})
@@ -587,10 +610,7 @@ class HAM(AuxiliaryMasks):
 
 
 # At the paper's rate alpha moves by thousandths in an epoch (see `HAM.presets`).
-SMALL_LOG: Mapping[str, Mapping[str, Any]] = {
-    "paper": PAPER,
-    "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4},
-}
+SMALL_LOG: Mapping[str, Mapping[str, Any]] = {"small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4}}
 
 
 @METHODS.register("sam")
@@ -605,7 +625,7 @@ class SAM(AuxiliaryMasks):
 class SAMGS(AuxiliaryMasks):
     """Soft masks with Gumbel-sigmoid noise."""
 
-    presets = SMALL_LOG
+    presets = AuxiliaryMasks.presets | SMALL_LOG
 
     @dataclasses.dataclass(frozen=True)
     class Params(AuxiliaryMasks.Params):
@@ -635,7 +655,7 @@ class SAMGS(AuxiliaryMasks):
 class HAMP(AuxiliaryMasks):
     """Hard masks drawn by Bernoulli probabilities."""
 
-    presets = SMALL_LOG
+    presets = AuxiliaryMasks.presets | SMALL_LOG
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
         return BernoulliGate(self.costs(schema, config), margin=0.0, seed=seed)

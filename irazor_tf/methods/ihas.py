@@ -383,7 +383,8 @@ class IHAS(SearchMethod):
     clusters' models may have together, in equal parts.
 
     `retrain=False` (the supernet itself, its gates acting), `clusters=1` (one model by all rows), `polarization=0` and
-    `instance_wise=False` are the paper's iHAS-1 to iHAS-4. The clusters' models may be of another base model than the searched one,
+    `instance_wise=False` are the paper's iHAS-1 to iHAS-4. `rows="all"` and `start="searched"` are not the paper's: there every model
+    starts anew and sees its cluster's rows alone. The clusters' models may be of another base model than the searched one,
     which then routes to them by its frozen gates (section 4.6).
     """
 
@@ -411,6 +412,9 @@ class IHAS(SearchMethod):
           sweep: other values of it worth a point on the curve.
           tolerance, passes: k-means ends when a pass over the training rows moves the centroids by no more, or after so many.
           retrain: whether models are trained anew; if not, the result is the supernet.
+          rows: what a cluster's model learns from: "cluster", the cluster's rows (the paper), or "all", every training row. Either way
+            it is judged by the cluster's validation rows, which are those that it will score.
+          start: what the models start from: "fresh" numbers (the paper), or the "searched" ones of the columns kept.
         """
 
         epochs: int = 10
@@ -431,6 +435,8 @@ class IHAS(SearchMethod):
         tolerance: float = 1e-3
         passes: int = 10
         retrain: bool = True
+        rows: str = "cluster"
+        start: str = "fresh"
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -447,6 +453,14 @@ class IHAS(SearchMethod):
                 raise ValueError(f"`temperature` of ihas should be above 0. Received: {self.temperature}")
             if self.bins < 3:
                 raise ValueError(f"`bins` of ihas should be at least 3, or no bin lies between two. Received: {self.bins}")
+            for key, known in (("rows", ("cluster", "all")), ("start", ("fresh", "searched"))):
+                if getattr(self, key) not in known:
+                    raise ValueError(f"`{key}` of ihas should be one of {', '.join(known)}. Received: {getattr(self, key)!r}")
+            if not self.retrain and (self.rows, self.start) != ("cluster", "fresh"):
+                raise ValueError(
+                    "`rows` and `start` of ihas say how models are trained anew, which `retrain=False` leaves out. "
+                    f"Received: rows={self.rows!r}, start={self.start!r}"
+                )
 
     presets = {
         # Section 4.4, the decay being that of its one optimizer; width, batch and tower are a log's (launch/presets/paper_ihas_*.flags).
@@ -455,14 +469,14 @@ class IHAS(SearchMethod):
         # decides, and gates stay on the side they started on.
         "small_log": {"every": 1, "gate_optimizer": "adam(learning_rate=0.01)", "pretrain_epochs": 1, "regularizer_weight": 0.003},
     }
-    derive_only = frozenset({"clusters", "majority", "sweep", "tolerance", "passes", "retrain"})
+    derive_only = frozenset({"clusters", "majority", "sweep", "tolerance", "passes", "retrain", "rows", "start"})
     # As published the gates move once in a hundred batches: after an epoch or two of a small log they open as they did at the start.
     ranks_fields = False
     obeys_budget = False  # the router is at least as large as the space
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        self.init = "fresh" if self.params.retrain else "keep"
+        self.init = {"fresh": "fresh", "searched": "continue"}[self.params.start] if self.params.retrain else "keep"
         self.one_config = not self.params.retrain or self.params.clusters == 1
         self.narrows = self.params.retrain
 
@@ -553,7 +567,8 @@ class IHAS(SearchMethod):
                 lacking = [k for k, own in enumerate(found.frequency) if budget is None and own.max() < params.majority]
                 notices += [f"No column is open in the majority of cluster {k}'s rows: it keeps the one open most often" for k in lacking]
                 router = RouterRef(self.spec().name, settings, f"router-{key}.json.npz", found.params)
-                return SearchResult(configs, self.spec(), self.init, router, notices=tuple(notices)), supernet
+                everywhere = params.rows == "all"
+                return SearchResult(configs, self.spec(), self.init, router, all_rows=everywhere, notices=tuple(notices)), supernet
         config = self.derive(supernet, space, budget)
         return SearchResult((config,), self.spec(), self.init, keep_gates=not params.retrain, notices=tuple(notices)), supernet
 

@@ -30,13 +30,16 @@ _notices = logging.getLogger("irazor_tf")
 class OnesMask(Gate):
     """out = x * alpha, alpha = 1: changes nothing, and has a gradient (equations 8 and 10). It keeps the saliency beside alpha.
 
+    Where alpha is set to the 0 and 1 of equation 12, a field with its last column at 0 is closed: pruned as a whole (section 3.2.3).
+
     Args:
-      shape: N and D.
+      real: which slots are columns, [N, D] bool.
     """
 
-    def __init__(self, shape: tuple[int, int]):
+    def __init__(self, real: np.ndarray):
         super().__init__(name="mask")
-        self._shape = shape
+        self._real = np.asarray(real, bool)
+        self._shape = self._real.shape
 
     def build(self, input_shape: Any) -> None:
         self.alpha = self.add_architecture("alpha", self._shape, "ones")
@@ -45,6 +48,9 @@ class OnesMask(Gate):
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         return x * self.alpha
+
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        return tf.cast(tf.reduce_any((self.alpha != 0.0) & self._real, axis=1), self.alpha.dtype)
 
 
 def normalize(magnitudes: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -185,7 +191,7 @@ class SSEDS(SearchMethod):
         self.init = ticket if self.params.retrain else "keep"
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
-        return {"embedding": OnesMask((space.num_fields, space.max_dim))}
+        return {"embedding": OnesMask(space.slots)}
 
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         params = self.params

@@ -25,6 +25,10 @@ class DeepFM(BaseModel):
     class Params(AlignedParams, TowerParams):
         """Settings: those of the tower and of the alignment."""
 
+        def __post_init__(self) -> None:
+            AlignedParams.__post_init__(self)
+            TowerParams.__post_init__(self)
+
     def __init__(self, params: Params, columns: Labels = (), fields: Labels = (), seed: int = 0):
         super().__init__(params, columns, fields, seed)
         self.tower = Tower(params, columns, seed=seed)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from irazor_tf import final_models
 from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
+from irazor_tf.candidates import Candidate, Role
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
+from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS, BudgetError
 from irazor_tf.methods import ihas
 from irazor_tf.ops import batch_uniform, seed_of
@@ -22,6 +26,7 @@ from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Field, Schema
+from irazor_tf.searching import search_folder_of, search_with, trainer_of
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer, TrainOptions
 from tests.conformance import tiny_data
@@ -440,6 +445,10 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
         ("majority=0", r"`majority` of ihas should lie in \(0, 1\]"),
         ("sweep=(0.5, 1.5)", r"`majority` of ihas should lie in \(0, 1\]"),
         ("bins=2", "`bins` of ihas should be at least 3"),
+        ("rows='own'", "`rows` of ihas should be one of cluster, all"),
+        ("start='ticket'", "`start` of ihas should be one of fresh, searched"),
+        ("retrain=False, rows='all'", "`rows` and `start` of ihas say how models are trained anew"),
+        ("retrain=False, start='searched'", "`rows` and `start` of ihas say how models are trained anew"),
     ],
 )
 def test_settings_are_checked(settings, message):
@@ -685,3 +694,109 @@ def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path, caplog):
         model = METHODS.build("ihas(epochs=1, pretrain_epochs=1)").train(trainer, InputConfig.uniform(schema, 2))
     assert "an epoch has 6 training batches, and the gates move once in each" in caplog.text
     assert model.step.every == 6 and int(model.clock) == 1
+
+
+# The final models of clusters
+CHOICES = [(rows, start) for rows in ("cluster", "all") for start in ("fresh", "searched")]
+
+
+def chosen(rows, start):
+    return METHODS.build(FAST.replace("ihas(", f"ihas(rows={rows!r}, start={start!r}, "))
+
+
+@pytest.fixture(scope="module")
+def job(data, tmp_path_factory):
+    """Of one search that serves every choice; on a model whose fields have to be aligned."""
+    options = dataclasses.replace(OPTIONS, patience=1, epochs=2)
+    folder = str(tmp_path_factory.mktemp("job"))
+    return JobConfig(folder, "deepfm(hidden=(4,))", FAST, data_dir=data[1], width=WIDTH, train=options, seed=3, progress=False)
+
+
+def candidate_of(job, schema, rows, start):
+    method, space = chosen(rows, start), InputConfig.uniform(schema, WIDTH)
+    result, supernet = search_with(trainer_of(job, schema), method, space)
+    return Candidate(Role.FOUND, "ihas", result, search_folder_of(method, space)), supernet
+
+
+def test_other_final_models_are_of_the_same_search(job, data):
+    found = [candidate_of(job, data[0], *choice)[0] for choice in CHOICES]
+    assert len({candidate.search_folder for candidate in found}) == 1 and len({candidate.key for candidate in found}) == 4
+    for (rows, start), candidate in zip(CHOICES, found, strict=True):
+        assert candidate.result.all_rows == (rows == "all") and candidate.result.init == ("continue" if start == "searched" else "fresh")
+        assert [config.dims for config in candidate.result.clusters] == [config.dims for config in found[0].result.clusters]
+    assert METHODS.build("ihas(start='searched', clusters=1)").init == "continue"
+    assert METHODS.build("ihas(retrain=False)").init == "keep"
+
+
+@pytest.mark.parametrize("rows, start", CHOICES)
+def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypatch, rows, start):
+    """As published: fresh numbers and the cluster's rows (Algorithm 1, lines 15 to 21); the judge sees what the model will score."""
+    schema, fits = data[0], []
+    candidate, supernet = candidate_of(job, schema, rows, start)
+
+    def record(self, model, name, **settings):
+        fits.append((name, {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}, settings))
+
+    monkeypatch.setattr(Trainer, "fit", record)
+    monkeypatch.setattr(Trainer, "is_done", lambda self, name: False)
+    monkeypatch.setattr(METHODS.get("ihas"), "train", lambda self, trainer, space: supernet)
+    models = final_models._models(job, schema, candidate, train=True)
+    assert [name for name, _, _ in fits] == ["cluster-0", "cluster-1"]
+    wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces()}
+    trainer, seen = trainer_of(job, schema), {"train": 0, "judge": 0}
+    for cluster, (_, pieces, settings) in enumerate(fits):
+        config = models.models[cluster].config
+        assert settings["keep_start"] == (start == "searched") and config.num_fields
+        fresh = {piece.key: piece.read() for piece in trainer.build(config).pieces()}
+        for key, (values, axes) in pieces.items():
+            if start == "fresh":
+                np.testing.assert_array_equal(values, fresh[key], err_msg=key)
+                continue
+            searched, labelled = wide[key]
+            for axis, (labels, found) in enumerate(zip(axes, labelled, strict=True)):
+                if labels is not None:
+                    searched = np.take(searched, [found.index(label) for label in labels], axis=axis)
+            np.testing.assert_array_equal(values, searched, err_msg=key)
+            assert values.size == 1 or key.startswith("alignment/") or np.any(values != fresh[key]), key
+        for key in seen:
+            own = np.concatenate([models.router(batch["ids"]) for batch in settings[key].ordered(512)])
+            seen[key] += len(own)
+            if key == "judge" or rows == "cluster":
+                np.testing.assert_array_equal(own, cluster)
+    dims = [sum(model.config.dims.values()) for model in models.models]
+    assert min(dims) < supernet.config.total_dims, "the case should cut columns"
+    every = tiny_data.ROWS["train"] * (2 if rows == "all" else 1)
+    assert seen == {"train": every, "judge": tiny_data.ROWS["valid"]}
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+def test_final_models_of_clusters_that_were_killed_end_like_others(job, data, tmp_path, monkeypatch):
+    """In the second cluster's second epoch: the first model is not trained again, and the second goes on where it was."""
+    schema, whole = data[0], dataclasses.replace(job, model_dir=str(tmp_path / "whole"))
+    broken, fit, calls = dataclasses.replace(job, model_dir=str(tmp_path / "broken")), Recommender.fit, []
+    candidate, _ = candidate_of(job, schema, "all", "searched")
+    for folder in (whole, broken):
+        shutil.copytree(job.path("search"), folder.path("search"))
+    final_models.train_candidate(whole, schema, candidate)
+
+    def watched(self, *args, initial_epoch=0, **kwargs):
+        calls.append(initial_epoch)
+        if len(calls) == 4:
+            raise Killed
+        return fit(self, *args, initial_epoch=initial_epoch, **kwargs)
+
+    monkeypatch.setattr(Recommender, "fit", watched)
+    with pytest.raises(Killed):
+        final_models.train_candidate(broken, schema, candidate)
+    assert calls == [0, 1, 0, 1]
+    final_models.train_candidate(broken, schema, candidate)
+    assert calls == [0, 1, 0, 1, 1]
+    one, other = (final_models.restored_model(folder, schema, candidate) for folder in (whole, broken))
+    for a, b in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.name)
+    timing = {"train_seconds", "train_peak_mib"}
+    records = [read_json(folder.path("models", candidate.key, "metrics.json"))[0] for folder in (whole, broken)]
+    assert [{key: value for key, value in record.items() if key not in timing} for record in records][0].items() <= records[1].items()

@@ -20,6 +20,7 @@ IDS = np.array([[0, 1, 2, 3], [6, 4, 8, 0], [3, 0, 5, 1]], np.int32)
 EQUAL = InputConfig.uniform(SCHEMA, 3)
 UNEQUAL = InputConfig({"a": FieldConfig(2), "b": FieldConfig(0), "c": FieldConfig(4), "d": FieldConfig(1, (5,))})
 BIASED = ", align_bias=True, align_widest=False"  # as i-Razor does
+ALWAYS = ", align_always=True"  # as HAM does
 
 
 def made(spec: str, config: InputConfig) -> Any:
@@ -70,7 +71,7 @@ def tower(model: Any) -> np.ndarray:
     return (x @ model.base.tower.out.kernel.numpy() + model.base.tower.out.bias.numpy())[:, 0]
 
 
-@pytest.mark.parametrize("alignment", ["", BIASED])
+@pytest.mark.parametrize("alignment", ["", BIASED, ALWAYS])
 @pytest.mark.parametrize("config", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_factorization_machine(config, alignment):
     model = made(f"fm(mean_products=False{alignment})", config)
@@ -81,7 +82,7 @@ def test_factorization_machine(config, alignment):
     np.testing.assert_allclose(mean(IDS), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("alignment", ["", BIASED])
+@pytest.mark.parametrize("alignment", ["", BIASED, ALWAYS])
 @pytest.mark.parametrize("config", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_deepfm_is_the_machine_and_a_tower_on_the_raw_embeddings(config, alignment):
     model = made(f"deepfm(hidden=(5, 3){alignment})", config)
@@ -107,7 +108,7 @@ def test_every_field_has_a_map_as_soon_as_dimensions_differ(alignment, mapped, s
     assert not made(f"fm(mean_products=False{alignment})", one).alignment.weights
 
 
-@pytest.mark.parametrize("alignment", ["", BIASED])
+@pytest.mark.parametrize("alignment", ["", BIASED, ALWAYS])
 @pytest.mark.parametrize("wide", [EQUAL, UNEQUAL], ids=["no maps", "maps"])
 @pytest.mark.parametrize("model_name", ["fm(mean_products=True", "deepfm(hidden=(5, 3)"])
 def test_restrict_keeps_the_numbers(model_name, wide, alignment):
@@ -133,6 +134,32 @@ def test_dropping_whole_fields_needs_no_maps():
     model = made("fm", EQUAL)
     narrow = model.restrict(InputConfig({**EQUAL.fields, "b": FieldConfig(0)}))
     assert narrow.config.aligned is None and not narrow.alignment.weights
+
+
+@pytest.mark.parametrize("name", ["fm", "deepfm"])
+def test_maps_may_be_there_although_all_fields_are_equally_wide(name):
+    """HAM, section 4.3: bias-free, every field's own, from the first training on, and cut with it."""
+    model = made(f"{name}(align_always=True)", EQUAL)
+    maps = {piece.key: piece.variable is not None for piece in model.pieces() if piece.key.startswith("alignment/")}
+    assert maps == {f"alignment/{field}/map": True for field in SIZES} and [w.shape for w in model.alignment.weights] == [(4, 3, 3)]
+    whole = InputConfig({**EQUAL.fields, "b": FieldConfig(0)})
+    columns = InputConfig({**whole.fields, "c": FieldConfig(2, (0, 2))})
+    for config, width in ((whole, None), (columns, 3)):
+        narrow = model.restrict(config)
+        assert narrow.config.aligned == width
+        model.hard_mask(config)
+        np.testing.assert_allclose(narrow(IDS), model(IDS), rtol=1e-5, atol=1e-5)
+        model.hard_mask(None)
+        again: Any = Recommender(SCHEMA, narrow.config, model.base, model.task)
+        again.inherit(narrow)
+        np.testing.assert_array_equal(again(IDS), narrow(IDS))
+    with pytest.raises(ValueError, match="`align_always` maps fields of the full width and needs `align_widest`. Received: align_widest"):
+        MODELS.build(f"{name}(align_always=True, align_widest=False)")
+
+
+def test_settings_of_the_tower_are_checked_beside_those_of_the_alignment():
+    with pytest.raises(ValueError, match="`hidden` should be positive numbers of units. Received: \\(0,\\)"):
+        MODELS.build("deepfm(hidden=(0,))")
 
 
 def test_maps_start_within_their_bound_and_differ_between_fields():

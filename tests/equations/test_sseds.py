@@ -69,7 +69,10 @@ def weights_of(model: Recommender) -> dict[str, np.ndarray]:
 
 
 def oracle_logits(model: Recommender, weights: dict[str, np.ndarray], alpha: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The base model on V * alpha (equation 8); embeddings of unequal width meet as M_i V_i x_i (equations 13 and 14)."""
+    """The base model on V * alpha (equation 8); embeddings of unequal width meet as M_i V_i x_i (equations 13 and 14).
+
+    A field whose alpha is 0 in all its columns is pruned as a whole (section 3.2.3): its first-order term goes, too.
+    """
     config, uses = model.config, model.base.uses
     logits = np.full(len(ids), float(weights["intercept"]))
     columns: dict[tuple[str, int], np.ndarray] = {}
@@ -78,7 +81,8 @@ def oracle_logits(model: Recommender, weights: dict[str, np.ndarray], alpha: np.
         rows, labels = ids[:, SCHEMA.index(name)], config.fields[name].labels
         e = weights[f"embedding/{name}"][rows] * alpha[i, : len(labels)]
         columns |= {(name, label): e[:, j] for j, label in enumerate(labels)}
-        logits += weights[f"linear/{name}"][rows, 0]
+        if np.any(alpha[i, : len(labels)]):
+            logits += weights[f"linear/{name}"][rows, 0]
         if "stacked" in uses:
             (map_,) = weights[f"alignment/{name}/map"]
             aligned.append(e @ map_)
@@ -158,6 +162,25 @@ def test_several_batches_are_averaged_by_magnitude() -> None:
 def test_the_gate_changes_nothing_at_one() -> None:
     ids = batch_of(1)["ids"]
     np.testing.assert_array_equal(supernet_of()(ids), supernet_of(gated=False)(ids))
+
+
+@pytest.mark.parametrize("space", [SPACE, NARROW], ids=["uniform", "unequal"])
+@pytest.mark.parametrize("base", BASES)
+def test_the_model_under_a_mask_of_zeros_and_ones_is_the_pruned_one(base: str, space: InputConfig) -> None:
+    """Equation 12's alpha in the supernet, one field all 0, against the model without retraining; first-order terms are not 0."""
+    model, ids = supernet_of(space, BASES[base]), batch_of(2)["ids"]
+    for group in ("bias", "network"):
+        for variable in model.variable_groups[group]:
+            variable.assign(0.5 * variable)  # logits of ordinary size, for an absolute tolerance
+    # Of `hour` no column is left; where it has but one, the slots beside it, which are none, say otherwise.
+    alpha = np.array([[1, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 1]], np.float32) * np.array([[1], [1], [space is NARROW]], np.float32)
+    model.gates["embedding"].alpha.assign(alpha)
+    config = space.with_columns(alpha[space.slots] > 0)
+    assert config.dims["hour"] == 0 and config.num_fields == 2
+    narrow = model.restrict(config, keep_gates=False)
+    np.testing.assert_allclose(narrow(ids), model(ids), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model(ids), oracle_logits(model, weights_of(model), alpha, ids.numpy()), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model.restrict(config)(ids), model(ids), rtol=0, atol=1e-6)
 
 
 # Equation 11

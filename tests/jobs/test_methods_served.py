@@ -29,6 +29,7 @@ CASES = {
     "dnis-fm": {"method": "dnis(compression=8.0, epochs=2, xi=0.01)", "model": "fm"},
     "ihas-mlp": {"method": ROUTED},
     "ihas-transferred": {"method": ROUTED, "retrain_model": "deepfm(hidden=(16,))"},
+    "ihas-searched": {"method": ROUTED[:-1] + ", rows='all', start='searched')", "model": "deepfm(hidden=(16,))"},
     "ihas-1": {"method": "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0, retrain=False)"},
     "ham-deepfm": {"method": "ham(share=0.5, epochs=2, mu=2e-3, pretrain_epochs=1)", "model": "deepfm(hidden=(16,))"},
     "sseds-deepfm": {"method": "sseds(kappa=0.3, epochs=1)", "model": "deepfm(hidden=(16,))", "controls": "sseds(retrain=False)"},

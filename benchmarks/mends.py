@@ -1,0 +1,92 @@
+"""What options and mends of HAM, SSEDS and iHAS change, on the logs and in the recipe of `benchmarks.methods`, at a half of its budget.
+
+    python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,criteo-deepfm,frappe] [--seeds=1,2,3] [--series=iHAS,HAM,SSEDS]
+
+Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/mends-<set>.json and
+DIR/mends.md, a table per set: mean and spread over seeds, and for HAM the size that its search had after every epoch, seed by seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from benchmarks.common import Points, mean_and_spread
+from benchmarks.methods import HAM, IHAS, METHODS, OWN_SIZE, SLOW, experiment_of
+from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.tables import markdown_table, text_table
+
+# The uniform width that is best on validation (docs/results.md), a half of whose parameters is the budget.
+BEST = {"criteo": 8, "criteo-deepfm": 4, "frappe": 30}
+ADAM = "weights_optimizer='adam(learning_rate=0.001)'"  # of the search, as the papers have it
+PAPER_HAM = f"size={{size}}, in_parameters=True, base_dim={{width}}, {ADAM})"
+OPTIONS = {"": "", ", rows all": ", rows='all'", ", start searched": ", start='searched'", ", both": ", rows='all', start='searched'"}
+# Group -> series -> spec.
+GROUPS = {
+    "iHAS": {f"iHAS{label}": IHAS + option + ")" for label, option in OPTIONS.items()},
+    "iHAS-published": {f"iHAS, as published{label}": f"ihas({option.removeprefix(', ')})" for label, option in OPTIONS.items()},
+    "HAM": {
+        "HAM, small logs": HAM + ")",
+        "HAM, as published": f"ham(preset='paper', {PAPER_HAM}",
+        "HAM, summed loss": f"ham(preset='paper_summed', {PAPER_HAM}",
+    },
+    "SSEDS": {name: METHODS[name] for name in ("SSEDS", "SSEDS, small logs")},
+}
+
+
+def one_seed(points: Points, name: str, groups: Sequence[str], size: int, width: int) -> list[dict[str, Any]]:
+    """The records of one seed; those of a search that traces its size with "sizes", epoch by epoch."""
+    sizes = {}
+    for group in groups:
+        for series, spec in GROUPS[group].items():
+            filled = spec.format(size=size, width=width, slow=SLOW[name])
+            candidate = points.add(series, "a half", filled, size)
+            if group.startswith("iHAS"):
+                points.add(series, OWN_SIZE, filled)
+            history = read_json(points.job.path(candidate.search_folder, "supernet", "state.json"))[0]["history"] if group == "HAM" else []
+            sizes[series] = [int(record["size"]) for record in history]
+    return [record | {"sizes": sizes[record["series"]]} for record in points.run()]
+
+
+def rows_of(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and a row per point."""
+    shown = {"valid_auc": "valid AUC", "auc": "test AUC", "log_loss": "test log loss"}
+    rows = []
+    for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
+        same = [record for record in records if (record["series"], record["label"]) == (series, label)]
+        params = sum(record["params"] for record in same) / len(same)
+        sizes = "; ".join(" ".join(map(str, record["sizes"])) for record in same if record["sizes"])
+        metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
+        rows.append([f"{series}, {label}", str(len(same)), f"{params:,.0f}", *metrics, sizes or "-"])
+    return ("point", "seeds", "params", *shown.values(), "size after each epoch"), rows
+
+
+def main(_: list[str]) -> None:
+    """Runs the chosen sets, groups and seeds."""
+    logging.set_verbosity(logging.ERROR)
+    given, tables = flags.FLAGS, []
+    for name in given.sets:
+        experiment, records = experiment_of(name), []
+        for seed in map(int, given.seeds):
+            print(f"{name}, seed {seed}", flush=True)
+            points = Points(experiment, experiment.located(given.logs), os.path.join(given.out, name), seed)
+            size = InputConfig.uniform(points.schema, BEST[name]).num_params(points.schema) // 2
+            records += one_seed(points, name, given.series, size, experiment.width)
+        write_json(os.path.join(given.out, f"mends-{name}.json"), records)
+        header, rows = rows_of(records)
+        print(f"\n{name}, a half of uniform {BEST[name]}: {size:,} parameters\n{text_table(header, rows)}\n", flush=True)
+        tables.append(f"**{name}**, a half of uniform {BEST[name]}: {size:,} parameters\n\n{markdown_table(header, rows)}\n")
+    with open(os.path.join(given.out, "mends.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(tables))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("out", None, "Folder for everything.", required=True)
+    flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/).", required=True)
+    flags.DEFINE_list("sets", ["criteo", "frappe"], "Which sets.")
+    flags.DEFINE_list("seeds", ["1", "2", "3"], "Which seeds.")
+    flags.DEFINE_list("series", ["iHAS", "HAM", "SSEDS"], f"Which groups of series: {'; '.join(GROUPS)}.")
+    app.run(main)
