@@ -11,6 +11,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -166,6 +167,7 @@ class Trainer:
         *,
         step: Step | None = None,
         epochs: int | None = None,
+        steps: int | None = None,
         patience: int | None = None,
         metric: str | None = None,
         judge: Source | None = None,
@@ -185,6 +187,7 @@ class Trainer:
           name: folder of the state under `work_dir`.
           step: how a step is made; default `Joint`.
           epochs, patience, metric: instead of those in the options.
+          steps: at most so many, after the warm-up, instead of `epochs`; the last epoch, with its record, ends where they do.
           judge: rows on which the metric is taken; default the validation split.
           train: rows to learn from; default the training split.
           optimizers: group -> spec, instead of the options'.
@@ -208,6 +211,9 @@ class Trainer:
         train = train or self.train
         seed = seed_of(self.seed, "rows", name)
         per_epoch = step.steps_per_epoch(train, options.batch_size)
+        if steps is not None:
+            epochs = -(-steps // per_epoch)
+        total = warmup * per_epoch + (epochs * per_epoch if steps is None else steps)
         specs = options.optimizers() | dict(optimizers or {})
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
@@ -228,21 +234,22 @@ class Trainer:
         state.restore_last()
         if keep_start and patience and not state.begun:
             state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
-        callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch)]
+        callbacks: list[keras.callbacks.Callback] = [state.callback(options.checkpoint_steps, per_epoch, total), _Progress(warmup + epochs)]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
         while not state.done:
-            epoch, started = divmod(state.step, per_epoch)
+            epoch = state.step // per_epoch
+            end = min((epoch + 1) * per_epoch, total)
             frozen = always | {"architecture"} if epoch < warmup else always
             if model.frozen != frozen:
                 model.frozen = frozen
                 model.train_function = None  # it was traced for other groups
-            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(per_epoch - started)
+            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(end - state.step)
             logs = model.fit(
                 elements,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
-                steps_per_epoch=per_epoch - started,
+                steps_per_epoch=end - state.step,
                 verbose="auto" if self._progress else 0,
                 callbacks=callbacks,
             ).history
@@ -253,7 +260,7 @@ class Trainer:
             value = self.task.directions[metric] * record[metric]
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
-            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs, stop)
+            state.end_epoch(end, record, value, patience, warmup, epochs, stop)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         state.restore_final()
@@ -333,6 +340,21 @@ class Trainer:
         """The task's metrics on every row of `source`; `config` masks what it does not keep (weight-sharing evaluation)."""
         labels, predicted = self.predictions(model, source, config)
         return self.task.metrics(labels, predicted)
+
+
+class _Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar. `Trainer.fit` calls Keras once per epoch, so the number of epochs to count to has to be told.
+
+    Args:
+      epochs: most epochs of the fit, its warm-up among them.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__(count_mode="steps")
+        self._last = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params | {"epochs": self._last})
 
 
 def _write_scalars(directory: str, record: Mapping[str, float]) -> None:
