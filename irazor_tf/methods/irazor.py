@@ -25,6 +25,7 @@ from irazor_tf.trainer import Trainer
 _notices = logging.getLogger("irazor_tf")
 
 RECENT_STEPS = 32  # of which the course of alpha is kept
+EVEN = 0.98  # share of the largest entropy from which alpha passes for uniform
 
 
 class RegionGate(Gate):
@@ -298,6 +299,44 @@ class IRazor(SearchMethod):
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("cpt", self.params.sweep)
+
+    def doubts(self, supernet: Recommender, config: InputConfig) -> list[str]:
+        """That alpha is still uniform (on average over the fields, within 2% of the largest entropy), or that in half of the fields or
+        more what parts kept from dropped regions is no wider than its spread over the last steps (`regions.margin`)."""
+        alpha, candidates = self.architecture(supernet)["alpha"], self.candidates(supernet.config)
+        found = []
+        even = regions.evenness(alpha, [len(dims) for dims in candidates])
+        if np.isfinite(even).any() and (mean := np.nanmean(even)) >= EVEN:
+            found.append(f"alpha has {mean:.1%} of the entropy of uniform weights")
+        parted = self._margins(supernet, config)
+        close = [name for name, (width, spread) in parted.items() if width <= spread]
+        if 2 * len(close) >= max(1, len(parted)):
+            more = ", ..." if len(close) > 10 else ""
+            which = f"{len(close)} of {len(parted)} fields ({', '.join(close[:10])}{more})"
+            found.append(f"what was kept and what was dropped differ by no more than they moved over the last steps in {which}")
+        if not found:
+            return []
+        return [
+            f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to chance; a "
+            "longer search (`search_steps`, `epochs`) may tell them apart"
+        ]
+
+    def _margins(self, supernet: Recommender, config: InputConfig) -> dict[str, tuple[float, float]]:
+        """`regions.margin` of every field with something kept and something dropped; none in a search that has no record of its course.
+
+        A region without columns is neither, but for a field that is gone: there it is what was kept.
+        """
+        course, found = supernet.gates["embedding"].course(), {}
+        for row, (name, candidates) in enumerate(zip(supernet.config.kept, self.candidates(supernet.config), strict=True)):
+            labels, own = supernet.config.fields[name].labels, set(config.fields[name].labels)
+            of_column = regions.column_regions(candidates)
+            kept = sorted({int(region) for region, label in zip(of_column, labels, strict=True) if label in own})
+            dropped = sorted({int(region) for region in of_column} - set(kept))
+            if not kept and candidates[0] == 0:
+                kept = [0]
+            if kept and dropped and len(course):
+                found[name] = regions.margin(course[:, row], kept, dropped)
+        return found
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
         """1 - the weight of the regions without columns."""
