@@ -35,10 +35,10 @@ def overfitting(history: Sequence[Mapping[str, float]], best: int | None = None)
         return []
     kept = len(history) if best is None else best
     return [
-        f"overfits after epoch 1: the validation log loss goes from {first['log_loss']:.4f} to {later[-1]:.4f} by epoch {len(history)} while "
-        f"the training loss goes from {first['loss']:.4f} to {last['loss']:.4f} (the weights kept are those of epoch {kept}). To try: a lower "
-        "learning rate, dropout or a smaller tower in `model`, more `embedding_l2`, a higher `min_count`, fewer or narrower fields "
-        "(`budget_params`), `metric` log_loss"
+        f"overfits after epoch 1: the validation log loss goes from {first['log_loss']:.4f} to {later[-1]:.4f} by epoch {len(history)} "
+        f"while the training loss goes from {first['loss']:.4f} to {last['loss']:.4f} (the weights kept are those of epoch {kept}). "
+        "To try: a lower learning rate, dropout or a smaller tower in `model`, more `embedding_l2`, a higher `min_count`, fewer or "
+        "narrower fields (`budget_params`), `metric` log_loss"
     ]
 
 
@@ -47,8 +47,9 @@ def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
     if base_rate is None or not log_loss > base_rate:
         return []
     return [
-        f"is worse than the base rate: its validation log loss is {log_loss:.4f}, and predicting the training rows' share of positives for "
-        f"every row has {base_rate:.4f}. To try: lower learning rates, or another `network_optimizer`; more rows"
+        f"is worse than the base rate: its validation log loss is {log_loss:.4f}, and predicting the training rows' share of positives "
+        f"for every row has {base_rate:.4f}. To try: `metric` log_loss, which keeps the epoch where it is lowest; lower learning rates; "
+        "more rows"
     ]
 
 

@@ -317,8 +317,8 @@ class IRazor(SearchMethod):
         if not found:
             return []
         return [
-            f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to chance; a "
-            "longer search (`search_steps`, `epochs`) may tell them apart"
+            f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to "
+            "chance; a longer search (`search_steps`, `epochs`) may tell them apart"
         ]
 
     def _margins(self, supernet: Recommender, config: InputConfig) -> dict[str, tuple[float, float]]:
