@@ -138,7 +138,7 @@ class Points:
             if test:
                 record = final_models.evaluate_candidate(self.job, self.schema, candidate)
             else:
-                record = final_models.describe_candidate(self.job, candidate)
+                record = final_models.describe_candidate(self.job, self.schema, candidate)
             records.append(record | {"series": series, "label": label})
             quality = f"valid {record['valid_auc']:.4f}" + (f" test {record['auc']:.4f}" if test else "")
             taken = time.perf_counter() - start

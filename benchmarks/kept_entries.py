@@ -17,7 +17,8 @@ from absl import app, flags, logging
 from benchmarks.common import Points, mean_and_spread
 from benchmarks.methods import ADAM, SHARES, WIDTHS, experiment_of
 from irazor_tf.entries import largest
-from irazor_tf.input_config import InputConfig, read_json
+from irazor_tf.input_config import InputConfig
+from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.searching import search_folder_of

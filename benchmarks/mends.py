@@ -16,7 +16,8 @@ from absl import app, flags, logging
 
 from benchmarks.common import Points, mean_and_spread
 from benchmarks.methods import HAM, IHAS, METHODS, OWN_SIZE, SLOW, experiment_of
-from irazor_tf.input_config import InputConfig, read_json, write_json
+from irazor_tf.input_config import InputConfig
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.tables import markdown_table, text_table
 
 # The uniform width that is best on validation (docs/results.md), a half of whose parameters is the budget.

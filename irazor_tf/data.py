@@ -70,6 +70,12 @@ class Source:
         files = self._manifest["files"]
         return sum(rows for i, file in enumerate(files) for j, rows in enumerate(file["blocks"]) if self._kept(j * len(files) + i))
 
+    @property
+    def positive_rate(self) -> float | None:
+        """Share of positive labels in the whole split; None where the manifest does not say."""
+        positives, rows = self._manifest.get("positives"), self._manifest["rows"]
+        return None if positives is None or not rows else positives / rows
+
     def batches_per_epoch(self, batch_size: int) -> int:
         """Whole batches in an epoch.
 

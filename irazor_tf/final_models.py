@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import Any
 
 import tensorflow as tf
 
+from irazor_tf import fit_notices
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
@@ -16,9 +18,11 @@ from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
-from irazor_tf.searching import batches, fit_seconds, fit_states, peak_mib, reset_peak, trainer_of
+from irazor_tf.searching import base_rate_of, batches, fit_seconds, fit_states, peak_mib, reset_peak, trainer_of
 from irazor_tf.sparse import csr_bytes
 from irazor_tf.trainer import Trainer
+
+_notices = logging.getLogger("irazor_tf")
 
 
 def initial_model(job: JobConfig, schema: Schema, candidate: Candidate, trainer: Trainer, config: InputConfig) -> Recommender:
@@ -114,6 +118,18 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     masked = {} if not any(config.masks() for config in candidate.result.clusters) else {"table_mib": table_mib(candidate, schema)}
     steps = sum(map(batches, fit_states(folder)))
     write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_steps": steps, "train_peak_mib": peak})
+    for notice in training_notices(job, schema, candidate):
+        _notices.warning("%s: %s", candidate.name, notice)
+
+
+def training_notices(job: JobConfig, schema: Schema, candidate: Candidate) -> list[str]:
+    """What the history and the validation metrics of a trained candidate say about it."""
+    folder = job.path("models", candidate.key)
+    log_loss = read_json(os.path.join(folder, "metrics.json"))[0].get("valid_log_loss")
+    found = [] if log_loss is None else fit_notices.worse_than_base_rate(log_loss, base_rate_of(trainer_of(job, schema)))
+    for state in fit_states(folder):
+        found += fit_notices.overfitting(state["history"], (state["best"] or {}).get("epoch"))
+    return [f"the final model {notice}" for notice in sorted(set(found))]
 
 
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
@@ -143,10 +159,10 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         start = time.perf_counter()
         metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
         write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
-    return describe_candidate(job, candidate) | read_json(path)[0]
+    return describe_candidate(job, schema, candidate) | read_json(path)[0]
 
 
-def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
     """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
     measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
@@ -165,7 +181,7 @@ def describe_candidate(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
         "search_seconds": candidate.result.seconds,
         **({"optimizers": dict(candidate.result.optimizers)} if candidate.result.optimizers else {}),
         **_search_cost(job, candidate),
-        "notices": list(candidate.result.notices),
+        "notices": [*candidate.result.notices, *training_notices(job, schema, candidate)],
         "folder": os.path.join("models", candidate.key),
         "field_dims": [config.stored_dims for config in clusters],
         "plain": candidate.result.init == "fresh" and candidate.result.router is None and not any(config.masks() for config in clusters),

@@ -22,6 +22,7 @@ class Gate(keras.layers.Layer):
     """Base of all gates: passes everything. Trainable weights of a subclass are architecture parameters."""
 
     group = "architecture"
+    records: tuple[tf.Variable, ...] = ()  # what `add_record` made
     clock: tf.Variable | None = None  # the model's step counter; set by the model, for schedules and noise
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -65,6 +66,13 @@ class Gate(keras.layers.Layer):
     def add_architecture(self, name: str, shape: Sequence[int], initializer: Any) -> tf.Variable:
         """A trainable architecture parameter that `update` may also assign to inside a replica (all assign the same)."""
         return self.add_weight(name, shape, initializer=initializer, aggregation=tf.VariableAggregation.MEAN)
+
+    def add_record(self, name: str, shape: Sequence[int]) -> tf.Variable:
+        """Zeros that `update` may write its own course to, inside a replica (all write the same): saved with the weights, so that a
+        resumed search goes on with it. No output of the gate may depend on it."""
+        record = self.add_weight(name, shape, initializer="zeros", trainable=False, aggregation=tf.VariableAggregation.MEAN)
+        self.records = (*self.records, record)
+        return record
 
     def traces(self) -> dict[str, tf.Tensor]:
         """Scalars worth a curve while searching (TensorBoard)."""

@@ -61,8 +61,8 @@ class JobConfig:
     """
 
     model_dir: str
-    model: str
-    method: str
+    model: str = "mlp"
+    method: str = "irazor"
     data: PreprocessOptions | None = None
     data_dir: str | None = None
     retrain_model: str | None = None
@@ -72,7 +72,7 @@ class JobConfig:
     seed: int = 1
     budget_params: int | None = None
     budget_mib: float | None = None
-    controls: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ("fde()", "magnitude()", "random()")
     curve: bool = False
     distribution_strategy: str = "off"
     progress: bool = True

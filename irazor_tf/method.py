@@ -129,10 +129,15 @@ class SearchMethod(abc.ABC):
         """Trains the supernet, unless it is given, and derives; override where the result is more than one config."""
         supernet = self.train(trainer, space) if supernet is None else supernet
         config = self.derive(supernet, space, budget)
-        return SearchResult((config,), self.spec(), self.init, notices=tuple(self.notices(supernet))), supernet
+        notices = (*self.notices(supernet), *self.doubts(supernet, config))
+        return SearchResult((config,), self.spec(), self.init, notices=notices), supernet
 
     def notices(self, supernet: Recommender) -> list[str]:
         """Fallbacks that the search took, whatever is derived from it."""
+        return []
+
+    def doubts(self, supernet: Recommender, config: InputConfig) -> list[str]:
+        """Why `config`, derived from the supernet, may be chance: notices, none where the search has decided."""
         return []
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:

@@ -100,6 +100,36 @@ def thresholds(weights: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], inner[inner > 0], [1.0]])
 
 
+def evenness(weights: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """Entropy of each field's weights over ln K, its largest value: 1 where they are uniform, 0 where one region has it all. [N].
+
+    Args:
+      weights: alpha, [N, K] (0 where a field has fewer regions).
+      counts: regions of every field, [N]; nan where there is one, which leaves nothing to decide.
+    """
+    weights = np.asarray(weights, np.float64)
+    entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=1)
+    most = np.log(np.asarray(counts, np.float64))
+    return np.divide(entropy, most, out=np.full(len(most), np.nan), where=most > 0)
+
+
+def margin(course: np.ndarray, kept: Sequence[int], dropped: Sequence[int]) -> tuple[float, float]:
+    """What parts the regions kept from those dropped, and how much that moved of late.
+
+    The margin is the smallest weight kept less the largest one dropped, after the last step; its spread is the standard deviation of
+    the difference of these two weights over the steps recorded.
+
+    Args:
+      course: a field's weights after each of the last steps, the newest last, [T, K], T at least 1.
+      kept, dropped: numbers of its regions, at least one each.
+    """
+    last = np.asarray(course, np.float64)[-1]
+    weakest = min(kept, key=lambda region: last[region])
+    strongest = max(dropped, key=lambda region: last[region])
+    difference = course[:, weakest] - course[:, strongest]
+    return float(difference[-1]), float(np.std(difference))
+
+
 def _check_cpt(cpt: float) -> None:
     if not 0 <= cpt <= 1:
         raise ValueError(f"`cpt` should lie in [0, 1]. Received: {cpt}")

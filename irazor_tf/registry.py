@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import importlib
 import importlib.util
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -154,6 +155,12 @@ def check_types(settings: Any) -> None:
             raise ValueError(f"`{field.name}` should be of type {wanted}, and finite. Received: {value!r}")
 
 
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not `known`: the name, and the one that it resembles, if there is one."""
+    close = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
+    return f"Received: {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
 def modules(package: str) -> list[str]:
     """The modules that a registry imports, found without importing them."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
@@ -223,7 +230,7 @@ class Registry:
         """
         self._scan()
         if name not in self._entries:
-            raise ValueError(f"The {self.kind} should be one of {', '.join(self.names())}. Received: {name!r}")
+            raise ValueError(f"The {self.kind} should be one of {', '.join(self.names())}. {did_you_mean(name, self.names())}")
         return self._entries[name]
 
     def build(self, spec: Spec | str) -> Any:
@@ -239,13 +246,14 @@ class Registry:
             presets = getattr(entry, "presets", {})
             if preset not in presets:
                 named = ", ".join(sorted(presets)) or "none"
-                raise ValueError(f"`preset` of {self.kind} {spec.name!r} should be one of: {named}. Received: {preset!r}")
+                raise ValueError(f"`preset` of {self.kind} {spec.name!r} should be one of: {named}. {did_you_mean(preset, presets)}")
             arguments = dict(presets[preset]) | arguments
         known = [field.name for field in dataclasses.fields(entry.Params) if field.init]
         for key in arguments:
             if key not in known:
                 named = ", ".join(known) or "none"
-                raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {named}. Received: {key!r}")
+                received = did_you_mean(key, [*known, "preset"])
+                raise ValueError(f"A parameter of {self.kind} {spec.name!r} should be one of: {named}. {received}")
         hints = get_type_hints(entry.Params)
         for key, value in arguments.items():
             if not _fits(value, hints[key]):

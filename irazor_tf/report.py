@@ -1,6 +1,6 @@
 """A job's folder -> one HTML file to look at: no script, no link to anything outside. No TensorFlow import.
 
-A section whose stage has not run, or for which the method leaves nothing, says so in a sentence.
+A section whose stage has not run, or for which the method leaves nothing, is left out; the first one says what has not run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irazor_tf import plots, report_searches
+from irazor_tf import plots, regions, report_searches
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
 from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
@@ -21,6 +21,7 @@ from irazor_tf.plots import metric_name
 from irazor_tf.schema import Schema
 
 _STAGES = ("search", "train", "test")
+FLAT = 0.98  # share of the largest entropy, or of the largest value, from which on a map is flat
 
 
 def write(model_dir: str, schema: Schema) -> str:
@@ -51,7 +52,10 @@ def _lead(job: JobFolder) -> str:
 def _headline(job: JobFolder) -> str:
     """The found config against the controls."""
     if not job.points:
-        return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
+        missing = "Nothing has been trained and evaluated yet (stages retrain and evaluate)."
+        if job.found is None:
+            missing = f"No config has been found yet (stage search). {missing}"
+        return paragraph(missing, "none") + report_searches.notices(job)
     found, full, decides = job.points[0], job.full_params, (job.metrics or [""])[0]
     boxes = [
         (number(found.get(decides)), f"{metric_name(decides)}, test split"),
@@ -83,7 +87,7 @@ def _headline(job: JobFolder) -> str:
 def _dimensions(job: JobFolder) -> str:
     """What every field got."""
     if job.found is None:
-        return paragraph("No config has been found yet (stage search).", "none")
+        return ""
     clusters, sizes, known = job.found.clusters, {field.name: field.vocabulary_size for field in job.schema.fields}, job.known()
     widest, order, stored = _widest(job), _order(job), [config.stored_dims for config in clusters]
     removed = [name for name in order if not widest[name]]
@@ -143,8 +147,24 @@ def _arrays(job: JobFolder) -> str:
             caption += "; a dot marks what its config keeps" if scores.kept is not None and scores.kept.any() else ""
             rows = sorted(range(len(scores.fields)), key=lambda row: order[scores.fields[row]])
             maps = figures(functools.partial(_heat_map, scores), rows, f"map{len(text)}", caption)
-            text.append(paragraph(f"{scores.name}: {name}", "title") + maps)
-    return "\n".join(text) or paragraph("The method leaves no array with a row per field.", "none")
+            text.append(paragraph(f"{scores.name}: {name}", "title") + _flatness(scores) + maps)
+    return "\n".join(text)
+
+
+def _flatness(scores: Scores) -> str:
+    """Says of a map that it is flat: that its rows are weights as good as uniform, or that all its values are as good as equal."""
+    values = scores.values
+    if not np.isfinite(values).all():
+        return ""
+    if values.shape[1] > 1 and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-4):
+        # A field may have fewer regions than the map has columns: those it lacks are 0. With all its weight in one region, it has decided.
+        even = float(np.nan_to_num(regions.evenness(values, (values > 0).sum(axis=1))).mean())
+        words = f"its rows have {even:.1%} of the entropy of uniform weights" if even >= FLAT else ""
+    else:
+        top, extent = np.abs(values).max(), np.ptp(values)
+        words = "all its values are equal" if extent == 0 else f"its values differ by {extent / top:.1%} of the largest"
+        words = words if values.size > 1 and extent <= (1 - FLAT) * top else ""
+    return paragraph(f"This map is flat: {words}. What is darker in it is hardly preferred.", "notice") if words else ""
 
 
 def _heat_map(scores: Scores, rows: list[int]) -> Figure:
@@ -168,7 +188,7 @@ def _curve(job: JobFolder) -> str:
     key = f"valid_{decides}"
     drawn = [point for point in job.points if point.get(key) is not None and point.get("params", 0) > 0]
     if not drawn:
-        return paragraph("No model with embedding parameters has been trained and evaluated yet (stages retrain and evaluate).", "none")
+        return ""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for point in drawn:
         folder = job.candidates.get(point["name"], {}).get("search_folder", "")
@@ -205,10 +225,9 @@ def _learning(job: JobFolder) -> str:
             for place, (part, history, best) in enumerate(parts):
                 style = job.style(name) + place * len(plots.COLOURS)  # the parts of a training: one colour, other dashes
                 runs.append(plots.Run(name if len(parts) == 1 else f"{name}, {part}", history, best, style))
-        text.append(paragraph(title, "title"))
         if not runs:
-            text.append(paragraph("No training left a history here (not run yet, or nothing to train).", "none"))
             continue
+        text.append(paragraph(title, "title"))
         lengths = {item: max(sum(item in record for record in run.history) for run in runs) for item in plots.recorded(runs)}
         curves, single = [item for item in lengths if lengths[item] > 1], [item for item in lengths if lengths[item] == 1]
         if curves:
@@ -226,7 +245,7 @@ def _learning(job: JobFolder) -> str:
 def _everything(job: JobFolder) -> str:
     """Every point of the curve."""
     if not job.points:
-        return paragraph("No model has been evaluated yet (stage evaluate).", "none")
+        return ""
     valid = [f"valid_{key}" for key in job.metrics]
     header = ["Name", "Role", "Method", "Seed", *map(metric_name, job.metrics), *map(metric_name, valid)]
     rows = []
@@ -246,8 +265,8 @@ def _settings(job: JobFolder) -> str:
     """What stands in job.json."""
     rows = [*_flat(job.chosen, "chosen."), *_flat(job.settings)]
     if not rows:
-        return paragraph("There is no job.json.", "none")
-    return data_table(["Setting", "Value"], [*rows, ("data fingerprint", job.schema.fingerprint or NONE)], left=2)
+        return ""
+    return data_table(["Setting", "Value"], [*rows, ("data fingerprint", job.schema.fingerprint or NONE)], left=2, wrap=28)
 
 
 _SECTIONS = (

@@ -17,15 +17,18 @@ def costs(job: JobFolder) -> str:
     plain = next((point for point in job.points if point.get("plain") and point.get("params") == job.full_params), None)
     rows = [_cost(point, plain) for point in job.compared]
     if not rows:
-        return paragraph("Nothing has been trained and evaluated yet (stages retrain and evaluate).", "none")
+        return ""
     header = ["Name", "Search s", "of it pretraining", "Search steps", "Search proper", "Search MiB", "Train s", "Train steps", "Train MiB"]
     header += ["Search / plain training", "Test split s", "Tables MiB", "as COO", "as CSR"]
-    note = "Search seconds and steps are those of one search (of a chain: of all), pretraining included, whoever else shares it; "
-    note += "search proper: what the method adds to plain training, where it says so. Memory is the process's peak. "
+    note = "Search seconds and steps are those of one search (of a chain: of all), pretraining included, whoever else shares it. "
+    if any("search_proper" in point for point in job.compared):
+        note += "Search proper: what the method adds to plain training. "
+    note += "Memory is the process's peak. "
     if plain is None:
         note += "No plain model of full width was trained here (as a control), so there is nothing to set the search against. "
-    note += "Tables: embedding values of masked configs, stored densely and with the kept entries alone: COO "
-    note += "12 bytes an entry, CSR 5 (8 from 257 columns on) and 4 a row. An export takes dense or CSR, whichever is smaller."
+    if any("table_mib" in point for point in job.compared):
+        note += "Tables: embedding values of masked configs, stored densely and with the kept entries alone: COO "
+        note += "12 bytes an entry, CSR 5 (8 from 257 columns on) and 4 a row. An export takes dense or CSR, whichever is smaller."
     return data_table(header, rows) + paragraph(note, "note")
 
 
@@ -52,14 +55,14 @@ def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str
 
 
 def pictures(job: JobFolder) -> str:
-    """What the methods draw of their searches."""
+    """What the methods draw of their searches, if anything."""
     text: list[str] = []
     for folder in job.search_folders():
         name = job.search_name(folder)
         for picture in job.pictures(folder):
             caption = f"{picture.title} ({name})"
             text.append(paragraph(picture.title, "title") + _picture(picture, f"picture{len(text)}", caption))
-    return "\n".join(text) or paragraph("The methods leave no pictures of their own.", "none")
+    return "\n".join(text)
 
 
 def _picture(picture: Picture, key: str, caption: str) -> str:
@@ -69,11 +72,13 @@ def _picture(picture: Picture, key: str, caption: str) -> str:
 
 
 def notices(job: JobFolder) -> str:
-    """What the searches had to say, those of the curve's points too; nothing where they went as planned."""
+    """What searches and trainings had to say, those of the curve's points too; nothing where they went as planned."""
     told: dict[str, list[str]] = {}
+    if not job.points and job.found is not None:  # only the search has run
+        told |= {notice: [job.found.method.name] for notice in job.found.notices}
     for point in job.points:
         for notice in point.get("notices", ()):
             told.setdefault(notice, []).append(point["name"])
     # A notice may name its method itself; what several points of one search have to say is said once.
     found = [notice if notice.startswith(f"{names[0]}(") else f"{', '.join(names)}: {notice}" for notice, names in told.items()]
-    return "".join(paragraph(notice, "note") for notice in found)
+    return "".join(paragraph(notice, "notice") for notice in found)

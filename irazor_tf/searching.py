@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from irazor_tf import fit_notices
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import InputConfig, SearchResult, digest, identity
 from irazor_tf.job_config import JobConfig, training_spec
@@ -115,6 +116,7 @@ def search_with(
     if budget is not None and size > budget:
         over = f"The budget of {budget:,} parameters is exceeded: all that the method needs takes {size:,}"
         result = dataclasses.replace(result, notices=(*result.notices, over))
+    result = dataclasses.replace(result, notices=(*result.notices, *_of_fits(inside)))
     for notice in result.notices:
         if notice not in notices:
             _notices.warning("%s: %s", method.spec(), notice)
@@ -164,6 +166,23 @@ def _cost(trainer: Trainer, beside_fits: float) -> dict[str, Any]:
     steps = sum(map(batches, own)) + pretraining["steps"] + proper["steps"]
     seconds = beside_fits + fit_seconds(trainer.work_dir) + before
     return {"seconds": seconds, "steps": steps, "peak_mib": peak_mib(), "pretraining": pretraining, "proper": proper}
+
+
+def base_rate_of(trainer: Trainer) -> float | None:
+    """See `fit_notices.base_rate_log_loss`."""
+    return fit_notices.base_rate_log_loss(trainer.train.positive_rate, trainer.valid.positive_rate)
+
+
+def _of_fits(trainer: Trainer) -> list[str]:
+    """Notices of the trainings of a search, the pretrainings that it shares among them."""
+    shared = [("pretraining", read_json(os.path.join(folder, "state.json"))[0]) for folder in trainer.pretrained]
+    fits, base_rate = [*shared, *(("search", state) for state in fit_states(trainer.work_dir))], base_rate_of(trainer)
+    found = {
+        f"the model of its {stage} {notice}"
+        for stage, state in fits
+        for notice in fit_notices.of_training(state["history"], (state["best"] or {}).get("epoch"), base_rate)
+    }
+    return sorted(found)
 
 
 def batches(state: Mapping[str, Any]) -> int:

@@ -175,6 +175,7 @@ class Trainer:
         *,
         step: Step | None = None,
         epochs: int | None = None,
+        steps: int | None = None,
         patience: int | None = None,
         metric: str | None = None,
         judge: Source | None = None,
@@ -194,6 +195,7 @@ class Trainer:
           name: folder of the state under `work_dir`.
           step: how a step is made; default `Joint`.
           epochs, patience, metric: instead of those in the options.
+          steps: at most so many, after the warm-up, instead of `epochs`; the last epoch, with its record, ends where they do.
           judge: rows on which the metric is taken; default the validation split.
           train: rows to learn from; default the training split.
           optimizers: group -> spec, instead of the trainer's.
@@ -217,6 +219,9 @@ class Trainer:
         train = train or self.train
         seed = seed_of(self.seed, "rows", name)
         per_epoch = step.steps_per_epoch(train, options.batch_size)
+        if steps is not None:
+            epochs = -(-steps // per_epoch)
+        total = warmup * per_epoch + (epochs * per_epoch if steps is None else steps)
         specs = options.optimizers() | self.optimizers | dict(optimizers or {})
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
@@ -237,21 +242,26 @@ class Trainer:
         state.restore_last()
         if keep_start and patience and not state.begun:
             state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
-        callbacks: list[keras.callbacks.Callback] = [_Finite(state, per_epoch), state.callback(options.checkpoint_steps, per_epoch)]
+        callbacks: list[keras.callbacks.Callback] = [
+            _Finite(state, per_epoch),
+            state.callback(options.checkpoint_steps, per_epoch, total),
+            _Progress(warmup + epochs),
+        ]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
         while not state.done:
-            epoch, started = divmod(state.step, per_epoch)
+            epoch = state.step // per_epoch
+            end = min((epoch + 1) * per_epoch, total)
             frozen = always | {"architecture"} if epoch < warmup else always
             if model.frozen != frozen:
                 model.frozen = frozen
                 model.train_function = None  # it was traced for other groups
-            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(per_epoch - started)
+            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(end - state.step)
             logs = model.fit(
                 elements,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
-                steps_per_epoch=per_epoch - started,
+                steps_per_epoch=end - state.step,
                 verbose="auto" if self._progress else 0,
                 callbacks=callbacks,
             ).history
@@ -263,7 +273,7 @@ class Trainer:
             value = self.task.directions[metric] * record[metric]
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
-            state.end_epoch((epoch + 1) * per_epoch, record, value, patience, warmup, epochs, stop)
+            state.end_epoch(end, record, value, patience, warmup, epochs, stop)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
         state.restore_final()
@@ -368,6 +378,21 @@ def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: 
                 f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} of the training in {directory} (try lower "
                 "learning rates, in another `model_dir`)"
             )
+
+
+class _Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar. `Trainer.fit` calls Keras once per epoch, so the number of epochs to count to has to be told.
+
+    Args:
+      epochs: most epochs of the fit, its warm-up among them.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__(count_mode="steps")
+        self._last = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params | {"epochs": self._last})
 
 
 def _write_scalars(directory: str, record: Mapping[str, float]) -> None:

@@ -100,8 +100,9 @@ class TrainingState:
         self._save(name, {"step": step, "best": best if patience else None, "done": done, "history": history})
         self._resumed_means = None
 
-    def callback(self, every: int, per_epoch: int) -> keras.callbacks.Callback:
-        return _Checkpoints(self, every, per_epoch)
+    def callback(self, every: int, per_epoch: int, total: int) -> keras.callbacks.Callback:
+        """Writes a checkpoint every so many steps, but where an epoch ends: there, and after `total` steps, `end_epoch` does."""
+        return _Checkpoints(self, every, per_epoch, total)
 
     def save_inside(self, step: int) -> None:
         """A checkpoint inside an epoch."""
@@ -160,11 +161,12 @@ def _files(path: str) -> list[str]:
 
 
 class _Checkpoints(keras.callbacks.Callback):
-    def __init__(self, state: TrainingState, every: int, per_epoch: int):
+    def __init__(self, state: TrainingState, every: int, per_epoch: int, total: int):
         super().__init__()
         self._state = state
         self._every = every
         self._per_epoch = per_epoch
+        self._total = total
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._first = self._saved = self._state.step
@@ -173,6 +175,6 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = self._first + batch + 1
-        if self._every and step - self._saved >= self._every and step % self._per_epoch:
+        if self._every and step - self._saved >= self._every and step % self._per_epoch and step < self._total:
             self._saved = step
             self._state.save_inside(step)

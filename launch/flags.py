@@ -14,6 +14,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from launch.quiet import import_tensorflow
+
 _GOES_ON = "The same command goes on from the last checkpoint"
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
 
@@ -216,15 +218,8 @@ def _with_cpt(spec: Any) -> Any:
     return spec.replace(cpt=FLAGS.cpt)
 
 
-def before_tensorflow() -> None:
-    """Sets what TensorFlow's import reads from the environment."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-
-
 def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
     """Parses the command line and runs one stage; bad input ends in one line on stderr and exit code 2."""
-    before_tensorflow()
     define()
     given = sys.argv if arguments is None else arguments
     if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(given[1:]):
@@ -240,11 +235,13 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
 
     def main(rest: list[str]) -> int:
         logging.set_verbosity(logging.ERROR)  # the libraries'; what a job leaves out is said
+        logging.get_absl_handler().setFormatter(std_logging.Formatter("%(levelname)s: %(message)s"))
         std_logging.getLogger("irazor_tf").setLevel(std_logging.INFO)
         try:
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
             with _terminable():
+                import_tensorflow()
                 stage(job_config())
         except (ValueError, OSError) as error:
             return _fail(_one_line(error), 2)
@@ -321,7 +318,9 @@ def _preset(flag: str, name: str, ending: str) -> str:
     if not os.path.isfile(name) and name in _known(ending):
         return path
     if not os.path.exists(name):
-        raise ValueError(f"--{flag} should be a file or one of: {', '.join(_known(ending))}. Received: {name!r}")
+        from irazor_tf.registry import did_you_mean
+
+        raise ValueError(f"--{flag} should be a file or one of: {', '.join(_known(ending))}. {did_you_mean(name, _known(ending))}")
     return name
 
 

@@ -42,7 +42,9 @@ def main() -> None:
         print(usage())
         sys.exit(0)
     if name not in (*JOBS, "settings"):
-        print(f"error: A job should be one of {', '.join(JOBS)} (or settings). Received: {name!r}", file=sys.stderr)
+        from irazor_tf.registry import did_you_mean
+
+        print(f"error: A job should be one of {', '.join(JOBS)} (or settings). {did_you_mean(name, (*JOBS, 'settings'))}", file=sys.stderr)
         sys.exit(2)
     del sys.argv[1]
     sys.argv[0] = f"irazor {name}"

@@ -13,16 +13,16 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from launch.quiet import import_tensorflow
+
 
 def main() -> None:
     """Prints what the command line asks for; without a name, the names."""
-    from launch.flags import before_tensorflow
-
-    before_tensorflow()
     names = sys.argv[1:]
     if {"--help", "-help", "-h"} & set(names):
         print((__doc__ or "").strip())
         return
+    import_tensorflow()
     try:
         print("\n\n".join(settings_of(name) for name in names) if names else listed())
     except ValueError as error:
@@ -50,9 +50,11 @@ def settings_of(name: str) -> str:
     Raises:
       ValueError: there is no such entry.
     """
+    from irazor_tf.registry import did_you_mean
+
     found = {entry: registry for registry in _registries() for entry in registry.names()}
     if name not in found:
-        raise ValueError(f"A name should be one of {', '.join(found)}. Received: {name!r}")
+        raise ValueError(f"A name should be one of {', '.join(found)}. {did_you_mean(name, found)}")
     entry = found[name].get(name)
     lines = [f"{name}: {(inspect.getdoc(entry) or 'no description').splitlines()[0]}"]
     if getattr(entry, "takes_operands", False):

@@ -27,11 +27,12 @@ LAYERS = (
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
-    {"", "entries", "input_config", "integrity", "json_files", "ops", "pictures", "regions", "registry", "schema", "sparse", "tables"},
+    {"", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
+    | {"pictures", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "entries", "integrity", "json_files", "schema", "input_config", "pictures", "registry", "regions")
+WITHOUT_TENSORFLOW = ("", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "registry", "regions")
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
@@ -50,8 +51,11 @@ WORDS = {
     "random": "the module, and numpy's",
     "table": "an embedding table, a table in a report",
 }
-# Files of the spine in which the defaults and help texts of flags name entries.
-FLAG_FILES = {"launch/flags.py": "a user who names no method, model or reader gets the defaults written there"}
+# Files of the spine in which defaults, and help texts of flags, name entries.
+FLAG_FILES = {
+    "launch/flags.py": "a user who names no method, model or reader gets the defaults written there",
+    "irazor_tf/job_config.py": "these are the defaults of a job made in Python, too",
+}
 EXCUSED = {("launch/main.py", "irazor"): "the command line program has this name too"}
 
 
@@ -132,6 +136,9 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("DEFINE_"):
                 excused |= {id(child) for child in ast.walk(node)}
+            if isinstance(node, ast.ClassDef):  # defaults of a dataclass
+                values = [line.value for line in node.body if isinstance(line, ast.AnnAssign) and line.value is not None]
+                excused |= {id(child) for value in values for child in ast.walk(value)}
     compared = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare | ast.MatchValue):

@@ -51,6 +51,9 @@ class Fields(SearchMethod):
     def notices(self, supernet: Recommender) -> list[str]:
         return self.inner.notices(supernet)
 
+    def doubts(self, supernet: Recommender, config: InputConfig) -> list[str]:
+        return self.inner.doubts(supernet, config)
+
     def spec(self) -> Spec:
         return Spec("fields", (), (self.inner.spec(),))
 

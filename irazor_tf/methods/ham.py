@@ -301,14 +301,14 @@ def column_cosines(table: np.ndarray) -> np.ndarray:
 
 # Section 4.3: Adam in all three stages, a fixed number of search epochs. Orthogonality, sizes, batch and towers are those of a log
 # (launch/presets/paper_ham_*.flags).
-PAPER: Mapping[str, Any] = {
+PAPER: dict[str, Any] = {
     "optimizer": "adam(learning_rate=0.001)",
     "alpha_optimizer": "sgd(learning_rate=0.01)",
     "epochs": 10,
     "base_dim": 16,
 }
 # What section 5 has beside them for the indicator.
-_PUBLISHED: Mapping[str, Any] = {"alpha_optimizer": "sgd(learning_rate=0.001)", "epsilon": 0.01, "mu": 5e-5, "early_stop": False}
+_PUBLISHED: dict[str, Any] = {"alpha_optimizer": "sgd(learning_rate=0.001)", "epsilon": 0.01, "mu": 5e-5, "early_stop": False}
 
 
 class AuxiliaryMasks(SearchMethod):
@@ -363,7 +363,7 @@ class AuxiliaryMasks(SearchMethod):
             if any(later >= sooner for sooner, later in zip(sizes, sizes[1:], strict=False)):
                 raise ValueError(f"`stages` should be positive and descend, above `size`. Received: {self.stages}, `size` {self.size}")
 
-    presets: Mapping[str, Mapping[str, Any]] = {"paper": PAPER, "paper_summed": {**PAPER, "summed": True}}
+    presets: dict[str, dict[str, Any]] = {"paper": PAPER, "paper_summed": {**PAPER, "summed": True}}
     derive_only = frozenset({"share", "size", "sweep"})
     init = "continue"
     # Alpha compares columns. Neither the largest nor the mean nor the sum of a field's put noise fields last dependably: of the
@@ -610,7 +610,7 @@ class HAM(AuxiliaryMasks):
 
 
 # At the paper's rate alpha moves by thousandths in an epoch (see `HAM.presets`).
-SMALL_LOG: Mapping[str, Mapping[str, Any]] = {"small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4}}
+SMALL_LOG: dict[str, dict[str, Any]] = {"small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4}}
 
 
 @METHODS.register("sam")

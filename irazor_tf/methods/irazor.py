@@ -14,7 +14,7 @@ import tf_keras as keras
 
 from irazor_tf import regions
 from irazor_tf.data import Source
-from irazor_tf.gate import Gate
+from irazor_tf.gate import Apply, Gate
 from irazor_tf.input_config import FieldConfig, InputConfig
 from irazor_tf.method import METHODS, SearchMethod, budget_error
 from irazor_tf.recommender import Recommender
@@ -25,6 +25,8 @@ from irazor_tf.trainer import Trainer
 _notices = logging.getLogger("irazor_tf")
 
 _ADAGRAD = "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)"  # of the network, Table 2
+RECENT_STEPS = 32  # of which the course of alpha is kept
+EVEN = 0.98  # share of the largest entropy from which alpha passes for uniform
 
 
 class RegionGate(Gate):
@@ -76,6 +78,7 @@ class RegionGate(Gate):
 
     def build(self, input_shape: Any) -> None:
         self.logits = self.add_architecture("logits", (self.num_fields, self.num_regions), "zeros")
+        self.recent = self.add_record("recent_alpha", (RECENT_STEPS, self.num_fields, self.num_regions))
         super().build(input_shape)
 
     def alpha(self) -> tf.Tensor:
@@ -88,6 +91,16 @@ class RegionGate(Gate):
             normed = self.norm(flat, training=training and self._batch_statistics)
             x = tf.reshape(normed, (-1, self.num_fields, self.max_dim))
         return x * tf.gather(self.alpha(), self._regions, axis=1, batch_dims=1)
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
+        """Moves the logits, and records alpha behind that of the steps before; the oldest one goes."""
+        apply(gradients)
+        self.recent.assign(tf.concat([self.recent[1:], self.alpha()[tf.newaxis]], axis=0))
+
+    def course(self) -> np.ndarray:
+        """Alpha after each of the last steps that moved it, the newest last, [at most RECENT_STEPS, N, K]."""
+        recent = self.recent.numpy().astype(np.float64)
+        return recent[recent.any(axis=(1, 2))]
 
     def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """lambda sum_i weight_i sum_m c_m alpha_im (equations 5 and 6)."""
@@ -124,6 +137,7 @@ class IRazor(SearchMethod):
           cpt: cumulative probability threshold.
           sweep: other values of cpt worth a point on the curve.
           epochs: passes over the training rows in the search.
+          search_steps: length of the search in steps instead, whatever the log's size (a small log has few in an epoch); None: `epochs`.
           stop_at_best: keep alpha of the epoch with the lowest log loss, taken on the held-out rows with `held_out` (the weights never
             see them), else on the validation split.
           warmup: epochs in which alpha is frozen, before `epochs`.
@@ -141,6 +155,7 @@ class IRazor(SearchMethod):
         cpt: float = 0.4
         sweep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
         epochs: int = 1
+        search_steps: int | None = None
         stop_at_best: bool = False
         warmup: int = 0
         held_out: float | None = None
@@ -163,6 +178,8 @@ class IRazor(SearchMethod):
                     raise ValueError(f"`cpt` of irazor should lie in [0, 1]. Received: {cpt}")
             if self.epochs < 1 or self.warmup < 0:
                 raise ValueError(f"`epochs` and `warmup` of irazor should be at least 1 and 0. Received: {self.epochs}, {self.warmup}")
+            if self.search_steps is not None and self.search_steps < 1:
+                raise ValueError(f"`search_steps` of irazor should be at least 1. Received: {self.search_steps}")
             if self.held_out is not None and not 0 < self.held_out < 1:
                 raise ValueError(f"`held_out` of irazor should lie in (0, 1). Received: {self.held_out}")
             given = self.candidates.values() if isinstance(self.candidates, Mapping) else [self.candidates]
@@ -255,7 +272,9 @@ class IRazor(SearchMethod):
             step=self.step(),
             warmup=params.warmup,
             epochs=params.epochs,
-            patience=params.epochs if params.stop_at_best else 0,
+            steps=params.search_steps,
+            # A fit has no more epochs than steps, so that this never ends it; it keeps the best one.
+            patience=(params.search_steps or params.epochs) if params.stop_at_best else 0,
             metric="log_loss" if params.stop_at_best else None,
             judge=judge,
             optimizers=self.optimizers(),
@@ -290,6 +309,44 @@ class IRazor(SearchMethod):
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
         return self.each("cpt", self.params.sweep)
+
+    def doubts(self, supernet: Recommender, config: InputConfig) -> list[str]:
+        """That alpha is still uniform (on average over the fields, within 2% of the largest entropy), or that in half of the fields or
+        more what parts kept from dropped regions is no wider than its spread over the last steps (`regions.margin`)."""
+        alpha, candidates = self.architecture(supernet)["alpha"], self.candidates(supernet.config)
+        found = []
+        even = regions.evenness(alpha, [len(dims) for dims in candidates])
+        if np.isfinite(even).any() and (mean := np.nanmean(even)) >= EVEN:
+            found.append(f"alpha has {mean:.1%} of the entropy of uniform weights")
+        parted = self._margins(supernet, config)
+        close = [name for name, (width, spread) in parted.items() if width <= spread]
+        if 2 * len(close) >= max(1, len(parted)):
+            more = ", ..." if len(close) > 10 else ""
+            which = f"{len(close)} of {len(parted)} fields ({', '.join(close[:10])}{more})"
+            found.append(f"what was kept and what was dropped differ by no more than they moved over the last steps in {which}")
+        if not found:
+            return []
+        return [
+            f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to "
+            "chance; a longer search (`search_steps`, `epochs`) may tell them apart"
+        ]
+
+    def _margins(self, supernet: Recommender, config: InputConfig) -> dict[str, tuple[float, float]]:
+        """`regions.margin` of every field with something kept and something dropped; none in a search that has no record of its course.
+
+        A region without columns is neither, but for a field that is gone: there it is what was kept.
+        """
+        course, found = supernet.gates["embedding"].course(), {}
+        for row, (name, candidates) in enumerate(zip(supernet.config.kept, self.candidates(supernet.config), strict=True)):
+            labels, own = supernet.config.fields[name].labels, set(config.fields[name].labels)
+            of_column = regions.column_regions(candidates)
+            kept = sorted({int(region) for region, label in zip(of_column, labels, strict=True) if label in own})
+            dropped = sorted({int(region) for region in of_column} - set(kept))
+            if not kept and candidates[0] == 0:
+                kept = [0]
+            if kept and dropped and len(course):
+                found[name] = regions.margin(course[:, row], kept, dropped)
+        return found
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:
         """1 - the weight of the regions without columns."""

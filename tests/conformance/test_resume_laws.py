@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
+from irazor_tf.json_files import read_json
 from irazor_tf.recommender import Recommender
 from tests.conformance import laws
 
@@ -90,6 +91,27 @@ def check_resumed(run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: py
     assert not calls, "a finished fit should not be trained again"
     assert not laws.differing(weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet)))
     assert result == dataclasses.replace(run.result, seconds=0.0)
+
+
+def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(tiny, tmp_path, monkeypatch):
+    """32 steps, 25 of them in an epoch."""
+
+    def fit(folder: str, every: int) -> tuple[Recommender, list[dict[str, float]]]:
+        trainer = tiny.trainer(CASE, tmp_path / folder, options=dataclasses.replace(laws.OPTIONS, checkpoint_steps=every))
+        model = trainer.build(tiny.space)
+        return model, trainer.fit(model, "final", steps=32)
+
+    model, history = fit("whole", 0)
+    assert int(model.clock) == 32 and [record["epoch"] for record in history] == [1, 2]
+    # After 30 steps; after the last one, on which a checkpoint inside the epoch would fall, before the epoch is recorded.
+    for every, steps, saved in ((3, 30, 28), (7, 32, 25)):
+        watched(monkeypatch, Killer(steps))
+        with pytest.raises(Killed):
+            fit(f"killed-{every}", every)
+        assert read_json(str(tmp_path / f"killed-{every}" / "final" / "state.json"))[0]["step"] == saved
+        watched(monkeypatch, None)
+        resumed, same = fit(f"killed-{every}", every)
+        assert same == history and not laws.differing(laws.values(model), laws.values(resumed))
 
 
 def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -55,6 +55,7 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
     model, step = run.supernet, run.supernet.step
     group_of = {variable.ref(): group for group, variables in model.variable_groups.items() for variable in variables}
     assert {variable.ref() for variable in model.trainable_variables} == set(group_of)
+    records = {record.ref() for gate in model.gates.values() for record in gate.records}
     calls: list[tuple[Any, set[str], set[str]]] = []
     descend = Recommender.descend
 
@@ -67,6 +68,8 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
         for variable in (variable for variable in moved if variable.ref() not in means):
             if variable.trainable:
                 assert group_of[variable.ref()] in allowed, f"{variable.name} moved with {sorted(groups)}"
+            elif variable.ref() in records:
+                assert "architecture" in allowed, f"{variable.name} moved with {sorted(groups)}"
             else:
                 assert "moving_" in variable.name, f"{variable.name} moved though nothing declares it"
         calls.append((batch, set(groups), {group_of[v.ref()] for v in moved if v.trainable}))

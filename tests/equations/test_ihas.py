@@ -17,8 +17,9 @@ import tensorflow as tf
 from irazor_tf import final_models
 from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult, read_json
+from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig
+from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS, BudgetError
 from irazor_tf.methods import ihas
 from irazor_tf.ops import batch_uniform, seed_of

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -21,22 +22,27 @@ from irazor_tf.job_config import JobConfig
 from irazor_tf.method import METHODS
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
-from launch import flags, main, settings
+from launch import flags, main, quiet, settings
 from tests.conformance.toys import TOYS
 from tests.jobs.small_jobs import SMALL, job_of, words
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def loud() -> dict[str, str]:
+    """The environment of a process in which TensorFlow may write what it likes."""
+    return {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"} | {"PYTHONPATH": str(ROOT)}
+
+
 def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
     """The program, as setup.py installs it."""
     code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = loud()
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, env=environment, **options)
 
 
 def error_of(done: subprocess.CompletedProcess) -> str:
-    """The one line on stderr (before it TensorFlow may have its say)."""
+    """The last line on stderr (before it there may be progress)."""
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
@@ -106,8 +112,8 @@ def test_flags_have_the_defaults_of_what_they_set():
     assert job_of({"model_dir": "d"}).train == TrainOptions()
     job = job_of({"model_dir": "d", "reader": "criteo", "input": "a,b"})
     assert job.data == PreprocessOptions(reader="criteo", input=("a", "b"))
-    expected = JobConfig(model_dir="d", data=job.data, model="mlp", method="irazor", controls=("fde()", "magnitude()", "random()"))
-    assert job == expected
+    assert job == JobConfig(model_dir="d", data=job.data)
+    assert job_of({"model_dir": "d"}) == JobConfig("d") and JobConfig("d").controls
 
 
 def test_every_setting_has_a_flag():
@@ -124,13 +130,15 @@ def test_every_setting_has_a_flag():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pipelin"], "one of preprocess, search, retrain, evaluate, export, report, pipeline (or settings). Received: 'pipelin'"),
+        (["pipelin"], "one of preprocess, search, retrain, evaluate, export, report, pipeline (or settings)."),
+        (["pipelin"], "Received: 'pipelin' (did you mean 'pipeline'?)"),
         (["search"], "--model_dir"),
         (["search", "--model_dir=d", "--epoch=3"], "Unknown command line flag 'epoch'"),
         (["search", "--model_dir=d", "--epochs=many"], "--epochs=many"),
         (["search", "--model_dir=d", "--distribution_strategy=tpu"], "<off|one_device|mirrored>"),
         (["search", "--model_dir=d", "--flagfile=adlut"], "--flagfile should be a file or one of: adult, avazu, criteo"),
-        (["search", "--model_dir=d", "--flagfile", "adlut"], "--flagfile should be a file or one of: adult, avazu, criteo"),
+        (["search", "--model_dir=d", "--flagfile", "adlut"], "Received: 'adlut' (did you mean 'adult'?)"),
+        (["settings", "dniss"], "Received: 'dniss' (did you mean 'dnis'?)"),
     ],
 )
 def test_a_bad_command_line_ends_in_one_line_at_once(arguments, message):
@@ -145,16 +153,45 @@ def test_bad_data_end_in_one_line(tmp_path):
     assert error_of(done) == "error: A row should have 40 columns. Received: 2 columns (log.tsv, line 1)"
 
 
-def test_what_a_job_leaves_out_is_said(tmp_path):
-    """Other libraries' warnings are not shown, our own notices are."""
+def python(code, folder):
+    """Runs Python code in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=loud(), capture_output=True, text=True, check=False)
+
+
+def test_what_a_job_leaves_out_is_said_and_nothing_else(tmp_path):
+    """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors and drivers, are not."""
     code = (
         "import logging; from absl import logging as quiet; from launch import flags\n"
-        "def stage(job): logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"
+        "def stage(job):\n"
+        "  import tensorflow as tf; tf.config.list_logical_devices()\n"
+        "  logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"
         "flags.run(stage, ['x', '--model_dir=job'])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert "a control left out" in done.stderr and "chatter" not in done.stderr
+    done = python(code, tmp_path)
+    assert done.returncode == 0 and done.stderr == "WARNING: a control left out\n"
+
+
+def test_an_error_of_a_library_is_passed_on_while_tensorflow_loads(tmp_path):
+    """Whoever writes it, and though the process dies of it; information is not."""
+    code = (
+        "import os, sys\n"
+        "from launch.quiet import _without, is_noise\n"
+        "with _without(is_noise):\n"
+        "  os.write(2, b'I0000 00:00:1.2 3 port.cc:153] oneDNN\\nE0000 00:00:1.2 3 a.cc:1] out of memory\\n')\n"
+        "  print('a line of Python', file=sys.stderr)\n"
+        "  os.write(2, b'F0000 00:00:1.2 3 cpu.cc:1] no AVX'); os.abort()\n"
+    )
+    done = python(code, tmp_path)
+    assert done.returncode == -signal.SIGABRT
+    assert done.stderr.splitlines() == ["E0000 00:00:1.2 3 a.cc:1] out of memory", "a line of Python", "F0000 00:00:1.2 3 cpu.cc:1] no AVX"]
+
+
+def test_that_cuda_does_not_start_is_noise_where_there_is_no_driver(monkeypatch):
+    line = b"E0000 00:00:1.2 3 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error"
+    monkeypatch.setattr(quiet, "_DRIVERS", ("/nowhere*",))
+    assert quiet.is_noise(line)
+    monkeypatch.setattr(quiet, "_DRIVERS", ("/dev/nul*",))
+    assert not quiet.is_noise(line)
 
 
 def test_a_folder_called_like_a_preset_does_not_hide_it(tmp_path, monkeypatch):
@@ -179,25 +216,28 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "irazer"}, "The method should be one of .*fde.*irazor.*Received: 'irazer'"),
+        ({"method": "irazer"}, "The method should be one of .*fde.*irazor.*Received: 'irazer' \\(did you mean 'irazor'\\?\\)"),
         ({"method": "fde + irazer"}, "The method should be one of"),
         ({"method": "fields(irazer)"}, "The method should be one of"),
-        ({"method": "irazor(tau=1)"}, "A parameter of method 'irazor' should be one of: .*temperature.*Received: 'tau'"),
-        ({"method": "irazor(preset='code')"}, "`preset` of method 'irazor' should be one of: official_code, paper"),
+        ({"method": "irazor(tau=1)"}, "A parameter of method 'irazor' should be one of: .*temperature.*Received: 'tau'$"),
+        ({"method": "irazor(temprature=1)"}, "Received: 'temprature' \\(did you mean 'temperature'"),
+        ({"method": "irazor(prest='paper')"}, "Received: 'prest' \\(did you mean 'preset'"),
+        ({"method": "irazor(preset='official')"}, "should be one of: official_code, paper.* \\(did you mean 'official_code'"),
         ({"method": "irazor("}, "A spec should read like"),
         ({"method": "irazor(alpha_optimizer='adama')"}, "An optimizer should be one of .*adam.*Received: 'adama'"),
         ({"method": "fields(irazor(alpha_optimizer='adama'))"}, "An optimizer should be one of"),
         ({"method": "irazor(temperature=0)"}, "`temperature` of irazor should be above 0"),
         ({"method": "fde", "cpt": 0.3}, "A parameter of method 'fde' should be one of: .*Received: 'cpt'"),
         ({"controls": "fde + irazer"}, "The method should be one of"),
-        ({"model": "mpl"}, "The model should be one of .*lr, mlp.*Received: 'mpl'"),
+        ({"model": "mpl"}, "The model should be one of .*lr, mlp.*Received: 'mpl' \\(did you mean 'mlp'"),
         ({"model": "mlp(layers=3)"}, "A parameter of model 'mlp' should be one of: hidden.*Received: 'layers'"),
         ({"retrain_model": "mpl"}, "The model should be one of"),
         ({"task": "cdr"}, "The task should be one of ctr.*Received: 'cdr'"),
         ({"metric": "mse"}, "The metric should be one of auc, log_loss.*Received: 'mse'"),
-        ({"reader": "crieto"}, "The reader should be one of criteo, libfm, movielens.*Received: 'crieto'"),
+        ({"reader": "crieto"}, "The reader should be one of criteo, libfm, movielens.*Received: 'crieto' \\(did you mean 'criteo'"),
         ({"reader": "libfm(fields=3)"}, "A parameter of reader 'libfm' should be one of: .*Received: 'fields'"),
         ({"reader": "table"}, "should be given a `schema` file"),
+        ({"reader": "table", "schema": "avasu"}, "--schema should be a file or one of: .*Received: 'avasu' \\(did you mean 'avazu'"),
         ({"network_optimizer": "adama"}, "An optimizer should be one of adagrad, adam, ftrl.*Received: 'adama'"),
         ({"bias_optimizer": "ftrl(rate=1)"}, "An argument of optimizer 'ftrl' should be one of learning_rate.*Received: 'rate'"),
         ({"network_optimizer": "adam(learning_rate='x')"}, "`learning_rate` of optimizer 'adam' should be a number.*Received: 'x'"),

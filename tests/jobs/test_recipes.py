@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from irazor_tf import jobs
 from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import InputConfig, SearchResult, digest, identity, read_json
+from irazor_tf.input_config import InputConfig, SearchResult, digest, identity
 from irazor_tf.job_config import check
+from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS
 from irazor_tf.registry import Spec
 from irazor_tf.trainer import Trainer

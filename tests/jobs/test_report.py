@@ -10,7 +10,8 @@ import warnings
 import numpy as np
 import pytest
 
-from irazor_tf import picture_plots, plots, report
+from irazor_tf import page, picture_plots, plots, report
+from irazor_tf.job_folder import Scores
 from irazor_tf.json_files import write_json
 from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pictures
 from irazor_tf.schema import Field, Schema
@@ -187,19 +188,19 @@ def test_a_curve_of_one_size_has_limits(size):
 
 
 def test_needs_nothing_outside(full):
-    page = Page(full)
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
-    assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
+    parsed = Page(full)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in parsed.links)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(parsed.tags)
     assert "@import" not in full and not re.search(r"url\((?!#)", full)
     outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", full).replace("http://example.com", "")
     assert "http" not in outside
 
 
 def test_ids_are_unique_and_links_lead_somewhere(full):
-    page = Page(full)
-    assert len(page.ids) == len(set(page.ids))
-    targets = {link[1:] for link in page.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]*)\)", full))
-    assert targets and targets <= set(page.ids)
+    parsed = Page(full)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    targets = {link[1:] for link in parsed.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]*)\)", full))
+    assert targets and targets <= set(parsed.ids)
 
 
 def test_a_budget_is_told_with_the_method(tmp_path):
@@ -216,10 +217,10 @@ def test_a_budget_is_told_with_the_method(tmp_path):
 
 
 def test_text_is_escaped(full):
-    page = Page(full)
-    assert "<script" not in full and "$quoted$" in page.text
-    assert NASTY in page.text  # in the tables
-    assert f"-0.0100 against {NASTY}" in page.text
+    parsed = Page(full)
+    assert "<script" not in full and "$quoted$" in parsed.text
+    assert NASTY in parsed.text  # in the tables
+    assert f"-0.0100 against {NASTY}" in parsed.text
 
 
 def test_numbers(full):
@@ -267,18 +268,19 @@ def test_costs_and_notices(full):
 
 def test_empty_folder_says_what_is_missing(tmp_path):
     text = write(tmp_path, make_schema())
-    parts = sections(text)
-    assert list(parts) == SECTIONS and "<svg" not in text
-    assert all('class="none"' in part for part in parts.values())
-    Page(text)
+    assert list(sections(text)) == ["headline"] and "<svg" not in text, "no empty sections"
+    assert "No config has been found yet (stage search). Nothing has been trained and evaluated yet" in Page(text).text
+    assert Page(text).links == ["#headline"]
 
 
 def test_search_alone(tmp_path):
     schema = make_schema()
-    save(tmp_path / "search" / "result.json", result(schema, [1, 0, 1, 1, 1, 1], "finder()"))
+    found = result(schema, [1, 0, 1, 1, 1, 1], "finder()") | {"notices": ["this search has not decided"]}
+    save(tmp_path / "search" / "result.json", found)
     parts = sections(write(tmp_path, schema))
+    assert list(parts) == ["headline", "dimensions"]
     assert "Removed: field_1." in parts["dimensions"] and "<svg" in parts["dimensions"]
-    assert 'class="none"' in parts["headline"] and 'class="none"' in parts["arrays"]
+    assert 'class="none"' in parts["headline"] and "finder: this search has not decided" in parts["headline"]
 
 
 def test_without_curve_arrays_and_histories(tmp_path):
@@ -286,10 +288,11 @@ def test_without_curve_arrays_and_histories(tmp_path):
     make_job(tmp_path, schema, curve=False)
     for path in [*tmp_path.glob("search/*/scores.json*"), *tmp_path.glob("*/*/*/state.json"), tmp_path / "export.json"]:
         path.unlink()
+    for path in tmp_path.glob("search/*/pictures.json"):
+        path.unlink()
     parts = sections(write(tmp_path, schema))
-    assert "no array with a row per field" in parts["arrays"]
+    assert list(parts) == [name for name in SECTIONS if name not in ("arrays", "pictures", "learning")]
     assert "<svg" in parts["quality"] and "with --curve" in parts["quality"]
-    assert parts["learning"].count('class="none"') == 2
     assert "Not exported yet" in parts["headline"] and "no score" in parts["dimensions"]
 
 
@@ -334,8 +337,72 @@ def test_many_fields_go_on_several_pages(tmp_path):
     assert part.count("<svg") == 2 and '<div class="scroll"><figure>' in part and "61 to 90 of 90" in part
     assert all(name in part for name in schema.names)
     assert len(text) < 3_000_000
-    page = Page(text)
-    assert len(page.ids) == len(set(page.ids))
+    parsed = Page(text)
+    assert len(parsed.ids) == len(set(parsed.ids))
+
+
+def columns(part):
+    """Texts of every table's columns, header first."""
+    tables = re.findall(r"<table.*?</table>", part, re.DOTALL)
+    found = []
+    for table in tables:
+        rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+        found += list(zip(*rows, strict=True))
+    return found
+
+
+def test_no_column_is_without_content(tmp_path, full):
+    """What only some searches tell has columns where one of them tells it."""
+    schema = make_schema()
+    make_job(tmp_path, schema)
+    points = json.loads((tmp_path / "curve.json").read_text())
+    for point in points:
+        for key in MORE:
+            point.pop(key, None)
+    save(tmp_path / "curve.json", points)
+    bare = write(tmp_path, schema)
+    for text in (full, bare):
+        assert not [column[0] for column in columns(text) if set(column[1:]) <= {"–", ""}]
+    assert "Search proper" in full and "as COO" in full and "Search proper" not in bare and "COO" not in bare
+    assert "Search s" in bare, "other columns stay"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[0.26, 0.24, 0.25, 0.25], [0.25, 0.25, 0.24, 0.26]], "its rows have 100.0% of the entropy of uniform weights"),
+        ([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.24, 0.26]], "its rows have 100.0% of the entropy"),  # a field with two regions
+        ([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.24, 0.26]], ""),
+        ([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]], ""),
+        ([[3.0, 2.96], [2.99, 3.0]], "its values differ by 1.3% of the largest"),
+        ([[-3.0, -3.0], [-3.0, -3.0]], "all its values are equal"),
+        ([[0.0, 0.0]], "all its values are equal"),
+        ([[3.0, 2.0], [2.99, 3.0]], ""),
+        ([[3.0]], ""),
+        ([[1.0, float("nan")]], ""),
+    ],
+)
+def test_a_flat_map_is_called_flat(rows, words):
+    scores = Scores("alpha", tuple("abcd"[: len(rows)]), np.array(rows), None, None)
+    text = report._flatness(scores)
+    assert words in text and ("This map is flat" in text) == bool(words)
+
+
+def test_on_a_narrow_page_what_is_wider_scrolls_and_says_so(full):
+    """Nothing is shrunk to the page's width; as long as it fits, no hint shows."""
+    assert all("max-width: 100%" not in rule for rule in page.CSS[: page.CSS.index("@media print")].split("}") if "svg" in rule)
+    figures = re.findall(r"<figure>.*?</figure>", full, re.DOTALL)
+    assert figures and all('<div class="drawing"><svg' in figure for figure in figures)
+    widths = [96 * float(width) / 72 for width in re.findall(r'<svg [^>]*width="([\d.]+)pt"', full)]
+    hints = [re.search(r'class="hint w(\d+)"', figure) for figure in figures]
+    assert max(widths) > 900 and len(widths) == len(hints)
+    for width, hint in zip(widths, hints, strict=True):
+        step = int(hint[1]) if hint else 0
+        assert step <= width + 1 and not any(step < other <= width - 1 for other in page._STEPS)
+        assert not step or f"(max-width: {step + 48}px) {{ .w{step} {{ display: block; }} }}" in page.CSS
+    wide = page.data_table(["Name", *(f"a long heading {i}" for i in range(9))], [["x", *["12,345,678"] * 9]])
+    narrow = page.data_table(["Name", "AUC"], [["x", "0.7"]])
+    assert 'class="hint w' in wide and "hint" not in narrow and all('<div class="scroll">' in text for text in (wide, narrow))
 
 
 def test_loads_without_tensorflow():

@@ -1,0 +1,127 @@
+"""Whether an i-Razor search has decided: the entropy of alpha, and what parts kept from dropped regions against its spread."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from irazor_tf import regions
+from irazor_tf.base_model import MODELS
+from irazor_tf.input_config import InputConfig
+from irazor_tf.method import METHODS
+from irazor_tf.methods.irazor import RECENT_STEPS
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Field, Schema
+from irazor_tf.task import TASKS
+
+SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in {"gender": 3, "goods": 40, "hour": 7}.items()))
+DIM = 4  # regions 0, 1, 2, 4: of 0, 1, 1 and 2 columns
+SPACE = InputConfig.uniform(SCHEMA, DIM)
+# The second and the third region stay; the last one and the empty one go.
+CLEAR = np.array([0.1, 0.4, 0.35, 0.15])
+
+
+def searched(spec: str = "irazor(cpt=0.65)", space: InputConfig = SPACE):
+    method = METHODS.build(spec)
+    return method, Recommender(SCHEMA, space, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), gates=method.gates(SCHEMA, space))
+
+
+def give(method, model, course):
+    """Alpha after each of the last steps, [T, N, K]."""
+    gate = model.gates["embedding"]
+    record = np.zeros(gate.recent.shape, np.float32)
+    record[len(record) - len(course) :] = course
+    gate.recent.assign(record)
+    gate.logits.assign(method.params.temperature * np.log(course[-1]))
+
+
+def doubts(method, model):
+    return method.doubts(model, method.derive(model, SPACE))
+
+
+@pytest.mark.parametrize(
+    ("weights", "regions_of_it", "expected"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], 4, 1.0),
+        ([0.5, 0.5, 0.0, 0.0], 2, 1.0),  # a field with two regions, both alike
+        ([0.5, 0.5, 0.0, 0.0], 4, 0.5),
+        ([0.0, 1.0, 0.0, 0.0], 4, 0.0),
+        ([0.7, 0.1, 0.1, 0.1], 4, -(0.7 * math.log(0.7) + 0.3 * math.log(0.1)) / math.log(4)),
+        ([1.0, 0.0, 0.0, 0.0], 1, math.nan),  # nothing to decide
+    ],
+)
+def test_evenness(weights, regions_of_it, expected):
+    (found,) = regions.evenness(np.array([weights]), [regions_of_it])
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_margin():
+    """Between the weakest kept and the strongest dropped after the last step, wherever they stood before."""
+    course = np.array([[0.1, 0.3, 0.4, 0.2], [0.2, 0.2, 0.3, 0.3], [0.05, 0.35, 0.4, 0.2]])
+    width, spread = regions.margin(course, [1, 2], [0, 3])
+    assert width == pytest.approx(0.15) and spread == pytest.approx(np.std([0.1, -0.1, 0.15]))
+
+
+def test_the_course_of_alpha_is_what_it_was_after_each_of_the_last_steps():
+    _, model = searched()
+    gate, generator, seen = model.gates["embedding"], np.random.default_rng(0), []
+    for step in range(RECENT_STEPS + 3):
+        assert len(gate.course()) == min(RECENT_STEPS, step)
+        gate.update([generator.normal(size=gate.logits.shape)], lambda found: gate.logits.assign_sub(0.01 * found[0]))
+        seen.append(gate.alpha().numpy())
+    np.testing.assert_array_equal(gate.course(), np.array(seen[-RECENT_STEPS:]))
+    assert np.abs(seen[-1] - seen[2]).max() > 1e-3
+
+
+def test_uniform_weights_are_no_decision():
+    method, model = searched()
+    (notice,) = doubts(method, model)
+    assert notice.startswith("this search has not decided after 0 steps: alpha has 100.0% of the entropy of uniform weights. ")
+    give(method, model, np.tile([0.255, 0.247, 0.249, 0.249], (9, 3, 1)))
+    assert "100.0%" in doubts(method, model)[0]
+
+
+def test_clear_and_steady_weights_are_one():
+    method, model = searched()
+    give(method, model, np.tile(CLEAR, (9, 3, 1)))
+    assert method.derive(model, SPACE).dims == {"gender": 2, "goods": 2, "hour": 2}
+    assert not doubts(method, model)
+
+
+@pytest.mark.parametrize("wavering", [1, 2, 3])
+def test_so_are_weights_of_which_few_fields_waver(wavering):
+    """In these fields the last one kept and the first one dropped change places every other step."""
+    method, model = searched()
+    course = np.tile(CLEAR, (9, 3, 1))
+    course[::2, :wavering, 2:], course[1::2, :wavering, 2:] = (0.251, 0.249), (0.2, 0.3)
+    give(method, model, course)
+    names = ("gender", "goods", "hour")[:wavering]
+    expected = f"differ by no more than they moved over the last steps in {wavering} of 3 fields ({', '.join(names)})"
+    found = doubts(method, model)
+    assert [expected in notice for notice in found] == [True] * (wavering > 1)
+
+
+def test_a_field_that_is_gone_was_given_up_for_the_region_without_columns():
+    method, model = searched("irazor(cpt=0.4)")
+    steady, wavering = np.array([0.55, 0.15, 0.15, 0.15]), np.array([0.41, 0.4, 0.12, 0.07])
+    give(method, model, np.tile(steady, (9, 3, 1)))
+    assert not method.derive(model, SPACE).num_fields and not doubts(method, model)
+    course = np.tile(wavering, (9, 3, 1))
+    course[1::2] = [0.3, 0.51, 0.12, 0.07]
+    give(method, model, course)
+    assert not method.derive(model, SPACE).num_fields and "3 of 3 fields" in doubts(method, model)[0]
+
+
+def test_a_search_without_a_record_is_judged_by_its_entropy_alone():
+    """As one that ended before there were records."""
+    method, model = searched()
+    model.gates["embedding"].logits.assign(method.params.temperature * np.log(np.tile(CLEAR, (3, 1))))
+    assert not doubts(method, model)
+
+
+def test_fields_alone_have_the_doubts_of_their_search():
+    method, model = searched()
+    fields = METHODS.build("fields(irazor(cpt=0.65))")
+    assert fields.doubts(model, fields.derive(model, SPACE)) == doubts(method, model) != []
