@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import tempfile
@@ -85,10 +86,12 @@ def search(job: JobConfig) -> SearchResult:
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     full = InputConfig.uniform(schema, job.width)
+    methods = [METHODS.build(spec) for spec in (*parse_specs(job.method), *map(parse_spec, job.controls))]
     if not os.path.exists(path):
-        for model in {job.model, job.retrain_model or job.model}:
-            pricing.check_memory(schema, full, MODELS.build(model), trainer.task, job.train.optimizers())
-    for method in map(METHODS.build, [*parse_specs(job.method), *map(parse_spec, job.controls)]):
+        recipes = {tuple(sorted((job.train.optimizers() | method.recipe()).items())) for method in methods}
+        for model, recipe in itertools.product({job.model, job.retrain_model or job.model}, recipes):
+            pricing.check_memory(schema, full, MODELS.build(model), trainer.task, dict(recipe))
+    for method in methods:
         # What is out of range in the full space is so in every narrower one, and is said before anything is searched.
         if method.needs <= trainer.base.sites:
             method.check_space(trainer, full)

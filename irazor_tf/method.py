@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from irazor_tf.gate import Gate
 from irazor_tf.input_config import InputConfig, RouterRef, SearchResult
 from irazor_tf.pictures import Picture
 from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Registry, Spec
+from irazor_tf.registry import Registry, Spec, finite
 from irazor_tf.routing import Router
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
@@ -45,7 +44,7 @@ class SearchMethod(abc.ABC):
 
         def __post_init__(self) -> None:
             for field in dataclasses.fields(self):
-                if not _finite(value := getattr(self, field.name)):
+                if not finite(value := getattr(self, field.name)):
                     raise ValueError(f"`{field.name}` of a method should be finite. Received: {value}")
             if isinstance(self.optimizer, Mapping) and not set(self.optimizer) <= set(WEIGHTS):
                 raise ValueError(f"`optimizer` of a method should have specs for some of {', '.join(WEIGHTS)}. Received: {self.optimizer}")
@@ -162,13 +161,6 @@ class SearchMethod(abc.ABC):
     def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
         """What else the report draws of a search, and of the configs that it found."""
         return []
-
-
-def _finite(value: Any) -> bool:
-    """Whether no number in a setting is infinite or nan."""
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, tuple) else not isinstance(value, float) or math.isfinite(value)
 
 
 class BudgetError(ValueError):

@@ -136,13 +136,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return hint is Any or isinstance(value, NoneType if hint is None else hint)
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
     """Whether no number in a literal is nan, infinite or a whole number of more than 64 bits."""
     if isinstance(value, int | float):
         return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
     if isinstance(value, Mapping):
-        return all(map(_finite, value.keys())) and all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, tuple) else True
+        return all(map(finite, value.keys())) and all(map(finite, value.values()))
+    return all(map(finite, value)) if isinstance(value, tuple) else True
 
 
 def check_types(settings: Any) -> None:
@@ -150,7 +150,7 @@ def check_types(settings: Any) -> None:
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if not (_fits(value, hints[field.name]) and _finite(value)):
+        if not (_fits(value, hints[field.name]) and finite(value)):
             wanted = type(settings).__annotations__.get(field.name, hints[field.name])
             raise ValueError(f"`{field.name}` should be of type {wanted}, and finite. Received: {value!r}")
 
@@ -259,7 +259,7 @@ class Registry:
             if not _fits(value, hints[key]):
                 wanted = entry.Params.__annotations__.get(key, hints[key])
                 raise ValueError(f"`{key}` of {self.kind} {spec.name!r} should be of type {wanted}. Received: {value!r}")
-            if not _finite(value):
+            if not finite(value):
                 raise ValueError(f"`{key}` of {self.kind} {spec.name!r} should be finite. Received: {value!r}")
         params = entry.Params(**arguments)
         if spec.operands:

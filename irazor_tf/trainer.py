@@ -243,7 +243,7 @@ class Trainer:
         if keep_start and patience and not state.begun:
             state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
         callbacks: list[keras.callbacks.Callback] = [
-            _Finite(state, per_epoch),
+            _Finite(state),
             state.callback(options.checkpoint_steps, per_epoch, total),
             _Progress(warmup + epochs),
         ]
@@ -266,7 +266,7 @@ class Trainer:
                 callbacks=callbacks,
             ).history
             means = {key: float(values[-1]) for key, values in logs.items()}  # the loss, and the gates' penalties
-            _check_finite(means, epoch + 1, (epoch + 1) * per_epoch, state.directory)
+            _check_finite(means, epoch + 1, end, state.directory)
             record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
@@ -359,9 +359,9 @@ class Trainer:
 class _Finite(keras.callbacks.Callback):
     """Stops a fit where a mean of the epoch, the loss first, is no longer a finite number, before a checkpoint is made of it."""
 
-    def __init__(self, state: TrainingState, per_epoch: int):
+    def __init__(self, state: TrainingState):
         super().__init__()
-        self._state, self._per_epoch = state, per_epoch
+        self._state = state
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch, self._first = epoch + 1, self._state.step

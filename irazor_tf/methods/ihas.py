@@ -34,6 +34,7 @@ from irazor_tf.trainer import Trainer
 
 _notices = logging.getLogger("irazor_tf")
 
+MOST_CLUSTERS = 1_000  # each has a model
 HALF = 0.5  # where gates open in a row whose histogram has no local minimum
 
 
@@ -440,6 +441,8 @@ class IHAS(SearchMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.clusters > MOST_CLUSTERS:
+                raise ValueError(f"`clusters` of ihas should be at most {MOST_CLUSTERS:,}. Received: {self.clusters}")
             for key in ("epochs", "pretrain_epochs", "every", "clusters", "passes"):
                 if getattr(self, key) < 1:
                     raise ValueError(f"`{key}` of ihas should be at least 1. Received: {getattr(self, key)}")

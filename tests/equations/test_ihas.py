@@ -440,6 +440,7 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
         ("pretrain_epochs=0", "`pretrain_epochs` of ihas should be at least 1"),
         ("every=0", "`every` of ihas should be at least 1"),
         ("clusters=0", "`clusters` of ihas should be at least 1"),
+        ("clusters=1001", "`clusters` of ihas should be at most 1,000"),
         ("temperature=0", "`temperature` of ihas should be above 0"),
         ("penalty=-1", "`penalty` of ihas should be at least 0"),
         ("polarization=-1", "`polarization` of ihas should be at least 0"),
