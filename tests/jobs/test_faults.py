@@ -15,9 +15,15 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines import records
-from irazor_tf import integrity, job_lock, jobs
+from irazor_tf import integrity, job_lock, jobs, pricing
+from irazor_tf.base_model import MODELS
+from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json, write_json
+from irazor_tf.optimizers import make_optimizer
+from irazor_tf.recommender import Recommender
+from irazor_tf.schema import Schema
+from irazor_tf.task import TASKS
 from launch import flags
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, small_job
@@ -404,3 +410,17 @@ def test_a_signal_ends_in_one_line_with_the_state_kept(number, word, finished, t
     started = time.perf_counter()
     jobs.search(job_of(settings))
     assert (tmp_path / "job" / "search" / "result.json").exists() and time.perf_counter() - started < 120
+
+
+@pytest.mark.parametrize("model", ["mlp(hidden=(8, 4))", "deepfm(hidden=(8,))", "lr"])
+def test_the_price_of_a_model_is_what_is_allocated(model, finished):
+    schema = Schema.load(os.path.join(finished["model_dir"], "data"))
+    optimizers = {"bias": "ftrl(learning_rate=0.1)", "network": "adam(learning_rate=0.1)", "architecture": "sgd(learning_rate=0.1)"}
+    config, task = InputConfig.uniform(schema, 4), TASKS.build("ctr")
+    made = Recommender(schema, config, MODELS.build(model), task)
+    variables = list(made.variables)
+    for group, members in made.variable_groups.items():
+        optimizer = make_optimizer(optimizers[group])
+        optimizer._create_all_weights(members)
+        variables += optimizer.variables()
+    assert pricing.model_bytes(schema, config, MODELS.build(model), task, optimizers) == sum(value.numpy().nbytes for value in variables)
