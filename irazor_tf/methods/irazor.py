@@ -328,7 +328,7 @@ class IRazor(SearchMethod):
             return []
         return [
             f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to "
-            "chance; a longer search (`search_steps`, `epochs`) may tell them apart"
+            "chance. To try: a faster `alpha_optimizer` ('adam(learning_rate=0.01)'), a longer search (`search_steps`, `epochs`)"
         ]
 
     def _margins(self, supernet: Recommender, config: InputConfig) -> dict[str, tuple[float, float]]:

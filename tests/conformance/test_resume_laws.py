@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,26 @@ def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(tiny,
         watched(monkeypatch, None)
         resumed, same = fit(f"killed-{every}", every)
         assert same == history and not laws.differing(laws.values(model), laws.values(resumed))
+
+
+def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, monkeypatch, capsys):
+    """The warm-up's among them; by a resumed fit, too."""
+
+    def fit() -> list[dict[str, float]]:
+        trainer = tiny.trainer(laws.named("irazor"), tmp_path)
+        trainer._progress = True
+        method = laws.named("irazor").make_method()
+        with trainer.scope():
+            gates = method.gates(tiny.schema, tiny.space)
+        return trainer.fit(trainer.build(tiny.space, gates), "search", warmup=1, epochs=2)
+
+    watched(monkeypatch, Killer(None))
+    with pytest.raises(Killed):
+        fit()
+    assert re.findall(r"Epoch \d+/\d+", capsys.readouterr().out) == ["Epoch 1/3", "Epoch 2/3"], "the killer comes after the line"
+    watched(monkeypatch, None)
+    assert len(fit()) == 3
+    assert re.findall(r"Epoch \d+/\d+", capsys.readouterr().out) == ["Epoch 2/3", "Epoch 3/3"]
 
 
 def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -121,3 +121,23 @@ def test_a_search_that_keeps_the_whole_space_selects_nothing(table, tmp_path):
         with pytest.raises(ValueError, match=message):
             jobs.pipeline(small_job(table, tmp_path, method=method))
     assert not (tmp_path / "search").exists()
+
+
+def test_overfitting_and_a_loss_worse_than_the_base_rate_are_said_of_searches_and_models(table, tmp_path, caplog):
+    """In log, summary and report, whoever trains them; said again by a job that only reads what is there."""
+    fast = "adam(learning_rate=0.05)"
+    settings = {"method": "irazor(epochs=3)", "network_optimizer": fast, "bias_optimizer": fast, "epochs": 3, "patience": 0}
+    (record,) = jobs.pipeline(small_job(table, tmp_path, **settings))
+    for who in ("the model of its search", "the final model"):
+        for what in ("overfits after epoch 1: the validation log loss", "is worse than the base rate: its validation log loss"):
+            (notice,) = [notice for notice in record["notices"] if notice.startswith(f"{who} {what}")]
+            assert notice in caplog.text and notice in report_of(tmp_path)
+    (state,) = tmp_path.glob("models/*/model/state.json")
+    history = json.loads(state.read_text())["history"]
+    assert f"from {history[0]['log_loss']:.4f} to {history[-1]['log_loss']:.4f} by epoch 3" in " ".join(record["notices"])
+    assert jobs.pipeline(small_job(table, tmp_path, **settings)) == [record]
+
+
+def test_a_training_that_goes_well_has_nothing_to_say(finished):
+    summary = json.loads((pathlib.Path(finished["model_dir"]) / "summary.json").read_text())
+    assert not [notice for record in summary for notice in record["notices"] if "overfits" in notice or "base rate" in notice]
