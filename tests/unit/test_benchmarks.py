@@ -89,3 +89,12 @@ def test_choosing_settings_leaves_the_test_split_unread(tmp_path: pathlib.Path) 
     assert "test AUC" in table(tested) and "seeds" not in table(tested)
     assert "uniform dim=1 (1 of 2 seeds)" in table([*tested, {**tested[0], "seed": 2, "label": "dim=2"}])
     assert list(tmp_path.rglob("test.json"))
+
+
+@pytest.mark.parametrize("name", list(methods.WIDTHS))
+def test_every_series_is_a_method(name: str) -> None:
+    """And those as published have their papers' optimizers."""
+    for series, specs in {**methods.series_of(name), **methods.ablations_of(name)}.items():
+        for spec in [specs] if isinstance(specs, str) else specs.values():
+            method = methods.SEARCHES.build(spec.format(size=10, width=16, slow=methods.SLOW[name]))
+            assert bool(method.recipe()) == (series.endswith(("as published", "Adam"))), series
