@@ -1,9 +1,10 @@
 """What options and mends of HAM, SSEDS and iHAS change, on the logs and in the recipe of `benchmarks.methods`, at a half of its budget.
 
-    python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,criteo-deepfm,frappe] [--seeds=1,2,3] [--series=iHAS,HAM,SSEDS]
+    python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,frappe,criteo-deepfm] [--seeds=1,2,3] [--series=HAM,HAM-summed,...]
 
-Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end: DIR/mends-<set>.json and
-DIR/mends.md, a table per set: mean and spread over seeds, and for HAM the size that its search had after every epoch, seed by seed.
+Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end, for the series asked for:
+DIR/mends-<set>-<series>.json and DIR/mends-<series>.md, a table per set: mean and spread over seeds, and for HAM the size that its search
+had after every epoch, seed by seed. iHAS is scored at its own size on Criteo, too.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ OPTIONS = {"": "", ", rows all": ", rows='all'", ", start searched": ", start='s
 GROUPS = {
     "iHAS": {f"iHAS{label}": IHAS + option + ")" for label, option in OPTIONS.items()},
     "iHAS-published": {f"iHAS, as published{label}": f"ihas({option.removeprefix(', ')})" for label, option in OPTIONS.items()},
-    "HAM": {
-        "HAM, small logs": HAM + ")",
-        "HAM, as published": f"ham(preset='paper', {PAPER_HAM}",
-        "HAM, summed loss": f"ham(preset='paper_summed', {PAPER_HAM}",
+    "HAM": {"HAM, small logs": HAM + ")", "HAM, as published": f"ham(preset='paper', {PAPER_HAM}"},
+    "HAM-summed": {"HAM, summed loss": f"ham(preset='paper_summed', {PAPER_HAM}"},
+    "HAM-columns": {  # sizes in columns, as the paper counts
+        "HAM, as published, columns": f"ham(preset='paper', share=0.25, base_dim={{width}}, {ADAM})",
+        "HAM, summed loss, columns": f"ham(preset='paper_summed', share=0.25, base_dim={{width}}, {ADAM})",
     },
     "SSEDS": {name: METHODS[name] for name in ("SSEDS", "SSEDS, small logs")},
 }
@@ -43,13 +45,17 @@ def one_seed(points: Points, name: str, groups: Sequence[str], size: int, width:
     sizes = {}
     for group in groups:
         for series, spec in GROUPS[group].items():
-            filled = spec.format(size=size, width=width, slow=SLOW[name])
-            candidate = points.add(series, "a half", filled, size)
-            if group.startswith("iHAS"):
-                points.add(series, OWN_SIZE, filled)
-            history = read_json(points.job.path(candidate.search_folder, "supernet", "state.json"))[0]["history"] if group == "HAM" else []
-            sizes[series] = [int(record["size"]) for record in history]
-    return [record | {"sizes": sizes[record["series"]]} for record in points.run()]
+            filled, budgets = spec.format(size=size, width=width, slow=SLOW[name]), {"a half": size, OWN_SIZE: None}
+            if group == "HAM-columns":
+                del budgets["a half"]
+            elif not group.startswith("iHAS") or name != "criteo":
+                del budgets[OWN_SIZE]
+            for label, budget in budgets.items():
+                candidate = points.add(series, label, filled, budget)
+            if group.startswith("HAM"):
+                history = read_json(points.job.path(candidate.search_folder, "supernet", "state.json"))[0]["history"]
+                sizes[series] = [int(record["size"]) for record in history]
+    return [record | {"sizes": sizes.get(record["series"], [])} for record in points.run()]
 
 
 def rows_of(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -76,11 +82,11 @@ def main(_: list[str]) -> None:
             points = Points(experiment, experiment.located(given.logs), os.path.join(given.out, name), seed)
             size = InputConfig.uniform(points.schema, BEST[name]).num_params(points.schema) // 2
             records += one_seed(points, name, given.series, size, experiment.width)
-        write_json(os.path.join(given.out, f"mends-{name}.json"), records)
+        write_json(os.path.join(given.out, f"mends-{name}-{'-'.join(given.series)}.json"), records)
         header, rows = rows_of(records)
         print(f"\n{name}, a half of uniform {BEST[name]}: {size:,} parameters\n{text_table(header, rows)}\n", flush=True)
         tables.append(f"**{name}**, a half of uniform {BEST[name]}: {size:,} parameters\n\n{markdown_table(header, rows)}\n")
-    with open(os.path.join(given.out, "mends.md"), "w", encoding="utf-8") as file:
+    with open(os.path.join(given.out, f"mends-{'-'.join(given.series)}.md"), "w", encoding="utf-8") as file:
         file.write("\n".join(tables))
 
 
@@ -89,5 +95,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/).", required=True)
     flags.DEFINE_list("sets", ["criteo", "frappe"], "Which sets.")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Which seeds.")
-    flags.DEFINE_list("series", ["iHAS", "HAM", "SSEDS"], f"Which groups of series: {'; '.join(GROUPS)}.")
+    flags.DEFINE_list("series", ["iHAS", "HAM", "HAM-summed", "SSEDS"], f"Which groups of series: {'; '.join(GROUPS)}.")
     app.run(main)

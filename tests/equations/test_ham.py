@@ -579,14 +579,14 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
 
     monkeypatch.setattr(Trainer, "fit", watched)
     trainer = tiny.trainer(laws.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
-    method = METHODS.build("ham(epochs=1, pretrain_epochs=1, base_dim=4, size=12)")  # every field 4 wide
+    method = METHODS.build("ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)")  # every field 3 wide
     supernet = method.train(trainer, tiny.space)
     (start, pretrained), (begun, searched_) = maps
-    assert set(supernet.config.dims.values()) == {4} and len(start) == len(tiny.schema.names)
+    assert set(supernet.config.dims.values()) == {3} and len(start) == len(tiny.schema.names)
     for key, values in pretrained.items():
-        assert values.shape == (1, 4, 4) and np.any(values != start[key]) and np.any(searched_[key] != values)
+        assert values.shape == (1, 3, 3) and np.any(values != start[key]) and np.any(searched_[key] != values)
         np.testing.assert_array_equal(begun[key], values)
-    final = supernet.restrict(method.select(supernet, 12), keep_gates=False)
+    final = supernet.restrict(method.select(supernet, 9), keep_gates=False)
     for piece in final.alignment.pieces():
         columns = [supernet.config.fields[piece.key.split("/")[1]].labels.index(label) for label in piece.axes[1]]
         np.testing.assert_array_equal(piece.read(), searched_[piece.key][:, columns])

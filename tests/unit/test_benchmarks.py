@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_rel
 
-from benchmarks import methods
+from benchmarks import mends, methods
 from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
+from irazor_tf.method import METHODS
 from irazor_tf.trainer import TrainOptions
 
 
@@ -98,3 +99,16 @@ def test_every_series_is_a_method(name: str) -> None:
         for spec in [specs] if isinstance(specs, str) else specs.values():
             method = methods.SEARCHES.build(spec.format(size=10, width=16, slow=methods.SLOW[name]))
             assert bool(method.recipe()) == (series.endswith(("as published", "Adam"))), series
+
+
+def test_what_mends_change_is_told_by_series_and_point() -> None:
+    for specs in mends.GROUPS.values():
+        for spec in specs.values():
+            METHODS.build(spec.format(size=100, width=4, slow="sgd"))
+    of = {"series": "HAM", "label": "a half", "params": 90, "log_loss": 0.5}
+    records = [of | {"auc": 0.7 + 0.01 * seed, "valid_auc": 0.75, "sizes": [200, 100 - seed]} for seed in (0, 1)]
+    records.append({**of, "series": "SSEDS", "auc": 0.6, "valid_auc": 0.65, "sizes": []})
+    header, rows = mends.rows_of(records)
+    assert header[-1] == "size after each epoch"
+    assert rows[0] == ["HAM, a half", "2", "90", "0.7500 (0.0000)", "0.7050 (0.0071)", "0.5000 (0.0000)", "200 100; 200 99"]
+    assert rows[1] == ["SSEDS, a half", "1", "90", "0.6500", "0.6000", "0.5000", "-"]
