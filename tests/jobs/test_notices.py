@@ -12,6 +12,7 @@ import pytest
 
 from irazor_tf import jobs
 from irazor_tf.input_config import SearchResult
+from irazor_tf.methods import ihas
 from irazor_tf.pictures import load_pictures
 from tests.jobs.small_jobs import small_job
 
@@ -80,7 +81,8 @@ def test_the_fields_of_a_search_come_with_its_fallbacks_and_pictures(table, tmp_
         ("irazor(candidates={'nofield': (0, 4)})", "`candidates` of irazor should name fields .* Received: nofield"),
     ],
 )
-def test_a_control_out_of_range_is_said_before_anything_is_searched(control, message, table, tmp_path):
+def test_a_control_out_of_range_is_said_before_anything_is_searched(control, message, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(ihas, "MOST_CLUSTERS", 10**5)  # the rows of this log are more than the clusters that there may be
     job = small_job(table, tmp_path, method="irazor(epochs=1)", controls=f"dnis(epochs=1) + {control}")
     with pytest.raises(ValueError, match=message):
         jobs.pipeline(job)
