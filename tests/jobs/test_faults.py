@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -11,8 +12,10 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from absl.testing import flagsaver
 
 from data_pipelines import records
 from irazor_tf import integrity, job_lock, jobs, pricing
@@ -375,20 +378,25 @@ def test_a_full_disk_names_the_file(tmp_path):
     assert not (tmp_path / "x.json").exists()
     (tmp_path / "train-00000.bucket").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device: '.*train-00000\.bucket'"):
-        import numpy as np
-
         records.Shuffler(str(tmp_path), "train", 10, 2, 0).add(np.zeros((10, 2), np.int32))
 
 
-def test_a_full_disk_under_tensorflow_is_one_line(monkeypatch, capsys, tmp_path):
+def test_a_full_disk_under_tensorflow_is_one_line(capsys, tmp_path):
     (tmp_path / "full").symlink_to("/dev/full")
 
     def stage(job: Any) -> None:
         with tf.io.gfile.GFile(str(tmp_path / "full"), "w") as file:
             file.write("x" * 100_000)
 
-    with pytest.raises(SystemExit) as ended:
-        flags.run(stage, ["irazor", f"--model_dir={tmp_path}"])
+    flags.define()
+    loggers = [logging.getLogger(name) for name in ("", "absl", "irazor_tf")]
+    levels = [logger.level for logger in loggers]
+    try:
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            flags.run(stage, ["irazor", f"--model_dir={tmp_path}"])
+    finally:  # what a program sets once for its process
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     assert ended.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "no more room on the disk" in line and str(tmp_path / "full") in line
