@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from irazor_tf import jobs
+from irazor_tf import integrity, jobs
 from irazor_tf.input_config import SearchResult
-from irazor_tf.json_files import read_json
+from irazor_tf.json_files import read_json, write_json
 from irazor_tf.schema import Schema
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
@@ -154,7 +154,8 @@ def test_seconds_of_a_killed_training_are_those_of_its_fits(copied):
     settings = copied()
     path = next(pathlib.Path(settings["model_dir"]).glob("models/*/metrics.json"))
     state = path.parent / "model" / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"seconds": 5000.0}))
+    with integrity.guarding(settings["model_dir"]):  # as a job writes it
+        write_json(str(state), read_json(str(state))[0] | {"seconds": 5000.0})
     path.unlink()
     jobs.retrain(job_of(settings))
     assert 5000.0 < read_json(str(path))[0]["train_seconds"] < 5100.0
