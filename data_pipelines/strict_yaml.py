@@ -54,7 +54,7 @@ class Value:
 
     def mapping(self, known: Sequence[str], holding: str = "") -> dict[str, Value]:
         """The values by key, each key once and one of those known."""
-        if not isinstance(self._node, yaml.MappingNode):
+        if not isinstance(self._node, yaml.MappingNode) or self._node.tag != f"{_TAG}map":
             raise self.error(f"{self.subject} should be a mapping{holding}.")
         found: dict[str, Value] = {}
         for key, node in self._node.value:
@@ -72,7 +72,7 @@ class Value:
 
     def items(self) -> list[Value]:
         """The entries of a list."""
-        if not isinstance(self._node, yaml.SequenceNode):
+        if not isinstance(self._node, yaml.SequenceNode) or self._node.tag != f"{_TAG}seq":
             raise self.error(f"{self.subject} should be a list.")
         return [Value(node, self._path, f"an entry of {self.subject}") for node in self._node.value]
 
