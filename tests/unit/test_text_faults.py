@@ -11,6 +11,7 @@ import random
 import threading
 import time
 import tracemalloc
+import types
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -491,3 +492,23 @@ def test_a_schema_file_that_cannot_be_read_is_named(write, tmp_path, monkeypatch
     with pytest.raises(ValueError, match=r"at most 8 MiB\. Received: .*schema\.yaml, which is larger"):
         TableSchema.load(write("schema.yaml", "# \n" * (4 << 20)))
     assert TableSchema.load(write("schema.yaml", BOM + COLUMNS.encode())).fields()
+
+
+# --- and after the job -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monkeypatch):
+    from irazor_tf import jobs, serving, tables
+    from launch import pipeline
+
+    scored: list = []
+    monkeypatch.setattr(serving, "score_log", lambda path, data, *rest: scored.append(data.input) or ({}, []))
+    monkeypatch.setattr(tables, "summary_table", lambda summary: "")
+    for name in ("pipeline", "export", "preprocess"):
+        monkeypatch.setattr(jobs, name, lambda job: None)
+    log = write("log.csv", ["1,2,a,3"])
+    with piped(b"1,2,a,3\n") as pipe:
+        for paths in ((log,), (pipe,), (log + ".gone",), ()):
+            data = types.SimpleNamespace(input=paths)
+            pipeline._stage(types.SimpleNamespace(data=data, records_dir="", path=lambda name: name))
+    assert scored == [(log,), ()]
