@@ -61,7 +61,7 @@ class Value:
             at_key = Value(key, self._path, f"a key of {self.subject}")
             if key.tag == f"{_TAG}merge":
                 raise at_key.error(f"{self.subject} should spell out its keys.")
-            if not isinstance(key, yaml.ScalarNode) or key.value not in known:
+            if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str" or key.value not in known:
                 near = difflib.get_close_matches(str(key.value)[:40], known, 1) if isinstance(key, yaml.ScalarNode) else []
                 hint = f"another; did you mean {near[0]}?" if near else "another"
                 raise at_key.error(f"{at_key.subject} should be one of {', '.join(known)}.", hint)

@@ -432,6 +432,7 @@ def test_columns_that_the_schema_leaves_out_are_listed_once(write, table, caplog
         ("missing: !!python/object/apply:os.system [ls]", "`missing` of a table schema should be a list"),
         ("header: !!bool x", "should be true or false"),
         ("missing: [a\tb: c]: d", "should be YAML"),
+        ("!!python/name:os.system header: true", "A key of a table schema should be one of"),
         ("? [a]\n: b", "A key of a table schema should be one of"),
         ("---\n---\na: b", "should be YAML"),
     ],
