@@ -503,7 +503,12 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     from launch import pipeline
 
     scored: list = []
-    monkeypatch.setattr(serving, "score_log", lambda path, data, *rest: scored.append(data.input) or ({}, []))
+
+    def score_log(path, data, *rest):
+        scored.append(data.input)
+        return {}, []
+
+    monkeypatch.setattr(serving, "score_log", score_log)
     monkeypatch.setattr(tables, "summary_table", lambda summary: "")
     for name in ("pipeline", "export", "preprocess"):
         monkeypatch.setattr(jobs, name, lambda job: None)
