@@ -162,8 +162,10 @@ class _Input:
         return self
 
     def __exit__(self, *error: object) -> None:
+        # A reading that is given up ends where the garbage collector finds it, maybe inside `threading`: a thread joined there, by
+        # the default `wait`, would wait for ever for locks that are held further up.
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(wait=False)
         self._file.close()
 
     def read(self, size: int) -> bytes:

@@ -54,14 +54,14 @@ class Value:
 
     def mapping(self, known: Sequence[str], holding: str = "") -> dict[str, Value]:
         """The values by key, each key once and one of those known."""
-        if not isinstance(self._node, yaml.MappingNode):
+        if not isinstance(self._node, yaml.MappingNode) or self._node.tag != f"{_TAG}map":
             raise self.error(f"{self.subject} should be a mapping{holding}.")
         found: dict[str, Value] = {}
         for key, node in self._node.value:
             at_key = Value(key, self._path, f"a key of {self.subject}")
             if key.tag == f"{_TAG}merge":
                 raise at_key.error(f"{self.subject} should spell out its keys.")
-            if not isinstance(key, yaml.ScalarNode) or key.value not in known:
+            if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str" or key.value not in known:
                 near = difflib.get_close_matches(str(key.value)[:40], known, 1) if isinstance(key, yaml.ScalarNode) else []
                 hint = f"another; did you mean {near[0]}?" if near else "another"
                 raise at_key.error(f"{at_key.subject} should be one of {', '.join(known)}.", hint)
@@ -72,7 +72,7 @@ class Value:
 
     def items(self) -> list[Value]:
         """The entries of a list."""
-        if not isinstance(self._node, yaml.SequenceNode):
+        if not isinstance(self._node, yaml.SequenceNode) or self._node.tag != f"{_TAG}seq":
             raise self.error(f"{self.subject} should be a list.")
         return [Value(node, self._path, f"an entry of {self.subject}") for node in self._node.value]
 

@@ -23,7 +23,8 @@ def _stage(job: Any) -> None:
     start = time.perf_counter()
     summary = jobs.pipeline(job)
     print(f"\n{tables.summary_table(summary)}\n")
-    if job.data is not None and all(map(glob.glob, job.data.input)):  # a finished job's log may be gone
+    log = [path for pattern in job.data.input for path in glob.glob(pattern) or [pattern]] if job.data is not None else []
+    if job.data is not None and all(map(os.path.isfile, log)):  # a finished job's log may be gone, and a pipe is read once
         path, schema = jobs.export(job), jobs.preprocess(job)
         inputs, scores = serving.score_log(path, job.data, job.records_dir, schema, _SCORED)
         header = ("raw row", *inputs, "score")

@@ -89,38 +89,12 @@ class TableSchema:
         found = content.mapping(_KEYS, " with `columns`")
         if "columns" not in found:
             raise content.error("A table schema should have a list of `columns`.", "none")
-        marks: dict[str, str | None] = {"separator": ",", "quote": '"'}
-        for key, also in (("separator", '; a tab is "\\t", with the quotes'), ("quote", ", or null")):
-            if key in found:
-                mark = None if key == "quote" and found[key].is_null else found[key].text()
-                if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in "\r\n\0"):
-                    raise found[key].error(f"`{key}` of a table schema should be one ASCII character{also}.", "something else")
-                marks[key] = mark
-        separator, quote = str(marks["separator"]), marks["quote"]
-        if separator == quote:
-            raise content.error("`separator` and `quote` of a table schema should differ.", "the same character")
-        encoding = found["encoding"].text() if "encoding" in found else "utf-8"
-        try:
-            plain = bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
-        except (LookupError, ValueError):
-            plain = False
-        if not plain:
-            raise found["encoding"].error("`encoding` of a table schema should be a known one that extends ASCII.", "another")
+        separator, quote, encoding = _marks(content, found)
         header, strip = (key in found and found[key].truth() for key in ("header", "strip"))
         above = None
         if "positive_above" in found and not found["positive_above"].is_null:
             above = found["positive_above"].number()
-        labels = found["label"].mapping(("positive", "negative")) if "label" in found else {}
-        listed = {key: value for key, value in [*labels.items(), *found.items()] if key in ("positive", "negative", "missing")}
-        texts = {key: value.texts() for key, value in listed.items()}
-        for key, values in texts.items():
-            if strip and any(value != value.strip() for value in values):
-                raise listed[key].error(f"With `strip` no value has spaces around it, so no text of `{key}` should.", "some with spaces")
-        missing, positive, negative = (texts.get(key, ()) for key in ("missing", "positive", "negative"))
-        if labels and not positive:
-            raise found["label"].error("`label` of a table schema should say which texts are `positive`.", "none")
-        if set(positive) & set(negative):
-            raise found["label"].error("A text of `label` should be positive or negative.", "one that is both")
+        missing, positive, negative = _texts(found, strip)
         if positive and above is not None:
             raise found["positive_above"].error("Labels should be texts (`label`) or numbers (`positive_above`).", "both keys")
         columns = _columns(found["columns"])
@@ -174,6 +148,44 @@ class TableSchema:
                 raise bad_row(f"The header should name column {name!r} once.", f"{times[name]} times", path, 1)
         ordered = tuple(wanted.get(name) or Column(f"column {k}", "ignore") for k, name in enumerate(names))
         return dataclasses.replace(self.form, columns=ordered), [name for name in names if name not in wanted]
+
+
+def _marks(content: strict_yaml.Value, found: dict[str, strict_yaml.Value]) -> tuple[str, str | None, str]:
+    """Separator, quoting character and encoding."""
+    marks: dict[str, str | None] = {"separator": ",", "quote": '"'}
+    for key, also in (("separator", '; a tab is "\\t", with the quotes'), ("quote", ", or null")):
+        if key in found:
+            mark = None if key == "quote" and found[key].is_null else found[key].text()
+            if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in "\r\n\0"):
+                raise found[key].error(f"`{key}` of a table schema should be one ASCII character{also}.", "something else")
+            marks[key] = mark
+    separator, quote = str(marks["separator"]), marks["quote"]
+    if separator == quote:
+        raise content.error("`separator` and `quote` of a table schema should differ.", "the same character")
+    encoding = found["encoding"].text() if "encoding" in found else "utf-8"
+    try:
+        plain = bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
+    except (LookupError, ValueError):
+        plain = False
+    if not plain:
+        raise found["encoding"].error("`encoding` of a table schema should be a known one that extends ASCII.", "another")
+    return separator, quote, encoding
+
+
+def _texts(found: dict[str, strict_yaml.Value], strip: bool) -> tuple[tuple[str, ...], ...]:
+    """The texts that mean a missing value, a positive and a negative label."""
+    labels = found["label"].mapping(("positive", "negative")) if "label" in found else {}
+    listed = {key: value for key, value in [*labels.items(), *found.items()] if key in ("positive", "negative", "missing")}
+    texts = {key: value.texts() for key, value in listed.items()}
+    for key, values in texts.items():
+        if strip and any(value != value.strip() for value in values):
+            raise listed[key].error(f"With `strip` no value has spaces around it, so no text of `{key}` should.", "some with spaces")
+    positive, negative = texts.get("positive", ()), texts.get("negative", ())
+    if labels and not positive:
+        raise found["label"].error("`label` of a table schema should say which texts are `positive`.", "none")
+    if set(positive) & set(negative):
+        raise found["label"].error("A text of `label` should be positive or negative.", "one that is both")
+    return texts.get("missing", ()), positive, negative
 
 
 def _columns(value: strict_yaml.Value) -> tuple[TableColumn, ...]:
