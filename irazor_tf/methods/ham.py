@@ -562,7 +562,7 @@ class HAM(AuxiliaryMasks):
                     raise ValueError(f"`{key}` of ham should be at least 0. Received: {getattr(self, key)}")
 
     # One batch's gradient in a mask is about 1e-4 (Criteo, 1,024 rows), so at the paper's rate all alphas stay within one step of mu, cross
-    # 0 together, and the size swings between nothing and everything.
+    # 0 together, and the size jumps; with the gradient of the batch's sum, B times as large, they do not (`paper_summed`).
     presets = {
         "paper": {**PAPER, **_PUBLISHED},
         "paper_summed": {**PAPER, **_PUBLISHED, "summed": True},
