@@ -111,6 +111,16 @@ def _check_names(fields: Sequence[RawField], options: PreprocessOptions) -> None
             )
 
 
+def named_inputs(options: PreprocessOptions) -> tuple[str, ...]:
+    """Every file that the options name; none for a log that is generated.
+
+    Raises:
+      ValueError: a pattern that matches none.
+    """
+    keys = ("input", "valid_input", "test_input")
+    return tuple(path for key in keys for path in _expand(getattr(options, key), key))
+
+
 def _sources(options: PreprocessOptions, reader: Reader, partial: str) -> dict[str, tuple[str, ...]]:
     """Files per source: `input` (split by the rule), `valid` and `test`."""
     inputs = _expand(options.input, "input") if options.input else ()

@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -29,13 +29,13 @@ from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_n
 from irazor_tf.final_models import evaluate_candidate, is_trained, restored_model, train_candidate
 from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
+from irazor_tf.job_data import check_splits, guarded, verified
 from irazor_tf.job_lock import held
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
-from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
@@ -58,7 +58,10 @@ def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
 def preprocess(job: JobConfig) -> Schema:
     """Log -> records; at once where they are there and whole."""
     if job.data is not None and not job.has_records:
-        export_lib.check_served_names(field.name for field in job.data.make_reader().fields())
+        reader = job.data.make_reader()
+        if job.data.input:  # some formats know their fields from a file
+            reader.inspect(pipelines.named_inputs(job.data))
+        export_lib.check_served_names(field.name for field in reader.fields())
     claim(job)
     if job.has_records:
         records.verify(job.records_dir)
@@ -82,7 +85,7 @@ def search(job: JobConfig) -> SearchResult:
     schema = preprocess(job)
     path = job.path("search", "result.json")
     if not os.path.exists(path):
-        _check_splits(job, _verified(job))
+        check_splits(job, verified(job))
     export_lib.raw_signature(schema, schema.names)  # what could not be served is not trained
     trainer = trainer_of(job, schema)
     full = InputConfig.uniform(schema, job.width)
@@ -96,7 +99,7 @@ def search(job: JobConfig) -> SearchResult:
         if method.needs <= trainer.base.sites:
             method.check_space(trainer, full)
     chain = _chain(job, trainer)
-    result = chain.whole(_guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0]))
+    result = chain.whole(guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0]))
     for config in result.clusters:
         config.check(schema)
     result.save(path)
@@ -114,17 +117,17 @@ def retrain(job: JobConfig) -> list[Candidate]:
     result = search(job)
     trainer = trainer_of(job, schema)
     chain = _chain(job, trainer)
-    candidates = _guarded(job, lambda: _candidates(job, trainer, chain, result))
+    candidates = guarded(job, lambda: _candidates(job, trainer, chain, result))
     for candidate in candidates:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
     write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
     mark_trained(job)
     if not all(is_trained(job, schema, candidate) for candidate in candidates):
-        _verified(job)
+        verified(job)
     for number, candidate in enumerate(candidates):
         if job.progress:
             print(f"[{number + 1}/{len(candidates)}] {candidate.name}: {candidate.num_params(schema):,} parameters", flush=True)
-        _guarded(job, lambda candidate=candidate: train_candidate(job, schema, candidate))  # type: ignore[misc]
+        guarded(job, lambda candidate=candidate: train_candidate(job, schema, candidate))  # type: ignore[misc]
     return candidates
 
 
@@ -134,10 +137,10 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     schema = preprocess(job)
     candidates = _load_candidates(job)
     if not all(os.path.exists(job.path("models", candidate.key, "test.json")) for candidate in candidates):
-        _verified(job)
+        verified(job)
     points, summary = [], []
     for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
-        point = _guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
+        point = guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
         if candidate.role is Role.FOUND and job.budget is not None:
             point["budget"] = job.budget  # which the method's spec does not tell
         points.append(point)
@@ -165,7 +168,7 @@ def export(job: JobConfig) -> str:
         done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
         write_json(marker, done)
         with tf.device("/CPU:0"):
-            model = _guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
+            model = guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
             export_lib.export(model, schema, folder)
     path = os.path.join(folder, done["version"])
     if "mib" not in done:
@@ -212,47 +215,6 @@ def pipeline(job: JobConfig) -> list[dict[str, Any]]:
 # What the stages are made of ------------------------------------------------------------------------------------------------------
 
 
-def _verified(job: JobConfig) -> dict[str, Any]:
-    """The manifest; every record is read and compared with it once by each process that is to learn from them or to judge by them."""
-    manifest = records.load_manifest(job.records_dir)
-    paths = [os.path.join(job.records_dir, file["name"]) for entry in manifest["splits"].values() for file in entry["files"]]
-    paths.append(os.path.join(job.records_dir, "manifest.json"))
-    states = [os.stat(path) for path in paths if os.path.exists(path)]
-    now = [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
-    if _whole.get(job.records_dir) != now:
-        records.verify(job.records_dir, full=True, progress=job.progress)
-        _whole[job.records_dir] = now
-    return manifest
-
-
-_whole: dict[str, list[tuple[int, int, int]]] = {}  # folders found whole by this process, and how their files were then
-
-
-def _check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
-    """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do with, before anything is trained."""
-    splits = {split: manifest["splits"].get(split, {"rows": 0, "positives": 0}) for split in records.SPLITS}
-    rows = {split: entry["rows"] for split, entry in splits.items()}
-    options = manifest.get("options") or {}
-    for split, entry in splits.items():
-        files = options.get(f"{split}_input") or options.get("input") or [job.records_dir]
-        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-        if not entry["rows"]:
-            raise ValueError(f"Training, validation and test should each have rows (see `fractions`). Received: {rows} of {named}")
-        try:
-            TASKS.build(job.task).check_labels(entry["rows"], entry["positives"])
-        except ValueError as error:
-            raise ValueError(f"{error} (split {split!r}, of {named})") from None
-
-
-def _guarded(job: JobConfig, work: Callable[[], T]) -> T:
-    """Runs `work`; where a record cannot be read, says which file and block."""
-    try:
-        return work()
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):
-        records.verify(job.records_dir, full=True)
-        raise
-
-
 class _Chain(NamedTuple):
     """The methods of a job, all but the last having searched.
 
@@ -280,7 +242,7 @@ def _chain(job: JobConfig, trainer: Trainer) -> _Chain:
     space, before, seconds, notices = InputConfig.uniform(trainer.schema, job.width), [], 0.0, []
     for method in methods[:-1]:
         before.append(Searched(method.spec(), search_folder_of(method, space)))
-        result = _guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0])  # type: ignore[misc]
+        result = guarded(job, lambda method=method, space=space: search_with(trainer, method, space)[0])  # type: ignore[misc]
         space, seconds = result.config, seconds + result.seconds
         space.check(trainer.schema)
         named = f"{method.spec()}: "

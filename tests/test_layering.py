@@ -20,7 +20,7 @@ LAYERS = (
     {"launch"},
     {"jobs"},
     {"final_models"},
-    {"searching"},
+    {"job_data", "searching"},
     {"job_config"},
     {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_searches", "serving"},
     {"data_pipelines"},

@@ -18,6 +18,7 @@ import tensorflow as tf
 from absl.testing import flagsaver
 
 from data_pipelines import records
+from data_pipelines.options import PreprocessOptions
 from irazor_tf import integrity, job_lock, jobs, pricing
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import InputConfig
@@ -432,3 +433,11 @@ def test_the_price_of_a_model_is_what_is_allocated(model, finished):
         optimizer._create_all_weights(members)
         variables += optimizer.variables()
     assert pricing.model_bytes(schema, config, MODELS.build(model), task, optimizers) == sum(value.numpy().nbytes for value in variables)
+
+
+def test_a_format_that_knows_its_fields_from_a_file_alone(tmp_path):
+    """libFM text without `names`, as the command line starts it."""
+    path = tmp_path / "log.libfm"
+    path.write_text("".join(f"{k % 2} {k % 7}:1 {10 + k % 3}:1\n" for k in range(60)))
+    made = jobs.preprocess(JobConfig(str(tmp_path / "job"), data=PreprocessOptions("libfm", (str(path),))))
+    assert len(made.fields) == 2
