@@ -327,7 +327,7 @@ class IRazor(SearchMethod):
         if not found:
             return []
         return [
-            f"this search has not decided after {int(supernet.clock):,} steps: {'; '.join(found)}. Which columns stay is close to "
+            f"this search has not decided after {int(supernet.clock.numpy()):,} steps: {'; '.join(found)}. Which columns stay is close to "
             "chance. To try: a faster `alpha_optimizer` ('adam(learning_rate=0.01)'), a longer search (`search_steps`, `epochs`)"
         ]
 
