@@ -175,7 +175,7 @@ def base_rate_of(trainer: Trainer) -> float | None:
 
 def _of_fits(trainer: Trainer) -> list[str]:
     """Notices of the trainings of a search, the pretrainings that it shares among them."""
-    shared = [("pretraining", read_json(os.path.join(folder, "state.json"))[0]) for folder in trainer.pretrained]
+    shared = [("pretraining", read_state(os.path.join(folder, "state.json"))) for folder in trainer.pretrained]
     fits, base_rate = [*shared, *(("search", state) for state in fit_states(trainer.work_dir))], base_rate_of(trainer)
     found = {
         f"the model of its {stage} {notice}"
