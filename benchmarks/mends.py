@@ -16,35 +16,42 @@ from typing import Any
 from absl import app, flags, logging
 
 from benchmarks.common import Points, mean_and_spread
-from benchmarks.methods import HAM, IHAS, METHODS, OWN_SIZE, SLOW, experiment_of
+from benchmarks.methods import IHAS, OWN_SIZE, SLOW, experiment_of, series_of
 from irazor_tf.input_config import InputConfig
 from irazor_tf.json_files import read_json, write_json
 from irazor_tf.tables import markdown_table, text_table
 
 # The uniform width that is best on validation (docs/results.md), a half of whose parameters is the budget.
 BEST = {"criteo": 8, "criteo-deepfm": 4, "frappe": 30}
-ADAM = "weights_optimizer='adam(learning_rate=0.001)'"  # of the search, as the papers have it
-PAPER_HAM = f"size={{size}}, in_parameters=True, base_dim={{width}}, {ADAM})"
 OPTIONS = {"": "", ", rows all": ", rows='all'", ", start searched": ", start='searched'", ", both": ", rows='all', start='searched'"}
-# Group -> series -> spec.
-GROUPS = {
+SUMMED = "HAM, summed loss"
+# Group -> series -> spec; None: as `benchmarks.methods` has it for the set.
+GROUPS: dict[str, dict[str, str | None]] = {
     "iHAS": {f"iHAS{label}": IHAS + option + ")" for label, option in OPTIONS.items()},
-    "iHAS-published": {f"iHAS, as published{label}": f"ihas({option.removeprefix(', ')})" for label, option in OPTIONS.items()},
-    "HAM": {"HAM, small logs": HAM + ")", "HAM, as published": f"ham(preset='paper', {PAPER_HAM}"},
-    "HAM-summed": {"HAM, summed loss": f"ham(preset='paper_summed', {PAPER_HAM}"},
+    "iHAS-published": {f"iHAS, as published{label}": f"ihas(preset='paper'{option})" for label, option in OPTIONS.items()},
+    "HAM": {"HAM": None, "HAM, as published": None},
+    "HAM-summed": {SUMMED: None},
     "HAM-columns": {  # sizes in columns, as the paper counts
-        "HAM, as published, columns": f"ham(preset='paper', share=0.25, base_dim={{width}}, {ADAM})",
-        "HAM, summed loss, columns": f"ham(preset='paper_summed', share=0.25, base_dim={{width}}, {ADAM})",
+        "HAM, as published, columns": "ham(preset='paper', share=0.25, base_dim={width})",
+        "HAM, summed loss, columns": "ham(preset='paper_summed', share=0.25, base_dim={width})",
     },
-    "SSEDS": {name: METHODS[name] for name in ("SSEDS", "SSEDS, small logs")},
+    "SSEDS": dict.fromkeys(("SSEDS", "SSEDS, small logs", "SSEDS, as published")),
+    "recipes": dict.fromkeys(("DNIS, as published", "i-Razor, as published")),
 }
+
+
+def specs_of(group: str, name: str) -> dict[str, str]:
+    """Series -> spec of a group on a set."""
+    known = series_of(name)
+    known[SUMMED] = str(known["HAM, as published"]).replace("preset='paper'", "preset='paper_summed'")
+    return {series: str(known[series]) if spec is None else spec for series, spec in GROUPS[group].items()}
 
 
 def one_seed(points: Points, name: str, groups: Sequence[str], size: int, width: int) -> list[dict[str, Any]]:
     """The records of one seed; those of a search that traces its size with "sizes", epoch by epoch."""
     sizes = {}
     for group in groups:
-        for series, spec in GROUPS[group].items():
+        for series, spec in specs_of(group, name).items():
             filled, budgets = spec.format(size=size, width=width, slow=SLOW[name]), {"a half": size, OWN_SIZE: None}
             if group == "HAM-columns":
                 del budgets["a half"]
