@@ -88,7 +88,7 @@ def test_random_widths_use_the_budget_and_differ_by_seed(tiny: laws.Tiny, tmp_pa
 def test_alpha_rests_in_the_warm_up(searched, tiny: laws.Tiny) -> None:
     run = searched(laws.Case(STOPPED, laws.named("irazor").model))
     assert [("architecture" in fit.frozen) for fit in run.fits] == [True, False, False]
-    assert dict(STOPPED.arguments)["warmup"] == 1 and dict(STOPPED.arguments)["epochs"] == 2
+    assert dict(STOPPED.arguments)["warmup"] == 1 and dict(STOPPED.arguments)["search_steps"] == 25  # a whole epoch and a part of one
 
 
 def test_the_best_epoch_is_that_of_the_held_out_rows(searched, tiny: laws.Tiny) -> None:
