@@ -64,7 +64,9 @@ def score_log(path: str, data: PreprocessOptions, data_dir: str, schema: Schema,
     if not paths:  # a generated log lies beside its records
         paths = list(reader.prepare(os.path.join(data_dir, "log")))
     reader.inspect(paths)
-    chunk = next(iter(reader.chunks(paths)))
+    chunk = next(iter(reader.chunks(paths)), None)
+    if chunk is None:
+        raise ValueError(f"A log whose rows are scored should hold some. Received: {', '.join(paths)}")
     scorer = Scorer(path)
     names = [name for name in schema.names if name in scorer.inputs]
     inputs = {name: values[:rows] for name, values in raw_inputs(chunk, schema, names).items()}

@@ -19,7 +19,7 @@ from absl.testing import flagsaver
 
 from data_pipelines import records
 from data_pipelines.options import PreprocessOptions
-from irazor_tf import integrity, job_lock, jobs, pricing
+from irazor_tf import integrity, job_lock, jobs, pricing, serving
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
@@ -441,3 +441,13 @@ def test_a_format_that_knows_its_fields_from_a_file_alone(tmp_path):
     path.write_text("".join(f"{k % 2} {k % 7}:1 {10 + k % 3}:1\n" for k in range(60)))
     made = jobs.preprocess(JobConfig(str(tmp_path / "job"), data=PreprocessOptions("libfm", (str(path),))))
     assert len(made.fields) == 2
+
+
+def test_scoring_a_log_without_rows_names_it(finished, tmp_path):
+    path = tmp_path / "empty.csv"
+    path.write_text("label,user,item,price,junk\n")
+    job = job_of({**finished, "input": str(path)})
+    folder = os.path.join(finished["model_dir"], "data")
+    assert job.data is not None
+    with pytest.raises(ValueError, match=r"should hold some\. Received: .*empty\.csv"):
+        serving.score_log(os.path.join(finished["model_dir"], "export", "1"), job.data, folder, Schema.load(folder), 3)
