@@ -91,4 +91,7 @@ class PreprocessOptions:
 
     def make_reader(self) -> Reader:
         spec = parse_spec(self.reader)
+        if self.schema is not None and "schema" in dict(spec.arguments):
+            received = f"{self.reader} and {self.schema}"
+            raise ValueError(f"`schema` should be given once, by itself or as the reader's setting. Received: {received}")
         return READERS.build(spec if self.schema is None else spec.replace(schema=self.schema))

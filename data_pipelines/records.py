@@ -28,6 +28,7 @@ MANIFEST_VERSION = 1
 BUCKET_ROWS = 1 << 18
 _SMALL = {"schema.json", "counts.npz", "vocab"}  # what every process looks at before it works with the data
 _ANEW = "Restore it, or delete the folder and run preprocess again"
+_loaded: dict[str, tuple[Any, dict[str, Any]]] = {}  # manifests of large logs are large: as they were read, and the file's stamp then
 _unchecked: set[str] = set()  # folders of which this process has said so
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -198,6 +199,10 @@ def load_manifest(directory: str) -> dict[str, Any]:
       ValueError: there is none, so the folder is not a finished data set; it is not a manifest of this version; or it is damaged.
     """
     path = os.path.join(directory, "manifest.json")
+    state = os.stat(path) if os.path.exists(path) else None
+    stamp = None if state is None else (state.st_ino, state.st_size, state.st_mtime_ns)
+    if stamp is not None and _loaded.get(path, (None, {}))[0] == stamp:
+        return dict(_loaded[path][1])
     try:
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
@@ -211,7 +216,8 @@ def load_manifest(directory: str) -> dict[str, Any]:
     summed = "checksum" in manifest or "files" in manifest  # manifests of before were not
     if manifest.get("checksum") != _own_checksum(manifest) if summed else "splits" not in manifest:
         raise ValueError(f"A manifest should be as preprocessing wrote it. Received: {path}, with another content. {_ANEW}")
-    return manifest
+    _loaded[path] = stamp, manifest
+    return dict(manifest)
 
 
 def verify(directory: str, full: bool = False, progress: bool = False) -> dict[str, Any]:
@@ -251,8 +257,10 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
         for k, file in enumerate(tqdm(entry["files"], f"verify {split}", unit="file", disable=not progress)):
             blocks = range(k, entry["blocks"], len(entry["files"]))
             path = os.path.join(directory, file["name"])
-            _verify_file(path, file, blocks, full)
-            if full and file["name"] in known:  # what frames the records
+            summed = full and file["name"] in known and os.path.exists(path)
+            same = summed and integrity.checksum(path) == known[file["name"]]
+            _verify_file(path, file, blocks, full and not same)  # which block it is, where it is one
+            if summed and not same:
                 _verify_checksum(path, known[file["name"]])
     return manifest
 

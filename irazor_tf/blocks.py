@@ -11,6 +11,8 @@ import tf_keras as keras
 from irazor_tf.embedding import Labels
 from irazor_tf.ops import batch_dropout, seed_of
 
+MOST_LAYERS = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class TowerParams:
@@ -27,6 +29,8 @@ class TowerParams:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        if len(self.hidden) > MOST_LAYERS:
+            raise ValueError(f"`hidden` should have at most {MOST_LAYERS} layers. Received: {len(self.hidden)}")
         if not all(isinstance(units, int) and units > 0 for units in self.hidden):
             raise ValueError(f"`hidden` should be positive numbers of units. Received: {self.hidden}")
         if not 0 <= self.dropout < 1:

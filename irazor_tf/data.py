@@ -41,6 +41,11 @@ class Source:
         if not 0 < self.share <= 1:
             raise ValueError(f"`share` should lie in (0, 1]. Received: {self.share}")
 
+    @property
+    def name(self) -> str:
+        """The split, and which share of it this is."""
+        return self.split if self.share == 1 else f"{self.split}, {'all but ' if self.rest else ''}a share of {self.share:g}"
+
     def held_out(self, share: float) -> tuple[Source, Source]:
         """Two disjoint sources: the rows that remain, and `share` of the blocks set aside."""
         return dataclasses.replace(self, share=share, rest=True), dataclasses.replace(self, share=share)

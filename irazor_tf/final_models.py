@@ -21,6 +21,7 @@ from irazor_tf.schema import Schema
 from irazor_tf.searching import base_rate_of, batches, fit_seconds, fit_states, peak_mib, reset_peak, trainer_of
 from irazor_tf.sparse import csr_bytes
 from irazor_tf.trainer import Trainer
+from irazor_tf.training_state import read_state
 
 _notices = logging.getLogger("irazor_tf")
 
@@ -127,9 +128,12 @@ def training_notices(job: JobConfig, schema: Schema, candidate: Candidate) -> li
     folder = job.path("models", candidate.key)
     log_loss = read_json(os.path.join(folder, "metrics.json"))[0].get("valid_log_loss")
     found = [] if log_loss is None else fit_notices.worse_than_base_rate(log_loss, base_rate_of(trainer_of(job, schema)))
-    for state in fit_states(folder):
-        found += fit_notices.overfitting(state["history"], (state["best"] or {}).get("epoch"))
-    return [f"the final model {notice}" for notice in sorted(set(found))]
+    notices = [f"the final model {notice}" for notice in found]
+    for name in fit_names(candidate):
+        state = read_state(os.path.join(folder, name, "state.json"))
+        of = "" if candidate.result.router is None else f" of {name}"
+        notices += [f"the final model{of} {n}" for n in fit_notices.overfitting(state["history"], (state["best"] or {}).get("epoch"))]
+    return notices
 
 
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:

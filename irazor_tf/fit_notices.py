@@ -10,22 +10,25 @@ from collections.abc import Mapping, Sequence
 _SAME = 1e-3
 
 
-def of_training(history: Sequence[Mapping[str, float]], best: int | None, base_rate: float | None) -> list[str]:
+def of_training(
+    history: Sequence[Mapping[str, float]], best: int | None, base_rate: float | None, rows: str = "validation"
+) -> list[str]:
     """Notices of one training; none where its records have no log loss.
 
     Args:
       history: a record per epoch, with "loss" (training) and "log_loss" (validation).
       best: number of the epoch whose weights were kept, 0 for its start, which has no record; None: the last.
-      base_rate: see `base_rate_log_loss`.
+      base_rate: see `base_rate_log_loss`; None where the records are not of the validation split.
+      rows: what the records' log loss is taken on, in words.
     """
     if not history or any("log_loss" not in record for record in history):
         return []
     kept = history[-1 if best is None else best - 1]["log_loss"]
-    return [*overfitting(history, best), *([] if best == 0 else worse_than_base_rate(kept, base_rate))]
+    return [*overfitting(history, best, rows), *([] if best == 0 else worse_than_base_rate(kept, base_rate))]
 
 
-def overfitting(history: Sequence[Mapping[str, float]], best: int | None = None) -> list[str]:
-    """A notice where the validation log loss is at its lowest after the first epoch and every later one is worse, while the training
+def overfitting(history: Sequence[Mapping[str, float]], best: int | None = None, rows: str = "validation") -> list[str]:
+    """A notice where the log loss on `rows` is at its lowest after the first epoch and every later one is worse, while the training
     loss goes on falling; none for a single epoch."""
     if len(history) < 2 or any("log_loss" not in record for record in history):
         return []
@@ -35,7 +38,7 @@ def overfitting(history: Sequence[Mapping[str, float]], best: int | None = None)
         return []
     kept = len(history) if best is None else best
     return [
-        f"overfits after epoch 1: the validation log loss goes from {first['log_loss']:.4f} to {later[-1]:.4f} by epoch {len(history)} "
+        f"overfits after epoch 1: the {rows} log loss goes from {first['log_loss']:.4f} to {later[-1]:.4f} by epoch {len(history)} "
         f"while the training loss goes from {first['loss']:.4f} to {last['loss']:.4f} (the weights kept are those of epoch {kept}). "
         "To try: a lower learning rate, dropout or a smaller tower in `model`, more `embedding_l2`, a higher `min_count`, fewer or "
         "narrower fields (`budget_params`), `metric` log_loss"
@@ -44,7 +47,7 @@ def overfitting(history: Sequence[Mapping[str, float]], best: int | None = None)
 
 def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
     """A notice where a validation log loss is above that of the base rate."""
-    if base_rate is None or not log_loss > base_rate:
+    if base_rate is None or not log_loss > base_rate * (1 + _SAME):
         return []
     return [
         f"is worse than the base rate: its validation log loss is {log_loss:.4f}, and predicting the training rows' share of positives "

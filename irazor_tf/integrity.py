@@ -134,7 +134,7 @@ def record(path: str, written: str | None = None) -> None:
 
 def damaged(path: str) -> bool:
     """Whether `path` is not as a ledger that is open says; a file that none knows is taken as it is."""
-    return any(ledger.damaged(path) for ledger in _ledgers(path))
+    return os.path.exists(path) and any(ledger.damaged(path) for ledger in _ledgers(path))
 
 
 def known(path: str) -> bool:
@@ -147,7 +147,8 @@ def check(path: str) -> None:
     if damaged(path):
         raise ValueError(
             f"A file of a job should be as the job wrote it. Received: {path}, with another content (damaged, or changed by hand). "
-            "Delete it, and run the same command again: what it holds is made anew"
+            "Delete it, and run the same command again: what it holds is made anew (where it is the ledger that is damaged, "
+            f"{LEDGER}, delete that: files are then taken as they are)"
         )
 
 

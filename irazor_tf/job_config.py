@@ -10,6 +10,7 @@ from typing import Any
 
 from data_pipelines.preprocess import PreprocessOptions
 from data_pipelines.records import load_manifest
+from irazor_tf import integrity
 from irazor_tf.base_model import MODELS
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS
@@ -19,6 +20,8 @@ from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
 
 WIDEST = 4096
+# Trained models do not tell by what settings they were trained, and would be shown under others.
+_SETTINGS_GONE = "Restore it, or delete the folders `search` and `models` beside it, or take another `model_dir`"
 STRATEGIES = ("off", "one_device", "mirrored")
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not where they lie.
 _FREE = frozenset(
@@ -132,7 +135,12 @@ def check(job: JobConfig) -> None:
             raise ValueError(f"A method that another one follows should say what to keep. Received: {str(spec)!r}: gates in all of it")
     for control in job.controls:
         METHODS.build(control)
-    optimizers = list(job.train.optimizers().values())
+    for group, spec in job.train.optimizers().items():
+        try:
+            make_optimizer(spec)
+        except ValueError as error:
+            raise ValueError(f"`{group}_optimizer`: {error}") from None
+    optimizers: list[str] = []
     for spec in (inner for outer in (*specs, *map(parse_spec, job.controls)) for inner in _with_operands(outer)):
         method = METHODS.build(spec)
         optimizers += [*method.recipe().values(), *method.optimizers().values()]
@@ -164,6 +172,8 @@ def claim(job: JobConfig) -> None:
     check(job)
     path = job.path("job.json")
     before = _written(path)
+    if not before and _has_trained(job):
+        raise ValueError(f"What was trained in a folder should have its settings beside it. Received: no {path}. {_SETTINGS_GONE}")
     old, settings = before.get("settings", {}), _plain(job.settings())
     fingerprint = None
     if job.has_records:
@@ -220,9 +230,11 @@ def check_trained(job: JobConfig) -> None:
 
 def _written(path: str) -> dict[str, Any]:
     """What `job.json` holds; nothing where there is none."""
+    if integrity.damaged(path):
+        raise ValueError(f"`job.json` should be as the job wrote it. Received: {path}, with another content. {_SETTINGS_GONE}")
     value = read_json(path)[0] if os.path.exists(path) else {}
     if not isinstance(value, dict) or not isinstance(value.get("settings", {}), dict):
-        raise ValueError(f"`job.json` should hold a job's settings. Received: {path}, with other things (delete it, and run retrain again)")
+        raise ValueError(f"`job.json` should hold a job's settings. Received: {path}, with other things. {_SETTINGS_GONE}")
     return value
 
 

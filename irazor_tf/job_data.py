@@ -14,19 +14,24 @@ from irazor_tf.task import TASKS
 
 T = TypeVar("T")
 
-_whole: dict[str, list[tuple[int, int, int]]] = {}  # folders found whole by this process, and how their files were then
+_Files = list[tuple[str, int, int, int]]
+# Folder -> its files as they were when this process found them good, and whether it had read all of them.
+_good: dict[str, tuple[_Files, bool]] = {}
 
 
-def verified(job: JobConfig) -> dict[str, Any]:
-    """The manifest; every record is read and compared with it once by each process that is to learn from them or to judge by them."""
+def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
+    """The manifest. Once in each process schema, vocabularies and counts are compared with it, and with `full`, for whoever is to learn
+    from the rows or to judge by them, every record; again only where a file has changed since."""
     manifest = records.load_manifest(job.records_dir)
-    paths = [os.path.join(job.records_dir, file["name"]) for entry in manifest["splits"].values() for file in entry["files"]]
-    paths.append(os.path.join(job.records_dir, "manifest.json"))
-    states = [os.stat(path) for path in paths if os.path.exists(path)]
-    now = [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
-    if _whole.get(job.records_dir) != now:
-        records.verify(job.records_dir, full=True, progress=job.progress)
-        _whole[job.records_dir] = now
+    names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
+    names += [*manifest.get("files", ()), "manifest.json"]
+    paths = [os.path.join(job.records_dir, name) for name in sorted(set(names))]
+    states = [(path, os.stat(path)) for path in paths if os.path.exists(path)]
+    now = [(path, state.st_ino, state.st_size, state.st_mtime_ns) for path, state in states]
+    before, read_all = _good.get(job.records_dir, (None, False))
+    if before != now or (full and not read_all):
+        records.verify(job.records_dir, full=full, progress=full and job.progress)
+        _good[job.records_dir] = now, full
     return manifest
 
 

@@ -27,6 +27,8 @@ def held(path: str, folder: str) -> Iterator[None]:
     """
     new = [] if os.path.isdir(os.path.dirname(os.path.abspath(path))) else [os.path.dirname(os.path.abspath(path))]
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "a", encoding="utf-8"):  # what cannot be written is said for what it is
+        pass
     lock = FileLock(os.path.abspath(path), is_singleton=True)
     owner = path + ".owner"
     try:

@@ -6,7 +6,6 @@ refused with the difference. What can be chosen after a search (threshold, budge
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -20,7 +19,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data_pipelines import preprocess as pipelines
-from data_pipelines import records
 from irazor_tf import export as export_lib
 from irazor_tf import integrity, pricing
 from irazor_tf import report as report_lib
@@ -48,8 +46,11 @@ def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
 
     @functools.wraps(work)
     def stage(job: JobConfig) -> T:
-        with held(job.path(".lock"), job.model_dir), integrity.guarding(job.model_dir):
-            return work(job)
+        with held(job.path(".lock"), job.model_dir):
+            if os.path.exists(job.path("job.json")) and not os.path.exists(job.path(integrity.LEDGER)):
+                _notices.warning("%s has no checksums of its files: they are taken as they are", job.model_dir)
+            with integrity.guarding(job.model_dir):
+                return work(job)
 
     return stage
 
@@ -63,19 +64,19 @@ def preprocess(job: JobConfig) -> Schema:
             reader.inspect(pipelines.named_inputs(job.data))
         export_lib.check_served_names(field.name for field in reader.fields())
     claim(job)
-    if job.has_records:
-        records.verify(job.records_dir)
-    elif job.data is not None:
-        # Jobs may share a folder of records; that of a job alone is under the job's own lock.
-        shared = contextlib.nullcontext() if job.data_dir is None else held(job.records_dir.rstrip(os.sep) + ".lock", job.records_dir)
-        with shared:
-            pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
+    if not job.has_records:
+        if job.data is None:
+            raise ValueError(
+                f"Either a reader with its input, or a folder with records and their manifest, should be given. Received: neither; "
+                f"no records in {job.records_dir}"
+            )
+        records_dir = os.path.abspath(job.records_dir)
+        lock = os.path.join(os.path.dirname(records_dir), f".{os.path.basename(records_dir)}.lock")
+        with held(lock, records_dir):  # jobs may share a folder of records
+            if not job.has_records:
+                pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
         claim(job)  # now the fingerprint is known
-    else:
-        raise ValueError(
-            f"Either a reader with its input, or a folder with records and their manifest, should be given. Received: neither; "
-            f"no records in {job.records_dir}"
-        )
+    verified(job, full=False)
     return Schema.load(job.records_dir)
 
 
@@ -98,6 +99,7 @@ def search(job: JobConfig) -> SearchResult:
         # What is out of range in the full space is so in every narrower one, and is said before anything is searched.
         if method.needs <= trainer.base.sites:
             method.check_space(trainer, full)
+            method.step().check_rows(trainer.train, trainer.valid, job.train.batch_size)
     chain = _chain(job, trainer)
     result = chain.whole(guarded(job, lambda: search_with(trainer, chain.method, chain.space, job.budget, redraw=True)[0]))
     for config in result.clusters:
@@ -198,7 +200,7 @@ def report(job: JobConfig) -> str:
     """Everything above -> `report.html`."""
     if not job.has_records:
         raise ValueError(f"A report should be of a job whose records are there (preprocess). Received: none in {job.records_dir}")
-    records.verify(job.records_dir)
+    verified(job, full=False)
     return report_lib.write(job.model_dir, Schema.load(job.records_dir))
 
 

@@ -28,8 +28,9 @@ class Adam(keras.optimizers.legacy.Adam):
 
     Args:
       weight_decay: lambda, of every weight that the optimizer moves.
-      arguments: those of `tf_keras.optimizers.legacy.Adam`. Its epsilon stands in m / (sqrt(v) + epsilon) beside a v without bias
-        correction ("epsilon hat"), where PyTorch's stands beside the corrected one.
+      arguments: those of `tf_keras.optimizers.legacy.Adam`. With a decay, epsilon stands beside the corrected second moment, as in
+        PyTorch: the gradient of a row that no batch looks up is its decay alone, often smaller than epsilon, and how fast such a row
+        goes depends on it. Without a decay epsilon stays where Keras has it, beside a v without bias correction.
     """
 
     def __init__(self, weight_decay: float = 0.0, **arguments: Any):
@@ -37,15 +38,32 @@ class Adam(keras.optimizers.legacy.Adam):
         self.weight_decay = weight_decay
 
     def _resource_apply_dense(self, grad: tf.Tensor, var: tf.Variable, apply_state: Any = None) -> tf.Operation:
-        if self.weight_decay:
-            grad += self.weight_decay * var
-        return super()._resource_apply_dense(grad, var, apply_state)
+        if not self.weight_decay:
+            return super()._resource_apply_dense(grad, var, apply_state)
+        known = self._coefficients(var, apply_state)
+        return tf.raw_ops.ResourceApplyAdam(
+            var=var.handle,
+            m=self.get_slot(var, "m").handle,
+            v=self.get_slot(var, "v").handle,
+            beta1_power=known["beta_1_power"],
+            beta2_power=known["beta_2_power"],
+            lr=known["lr_t"],
+            beta1=known["beta_1_t"],
+            beta2=known["beta_2_t"],
+            epsilon=known["epsilon"] * tf.sqrt(1.0 - known["beta_2_power"]),
+            grad=grad + self.weight_decay * var,
+            use_locking=self._use_locking,
+        )
 
     def _resource_apply_sparse(self, grad: tf.Tensor, var: tf.Variable, indices: tf.Tensor, apply_state: Any = None) -> tf.Operation:
         if not self.weight_decay:
             return super()._resource_apply_sparse(grad, var, indices, apply_state)
-        whole = tf.tensor_scatter_nd_add(self.weight_decay * var, indices[:, None], grad)
-        return super()._resource_apply_dense(whole, var, apply_state)
+        return self._resource_apply_dense(tf.scatter_nd(indices[:, None], grad, tf.shape(var, out_type=indices.dtype)), var, apply_state)
+
+    def _coefficients(self, var: tf.Variable, apply_state: Any) -> Any:
+        """What Keras has computed of the step for this variable's device and type."""
+        key = (var.device, var.dtype.base_dtype)
+        return (apply_state or {}).get(key) or self._fallback_apply_state(*key)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weight_decay": self.weight_decay}
@@ -60,15 +78,15 @@ class LazyAdam(Adam):
     """
 
     def _resource_apply_sparse(self, grad: tf.Tensor, var: tf.Variable, indices: tf.Tensor, apply_state: Any = None) -> tf.Operation:
-        coefficients = (apply_state or {}).get((var.device, var.dtype.base_dtype)) or self._fallback_apply_state(
-            var.device, var.dtype.base_dtype
-        )
+        coefficients = self._coefficients(var, apply_state)
+        epsilon = coefficients["epsilon"]
         m, v = self.get_slot(var, "m"), self.get_slot(var, "v")
         if self.weight_decay:
             grad += self.weight_decay * tf.gather(var, indices)
+            epsilon *= tf.sqrt(1.0 - coefficients["beta_2_power"])
         m_rows = coefficients["beta_1_t"] * tf.gather(m, indices) + coefficients["one_minus_beta_1_t"] * grad
         v_rows = coefficients["beta_2_t"] * tf.gather(v, indices) + coefficients["one_minus_beta_2_t"] * tf.square(grad)
-        step = coefficients["lr"] * m_rows / (tf.sqrt(v_rows) + coefficients["epsilon"])
+        step = coefficients["lr"] * m_rows / (tf.sqrt(v_rows) + epsilon)
         return tf.group(
             self._resource_scatter_update(m, indices, m_rows),
             self._resource_scatter_update(v, indices, v_rows),

@@ -176,12 +176,13 @@ def base_rate_of(trainer: Trainer) -> float | None:
 def _of_fits(trainer: Trainer) -> list[str]:
     """Notices of the trainings of a search, the pretrainings that it shares among them."""
     shared = [("pretraining", read_state(os.path.join(folder, "state.json"))) for folder in trainer.pretrained]
-    fits, base_rate = [*shared, *(("search", state) for state in fit_states(trainer.work_dir))], base_rate_of(trainer)
-    found = {
-        f"the model of its {stage} {notice}"
-        for stage, state in fits
-        for notice in fit_notices.of_training(state["history"], (state["best"] or {}).get("epoch"), base_rate)
-    }
+    found = set()
+    for stage, state in [*shared, *(("search", state) for state in fit_states(trainer.work_dir))]:
+        judged_on = state.get("judge", trainer.valid.name)
+        base_rate = base_rate_of(trainer) if judged_on == trainer.valid.name else None
+        rows = "validation" if base_rate is not None else "held-out"
+        notices = fit_notices.of_training(state["history"], (state["best"] or {}).get("epoch"), base_rate, rows)
+        found |= {f"the model of its {stage} {notice}" for notice in notices}
     return sorted(found)
 
 

@@ -33,6 +33,10 @@ class Step(abc.ABC):
     def elements(self, train: Source, valid: Source, batch_size: int, seed: int, start: int) -> tf.data.Dataset:
         """Endless elements from step number `start` on."""
 
+    def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
+        """Raises ValueError where a batch is larger than the rows that it is to come from, before anything is trained."""
+        self.steps_per_epoch(train, batch_size)
+
     @abc.abstractmethod
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
         """Steps after which the weights have seen their training rows once."""
@@ -104,6 +108,10 @@ class Alternating(Step):
             raise ValueError(f"`every` should be at least 1. Received: {self.every}")
         if self.held_out is not None and not 0 < self.held_out < 1:
             raise ValueError(f"`held_out` should lie in (0, 1). Received: {self.held_out}")
+
+    def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
+        for source in self._sources(train, valid):
+            source.batches_per_epoch(batch_size)
 
     def _sources(self, train: Source, valid: Source) -> tuple[Source, Source]:
         return (train, valid) if self.held_out is None else train.held_out(self.held_out)

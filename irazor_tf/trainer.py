@@ -73,6 +73,10 @@ class TrainOptions:
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` should be at least 0. Received: {getattr(self, key)}")
 
+        for key in ("embedding_l2", "linear_l2"):
+            if getattr(self, key) > 1e10:  # beyond it their product with a weight leaves float32
+                raise ValueError(f"`{key}` should be at most 1e10. Received: {getattr(self, key)}")
+
     def optimizers(self) -> dict[str, str]:
         """Group -> optimizer spec."""
         return {"bias": self.bias_optimizer, "network": self.network_optimizer, "architecture": self.architecture_optimizer}
@@ -235,7 +239,7 @@ class Trainer:
         if always - known:
             raise ValueError(f"`frozen` should name some of {', '.join(sorted(known))}. Received: {', '.join(sorted(always - known))}")
         model.train_function = None
-        state = TrainingState(os.path.join(self.work_dir, name), model, step.batches_per_step)
+        state = TrainingState(os.path.join(self.work_dir, name), model, step.batches_per_step, judge.name)
         if state.done:
             state.restore_final()
             return state.history
@@ -376,7 +380,7 @@ def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: 
         if not math.isfinite(value):
             raise ValueError(
                 f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} of the training in {directory} (try lower "
-                "learning rates, in another `model_dir`)"
+                "learning rates or a smaller `stddev`, in another `model_dir`)"
             )
 
 

@@ -26,15 +26,17 @@ class TrainingState:
       directory: folder of the fit.
       model: with its optimizers.
       batches_per_step: batches that a step learns from.
+      judge: name of the rows that the records are of.
     """
 
-    def __init__(self, directory: str, model: Recommender, batches_per_step: int = 1):
+    def __init__(self, directory: str, model: Recommender, batches_per_step: int = 1, judge: str = "valid"):
         self.directory = directory
         self._path = os.path.join(directory, "state.json")
         self._model = model
         self._batches_per_step = batches_per_step
         self._checkpoint = tf.train.Checkpoint(model=model, **{f"{group}_optimizer": o for group, o in model.optimizers.items()})
         self._value: dict[str, Any] = {"version": _VERSION, "step": 0, "last": None, "best": None, "done": False, "history": []}
+        self._value["judge"] = judge
         self._resumed_means: list[np.ndarray] | None = None
         self._since = time.perf_counter()
         if os.path.exists(self._path):

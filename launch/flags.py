@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import glob
 import logging as std_logging
 import os
@@ -177,6 +178,8 @@ def job_config() -> Any:
         raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
     method = FLAGS.method
     if FLAGS.cpt is not None:
+        if not 0 <= FLAGS.cpt <= 1:  # nan is in no interval
+            raise ValueError(f"--cpt should lie in [0, 1]. Received: {FLAGS.cpt}")
         *before, last = parse_specs(method)
         method = " + ".join(map(str, (*before, _with_cpt(last))))
     return JobConfig(
@@ -244,7 +247,8 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
                 import_tensorflow()
                 stage(job_config())
         except (ValueError, OSError) as error:
-            return _fail(_one_line(error), 2)
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            return _fail(_one_line(error) + (f". Make room. {_GOES_ON}" if full else ""), 2)
         except KeyboardInterrupt:
             return _fail(f"interrupted. {_GOES_ON}", 128 + signal.SIGINT)
         except _Terminated:

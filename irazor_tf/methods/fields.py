@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irazor_tf.input_config import InputConfig
+from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.pictures import Picture
 from irazor_tf.recommender import Recommender
@@ -51,8 +51,14 @@ class Fields(SearchMethod):
     def notices(self, supernet: Recommender) -> list[str]:
         return self.inner.notices(supernet)
 
-    def doubts(self, supernet: Recommender, config: InputConfig) -> list[str]:
-        return self.inner.doubts(supernet, config)
+    def search(
+        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+    ) -> tuple[SearchResult, Recommender]:
+        """The method's search; its doubts are about what it would have kept, before the fields get their width back."""
+        supernet = self.train(trainer, space) if supernet is None else supernet
+        narrow = self.inner.derive(supernet, space, budget)
+        notices = (*self.notices(supernet), *self.inner.doubts(supernet, narrow))
+        return SearchResult((narrow.fields_only(space),), self.spec(), self.init, notices=notices), supernet
 
     def spec(self) -> Spec:
         return Spec("fields", (), (self.inner.spec(),))

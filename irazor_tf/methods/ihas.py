@@ -371,7 +371,7 @@ class ClusterRouter(Router):
 # Method ---------------------------------------------------------------------------------------------------------------------------
 
 
-_DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06)"
+_DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 
 
 @METHODS.register("ihas")

@@ -320,32 +320,38 @@ class IRazor(SearchMethod):
             found.append(f"alpha has {mean:.1%} of the entropy of uniform weights")
         parted = self._margins(supernet, config)
         close = [name for name, (width, spread) in parted.items() if width <= spread]
-        if 2 * len(close) >= max(1, len(parted)):
+        fields = len(supernet.config.kept)
+        if 2 * len(close) >= fields:
             more = ", ..." if len(close) > 10 else ""
-            which = f"{len(close)} of {len(parted)} fields ({', '.join(close[:10])}{more})"
+            which = f"{len(close)} of {fields} fields ({', '.join(close[:10])}{more})"
             found.append(f"what was kept and what was dropped differ by no more than they moved over the last steps in {which}")
         if not found:
             return []
+        warmup = f" ({self.params.warmup} epochs of warm-up among them)" if self.params.warmup else ""
         return [
-            f"this search has not decided after {int(supernet.clock.numpy()):,} steps: {'; '.join(found)}. Which columns stay is close to "
-            "chance. To try: a faster `alpha_optimizer` ('adam(learning_rate=0.01)'), a longer search (`search_steps`, `epochs`)"
+            f"this search has not decided after {int(supernet.clock.numpy()):,} steps{warmup}: {'; '.join(found)}. Which columns stay is "
+            "close to chance. To try: a faster `alpha_optimizer` ('adam(learning_rate=0.01)'), a longer search (`search_steps`, `epochs`)"
         ]
 
     def _margins(self, supernet: Recommender, config: InputConfig) -> dict[str, tuple[float, float]]:
         """`regions.margin` of every field with something kept and something dropped; none in a search that has no record of its course.
 
-        A region without columns is neither, but for a field that is gone: there it is what was kept.
+        The region without columns is one like the others: Algorithm 1 has kept it where it weighs more than one that was kept, and in a
+        field that is gone.
         """
         course, found = supernet.gates["embedding"].course(), {}
         for row, (name, candidates) in enumerate(zip(supernet.config.kept, self.candidates(supernet.config), strict=True)):
             labels, own = supernet.config.fields[name].labels, set(config.fields[name].labels)
             of_column = regions.column_regions(candidates)
-            kept = sorted({int(region) for region, label in zip(of_column, labels, strict=True) if label in own})
-            dropped = sorted({int(region) for region in of_column} - set(kept))
-            if not kept and candidates[0] == 0:
-                kept = [0]
-            if kept and dropped and len(course):
-                found[name] = regions.margin(course[:, row], kept, dropped)
+            if not len(course):
+                continue
+            last = course[-1, row]
+            kept = {int(region) for region, label in zip(of_column, labels, strict=True) if label in own}
+            if candidates[0] == 0 and last[0] > min((last[region] for region in kept), default=-1.0):
+                kept.add(0)
+            dropped = set(range(len(candidates))) - kept
+            if dropped:
+                found[name] = regions.margin(course[:, row], sorted(kept), sorted(dropped))
         return found
 
     def field_scores(self, supernet: Recommender) -> dict[str, float]:

@@ -19,7 +19,7 @@ from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, without_timing
 
 # What a job may make again without a word, because nothing else reads it, and what is no part of a result.
-REMADE = {"report.html", ".lock", integrity.LEDGER}
+REMADE = {"report.html", ".lock", ".data.lock", integrity.LEDGER}
 STAGES: list[Callable[[JobConfig], Any]] = [jobs.evaluate, jobs.export, jobs.report, jobs.pipeline]
 
 

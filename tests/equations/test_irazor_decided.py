@@ -114,6 +114,36 @@ def test_a_field_that_is_gone_was_given_up_for_the_region_without_columns():
     assert not method.derive(model, SPACE).num_fields and "3 of 3 fields" in doubts(method, model)[0]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_whether_a_field_stays_may_be_chance_whichever_way_it_fell(kept):
+    """One region against none: the same course, its last step either way."""
+    method, model = searched("irazor(candidates=(0, 4), cpt=0.4)")
+    course = np.zeros((10, 3, 2))
+    course[::2], course[1::2] = (0.38, 0.62), (0.62, 0.38)
+    give(method, model, course if not kept else course[::-1])
+    assert method.derive(model, SPACE).num_fields == (3 if kept else 0)
+    assert "in 3 of 3 fields" in doubts(method, model)[0]
+    give(method, model, np.tile([0.38, 0.62] if kept else [0.62, 0.38], (10, 3, 1)))
+    assert not doubts(method, model)
+
+
+def test_the_region_without_columns_may_be_what_comes_next():
+    method, model = searched("irazor(cpt=0.4)")
+    course = np.tile([0.42, 0.46, 0.07, 0.05], (10, 3, 1))
+    course[::2] = [0.55, 0.33, 0.07, 0.05]
+    give(method, model, course)
+    assert method.derive(model, SPACE).num_fields == 3 and "in 3 of 3 fields" in doubts(method, model)[0]
+
+
+def test_the_fields_that_waver_are_counted_among_all():
+    """At a high threshold only one drops anything, and wavers: the other two are decided."""
+    method, model = searched("irazor(cpt=0.98)")
+    course = np.tile([0.02, 0.4, 0.35, 0.23], (9, 3, 1))
+    course[::2, 0], course[1::2, 0] = (0.02, 0.955, 0.0126, 0.0124), (0.02, 0.955, 0.01, 0.015)
+    give(method, model, course)
+    assert not doubts(method, model)
+
+
 def test_a_search_without_a_record_is_judged_by_its_entropy_alone():
     """As one that ended before there were records."""
     method, model = searched()
@@ -122,6 +152,10 @@ def test_a_search_without_a_record_is_judged_by_its_entropy_alone():
 
 
 def test_fields_alone_have_the_doubts_of_their_search():
-    method, model = searched()
-    fields = METHODS.build("fields(irazor(cpt=0.65))")
-    assert fields.doubts(model, fields.derive(model, SPACE)) == doubts(method, model) != []
+    """About what it would have kept, not about the width that the fields get back."""
+    method, model = searched("irazor(candidates=(0, 4), cpt=0.4)")
+    course = np.zeros((10, 3, 2))
+    course[::2], course[1::2] = (0.62, 0.38), (0.38, 0.62)
+    give(method, model, course)
+    result, _ = METHODS.build("fields(irazor(candidates=(0, 4), cpt=0.4))").search(None, SPACE, None, model)
+    assert result.config.num_fields == 3 and list(result.notices) == doubts(method, model) != []

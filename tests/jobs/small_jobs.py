@@ -199,4 +199,4 @@ def report_without_timing(folder: pathlib.Path | str) -> str:
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Every file but the lock and the ledger of checksums, which holds those of files with times in them."""
     walked = ((pathlib.Path(top), name) for top, _, names in sorted(os.walk(folder)) for name in sorted(names))
-    return (top / name for top, name in walked if name not in (".lock", integrity.LEDGER))
+    return (top / name for top, name in walked if name not in (".lock", ".data.lock", integrity.LEDGER))

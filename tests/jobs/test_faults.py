@@ -315,7 +315,7 @@ def test_a_lock_may_be_asked_for_again_and_leaves_no_empty_folder(tmp_path):
 def test_jobs_that_share_a_folder_of_records_do_not_make_it_together(table, tmp_path):
     shared = str(tmp_path / "shared")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    hold = [sys.executable, "-c", _HOLD, shared + ".lock", shared]
+    hold = [sys.executable, "-c", _HOLD, str(tmp_path / ".shared.lock"), shared]
     with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True, env=environment) as owner:
         assert owner.stdout is not None and owner.stdout.readline() == "held\n"
         with pytest.raises(ValueError, match=rf"{shared}, in use by process {owner.pid}"):
@@ -451,3 +451,73 @@ def test_scoring_a_log_without_rows_names_it(finished, tmp_path):
     assert job.data is not None
     with pytest.raises(ValueError, match=r"should hold some\. Received: .*empty\.csv"):
         serving.score_log(os.path.join(finished["model_dir"], "export", "1"), job.data, folder, Schema.load(folder), 3)
+
+
+def test_a_finished_job_without_its_settings_is_not_taken_for_another(copied):
+    """Trained models do not say by what settings they were trained."""
+    settings = copied()
+    path = os.path.join(settings["model_dir"], "job.json")
+    whole = pathlib.Path(path).read_text()
+    os.remove(path)
+    for changes in ({}, {"seed": 77, "network_optimizer": "sgd(learning_rate=0.5)"}):
+        with pytest.raises(ValueError, match=rf"Received: no {path}\. Restore it, or delete the folders `search` and `models`"):
+            jobs.pipeline(job_of({**settings, **changes}))
+    pathlib.Path(path).write_text(whole.replace('"seed": 1', '"seed": 7'))
+    with pytest.raises(ValueError, match=rf"{path}, with another content\. Restore it, or delete the folders"):
+        jobs.pipeline(job_of({**settings, "seed": 7}))
+
+
+def test_a_folder_of_records_has_one_lock_whoever_names_it(table, tmp_path):
+    """A job that keeps its records under its own folder, and another one that names them."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    hold = [sys.executable, "-c", _HOLD, str(first / ".data.lock"), str(first / "data")]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}) as owner:
+        assert owner.stdout is not None and owner.stdout.readline() == "held\n"
+        for job in (small_job(table, first), small_job(table, second, data_dir=str(first / "data"))):
+            with pytest.raises(ValueError, match=rf"data, in use by process {owner.pid}"):
+                jobs.preprocess(job)
+        owner.kill()
+
+
+def test_data_are_verified_once_in_a_process_and_again_when_they_change(copied, monkeypatch):
+    settings, passes = copied(), []
+    original = records.verify
+    monkeypatch.setattr(records, "verify", lambda *args, **kwargs: passes.append(kwargs["full"]) or original(*args, **kwargs))
+    job = job_of(settings)
+    for stage in (jobs.preprocess, jobs.evaluate, jobs.export, jobs.report, jobs.preprocess):
+        stage(job)
+    assert passes == [False]
+    path = next(pathlib.Path(settings["model_dir"]).glob("data/test-*.tfrecord"))
+    os.utime(path, ns=(1, 1))
+    jobs.report(job)
+    assert passes == [False, False]
+    next(pathlib.Path(settings["model_dir"]).glob("models/*/test.json")).unlink()
+    jobs.evaluate(job)
+    jobs.evaluate(job)
+    assert passes == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "should"),
+    [
+        ({"network_optimizer": "sgd(learning_rate=-1.0)"}, "`network_optimizer`: `learning_rate` of optimizer 'sgd' should"),
+        ({"cpt": "nan"}, r"--cpt should lie in \[0, 1\]\. Received: nan"),
+        ({"model": f"mlp(hidden={(1,) * 600})"}, "`hidden` should have at most 100 layers. Received: 600"),
+        ({"embedding_l2": 1e30}, "`embedding_l2` should be at most 1e10"),
+        ({"reader": "table(schema='x.yaml')"}, "`schema` should be given once"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_settings_are_refused_at_once_by_their_own_name(change, should, table, tmp_path):
+    settings = {**table, **SMALL, "model_dir": str(tmp_path / "job"), **change}
+    with pytest.raises(ValueError, match=should):
+        jobs.preprocess(job_of(settings))
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_batch_larger_than_the_rows_of_an_alternating_search_is_said_first(table, tmp_path):
+    job = small_job(table, tmp_path / "job", method="ihas(epochs=1)", fractions="0.9,0.03,0.07")
+    with pytest.raises(ValueError, match=r"A batch of 128 needs as many rows\. Received: \d+ in split 'valid'"):
+        jobs.search(job)
+    assert not list((tmp_path / "job").rglob("state.json"))

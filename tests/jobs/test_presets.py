@@ -34,15 +34,16 @@ PAPER = {
     "paper_criteo_fg": (10, (0, 1, 3, 6, 10), 0.2, 0.3, 500, False),
 }
 
-ADAM, DECAYED = "adam(learning_rate=0.001)", "adam(learning_rate=0.001, weight_decay=1e-06)"
+ADAM, DECAYED = "adam(learning_rate=0.001)", "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 DEEPFM = "deepfm(hidden=(400,400,400))"
+MAPPED = "deepfm(hidden=(400,400,400), align_always=True)"  # HAM, section 4.3
 # The other papers' sections on their implementation: width, rows of a batch, model, optimizer, least frequency, the method's settings.
 PAPERS: dict[str, tuple[int, int, str, str, int, dict[str, Any]]] = {
     "paper_dnis_movielens": (64, 4096, "mlp(hidden=(128,64))", ADAM, 1, {"blocks": 10, "alpha_optimizer": "adam(learning_rate=0.01)"}),
     "paper_dnis_criteo": (64, 4096, DEEPFM, ADAM, 4, {"blocks": 6, "alpha_optimizer": "adam(learning_rate=0.01)"}),
-    "paper_ham_movielens": (16, 2048, DEEPFM, ADAM, 1, {"size": 28, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-3, "cosine": False}),
-    "paper_ham_criteo": (16, 2048, DEEPFM, ADAM, 10, {"size": 90, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
-    "paper_ham_avazu": (16, 2048, DEEPFM, ADAM, 4, {"size": 50, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
+    "paper_ham_movielens": (16, 2048, MAPPED, ADAM, 1, {"size": 28, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-3, "cosine": False}),
+    "paper_ham_criteo": (16, 2048, MAPPED, ADAM, 10, {"size": 90, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
+    "paper_ham_avazu": (16, 2048, MAPPED, ADAM, 4, {"size": 50, "mu": 5e-5, "epochs": 10, "orthogonality": 1e-6, "cosine": True}),
     "paper_sseds_criteo": (128, 2048, "deepfm(hidden=(1024,1024))", ADAM, 10, {"kappa": 0.1, "batches": 1, "on_validation": False}),
     "paper_sseds_avazu": (128, 2048, "deepfm(hidden=(1024,1024))", ADAM, 10, {"kappa": 0.1, "batches": 1, "on_validation": False}),
     "paper_ihas_criteo": (16, 2048, "mlp(hidden=(16,8))", DECAYED, 10, {"every": 100, "temperature": 0.1, "clusters": 2}),
@@ -118,6 +119,7 @@ def test_the_other_papers_settings(name):
     # The method's recipe is the flags', which the controls train by.
     assert set(method.recipe().values()) == {job.train.bias_optimizer, job.train.network_optimizer} == {optimizer}
     assert job.data.drop_labels == ((3.0,) if name == "paper_ham_movielens" else ())
+    assert (job.train.epochs, job.train.patience) == (10, 2)
     assert job.train.metric == ("log_loss" if name.startswith("paper_dnis") else "auc")
 
 

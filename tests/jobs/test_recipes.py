@@ -22,7 +22,7 @@ from irazor_tf.training_state import TrainingState
 from tests.jobs.small_jobs import small_job, without_timing
 
 ADAM = {"bias": "adam(learning_rate=0.001)", "network": "adam(learning_rate=0.001)"}
-DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06)"
+DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 ADAGRAD = "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)"
 # Method -> its weights' optimizers, and the whole of the search's.
 PAPERS: dict[str, tuple[dict[str, str], dict[str, str]]] = {

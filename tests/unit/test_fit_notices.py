@@ -44,7 +44,7 @@ def test_the_base_rate_costs_what_predicting_it_for_every_row_does():
         assert fit_notices.base_rate_log_loss(*unknown) is None
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.5624, True), (0.5622, False), (0.3, False)])
+@pytest.mark.parametrize(("value", "told"), [(0.5630, True), (0.5624, False), (0.5622, False), (0.3, False)])
 def test_worse_than_the_base_rate(value, told):
     found = fit_notices.worse_than_base_rate(value, fit_notices.base_rate_log_loss(0.25, 0.25))
     assert [f"{value:.4f}" in notice and "0.5623" in notice for notice in found] == [True] * told
@@ -60,3 +60,8 @@ def test_the_epoch_whose_weights_were_kept_is_judged():
 
 def test_another_task_has_no_log_loss():
     assert not fit_notices.of_training([{"epoch": 1, "loss": 0.1, "mse": 3.0}, {"epoch": 2, "loss": 0.05, "mse": 4.0}], None, 0.5)
+
+
+def test_rows_that_are_not_of_the_validation_split_are_called_what_they_are():
+    (notice,) = fit_notices.of_training(history((0.5, 0.4), (0.6, 0.7)), 1, None, "held-out")
+    assert "the held-out log loss goes from 0.6000 to 0.7000" in notice

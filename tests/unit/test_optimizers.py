@@ -77,12 +77,12 @@ def test_ftrl_with_l1_sets_rarely_moved_weights_to_zero(gradients: list[np.ndarr
 
 
 def adam_in_numpy(gradients: list[np.ndarray], start: np.ndarray, decay: float, rate: float, epsilon: float = 1e-7) -> np.ndarray:
-    """Adam as PyTorch has it: the decay enters the gradient, and with it both moments. Epsilon stands where TensorFlow has it."""
+    """Adam as PyTorch has it: the decay enters the gradient, and with it both moments; epsilon stands beside the corrected moment."""
     w, m, v = start.copy(), np.zeros_like(start), np.zeros_like(start)
     for step, gradient in enumerate(gradients, 1):
         g = gradient + decay * w
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        w -= rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + epsilon)
+        w -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + epsilon)
     return w
 
 
@@ -103,6 +103,19 @@ def test_weight_decay_of_a_table_is_of_all_its_rows(gradients: list[np.ndarray])
     wholes = [summed(gradient) for gradient in gradients]
     np.testing.assert_allclose(found, adam_in_numpy(wholes, np.ones((ROWS, DIM)), 0.5, 0.1), atol=1e-5)
     assert np.delete(found, np.unique(IDS), axis=0).max() < 1.0, "rows that no batch has looked up decay too"
+
+
+@pytest.mark.parametrize("start", [0.01, 0.1])
+def test_a_small_decay_shrinks_rows_without_a_gradient_as_fast_as_pytorchs(start: float) -> None:
+    """Their gradient is of epsilon's size: with epsilon beside an uncorrected moment they would hardly move."""
+    table = tf.Variable(tf.fill((ROWS, DIM), start))
+    optimizer = make_optimizer("adam(learning_rate=0.001, weight_decay=1e-6, epsilon=1e-8)")
+    nothing = tf.IndexedSlices(tf.zeros((1, DIM)), tf.constant([0]), (ROWS, DIM))
+    for _ in range(30):
+        optimizer.apply_gradients([(nothing, table)])
+    expected = adam_in_numpy([np.zeros((ROWS, DIM))] * 30, np.full((ROWS, DIM), start), 1e-6, 0.001, 1e-8)
+    np.testing.assert_allclose(table.numpy(), expected, atol=2e-6)
+    assert expected.max() < 0.9 * start
 
 
 def test_the_weight_decay_of_the_lazy_form_is_of_the_touched_rows(gradients: list[np.ndarray]) -> None:
