@@ -135,9 +135,9 @@ def check(job: JobConfig) -> None:
             raise ValueError(f"A method that another one follows should say what to keep. Received: {str(spec)!r}: gates in all of it")
     for control in job.controls:
         METHODS.build(control)
-    for group, spec in job.train.optimizers().items():
+    for group, optimizer in job.train.optimizers().items():
         try:
-            make_optimizer(spec)
+            make_optimizer(optimizer)
         except ValueError as error:
             raise ValueError(f"`{group}_optimizer`: {error}") from None
     optimizers: list[str] = []

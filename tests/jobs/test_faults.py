@@ -481,9 +481,14 @@ def test_a_folder_of_records_has_one_lock_whoever_names_it(table, tmp_path):
 
 
 def test_data_are_verified_once_in_a_process_and_again_when_they_change(copied, monkeypatch):
-    settings, passes = copied(), []
-    original = records.verify
-    monkeypatch.setattr(records, "verify", lambda *args, **kwargs: passes.append(kwargs["full"]) or original(*args, **kwargs))
+    settings, original = copied(), records.verify
+    passes: list[bool] = []
+
+    def verify(*args: Any, **kwargs: Any) -> Any:
+        passes.append(kwargs["full"])
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(records, "verify", verify)
     job = job_of(settings)
     for stage in (jobs.preprocess, jobs.evaluate, jobs.export, jobs.report, jobs.preprocess):
         stage(job)
