@@ -23,13 +23,25 @@ REMADE = {"report.html", ".lock", ".data.lock", integrity.LEDGER}
 STAGES: list[Callable[[JobConfig], Any]] = [jobs.evaluate, jobs.export, jobs.report, jobs.pipeline]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Settings of a finished job without controls."""
-    settings = {**small_jobs.write_table(tmp_path_factory.mktemp("log"), small_jobs.table_lines(900)), **SMALL, "controls": "fde"}
-    settings |= {"model_dir": str(tmp_path_factory.mktemp("whole") / "job"), "budget_params": 2000, "batch_size": 128, "epochs": 1}
+def finished_job(factory: pytest.TempPathFactory, **chosen: Any) -> dict[str, Any]:
+    """Settings of a small job that has run all its stages."""
+    settings = {**small_jobs.write_table(factory.mktemp("log"), small_jobs.table_lines(900)), **SMALL, "batch_size": 64, "epochs": 1}
+    settings |= {"model_dir": str(factory.mktemp("whole") / "job"), **chosen}
     jobs.pipeline(job_of(settings))
     return settings
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A job whose final models are trained afresh."""
+    return finished_job(tmp_path_factory, budget_params=2000, controls="fde")
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One with a model per cluster behind a router, and a control that is its own supernet with a masked table."""
+    method = "ihas(epochs=1, every=2, pretrain_epochs=1, start='searched')"
+    return finished_job(tmp_path_factory, method=method, controls="dnis(epochs=1, pretrain_epochs=1, blocks=2)")
 
 
 def figures(folder: pathlib.Path, *names: str) -> list[Any]:
@@ -115,3 +127,10 @@ def test_a_damaged_job(seed, whole, tmp_path):
 def test_more_damaged_jobs(first, whole, tmp_path):
     for seed in range(first, first + 10):
         attack(seed, whole, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 30, 10))
+def test_damaged_jobs_with_clusters_and_masks(first, routed, tmp_path):
+    for seed in range(first, first + 10):
+        attack(seed, routed, tmp_path)
