@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from irazor_tf import fit_notices
+from irazor_tf import fit_notices, integrity
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
@@ -194,8 +194,11 @@ def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
 
 def _search_cost(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
     """Training steps and peak memory of the candidate's searches (of a chain all), and what of it were pretrainings that others share."""
-    paths = [job.path(folder, "search_cost.json") for folder in candidate.search_folders]
-    if not all(candidate.search_folders) or not all(map(os.path.exists, paths)):
+    paths = [job.path(folder, "search_cost.json") for folder in candidate.search_folders if folder]
+    gone = [path for path in paths if not os.path.exists(path)]
+    if written := [path for path in gone if integrity.known(path)]:
+        raise ValueError(f"What a search took should stand where it was written (run retrain again). Received: no {written[0]}")
+    if gone or len(paths) < len(candidate.search_folders):
         return {}
     costs = [read_json(path)[0] for path in paths]
     found = {

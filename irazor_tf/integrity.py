@@ -101,8 +101,9 @@ class Ledger:
         self._known[name] = [*before[-1:], digest]
 
     def _shorten(self) -> None:
-        """Writes the ledger anew, without the files that are gone."""
-        self._known = {name: known for name, known in self._known.items() if os.path.exists(os.path.join(self.folder, name))}
+        """Writes the ledger anew, without the checkpoints that are gone, as all but the last ones of a training are."""
+        there = {name for name in self._known if "/step-" not in name or os.path.exists(os.path.join(self.folder, name))}
+        self._known = {name: known for name, known in self._known.items() if name in there}
         lines = [f"{value}  {name}\n" for name, known in self._known.items() for value in known]
         with naming(self._path), open(self._path + ".partial", "w", encoding="utf-8") as file:
             file.write("".join(lines))

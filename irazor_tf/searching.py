@@ -101,9 +101,10 @@ def search_with(
             if isinstance(error, BudgetError) and budget is not None:  # which does not say whose it is, as a setting does
                 raise BudgetError(f"{method.spec().name}: {error}") from None
             raise
-    if not os.path.exists(timing):
+    told = os.path.join(inside.work_dir, "search_cost.json")
+    if not (os.path.exists(timing) and os.path.exists(told)):
         cost = _cost(inside, beside_fits())
-        write_json(os.path.join(inside.work_dir, "search_cost.json"), cost)
+        write_json(told, cost)
         write_json(timing, cost["seconds"])
     scored, drawn = (os.path.join(inside.work_dir, name) for name in ("scores.json", "pictures.json"))
     if redraw or not os.path.exists(scored):
