@@ -145,8 +145,10 @@ def read_state(path: str) -> dict[str, Any]:
     """What a `state.json` holds.
 
     Raises:
-      ValueError: it is of another version, or not a state; the message names the file.
+      ValueError: there is none, it is of another version, or not a state; the message names the file.
     """
+    if not os.path.exists(path):
+        raise ValueError(f"A training should have left its state (run the stage that trains again). Received: no {path}")
     value = read_json(path)[0]
     if not isinstance(value, dict) or value.get("version") != _VERSION:
         received = value.get("version") if isinstance(value, dict) else type(value).__name__
