@@ -139,6 +139,7 @@ def report_while_writing() -> None:
 if __name__ == "__main__":
     moment, _, number = sys.argv.pop(1).partition(":")
     SIGNAL = int(number or signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are started without
     globals()[moment]()
     from launch.main import main
 
