@@ -189,9 +189,9 @@ def test_a_recipe_is_checked_before_anything_is_searched(method: str, message: s
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("dnis(l1=1e999)", "`l1` of a method should be finite. Received: inf"),
-        ("irazor(penalty=1e999)", "`penalty` of a method should be finite. Received: inf"),
-        ("ham(sweep=(0.5, 1e999))", r"`sweep` of a method should be finite\. Received: \(0\.5, inf\)"),
+        ("dnis(l1=1e999)", "`l1` of method 'dnis' should be finite. Received: inf"),
+        ("irazor(penalty=1e999)", "`penalty` of method 'irazor' should be finite. Received: inf"),
+        ("ham(sweep=(0.5, 1e999))", r"`sweep` of method 'ham' should be finite\. Received: \(0\.5, inf\)"),
     ],
 )
 def test_settings_without_an_end_are_refused(method: str, message: str) -> None:
