@@ -14,7 +14,7 @@ from irazor_tf.gate import Gate
 from irazor_tf.input_config import InputConfig, RouterRef, SearchResult
 from irazor_tf.pictures import Picture
 from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Registry, Spec
+from irazor_tf.registry import Registry, Spec, finite
 from irazor_tf.routing import Router
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
@@ -43,6 +43,9 @@ class SearchMethod(abc.ABC):
         optimizer: str | Mapping[str, str] | None = None
 
         def __post_init__(self) -> None:
+            for field in dataclasses.fields(self):
+                if not finite(value := getattr(self, field.name)):
+                    raise ValueError(f"`{field.name}` of a method should be finite. Received: {value}")
             if isinstance(self.optimizer, Mapping) and not set(self.optimizer) <= set(WEIGHTS):
                 raise ValueError(f"`optimizer` of a method should have specs for some of {', '.join(WEIGHTS)}. Received: {self.optimizer}")
 
