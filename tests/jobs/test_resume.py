@@ -320,4 +320,6 @@ def test_later_stages_want_the_choices_that_models_were_trained_for(copied):
     with pytest.raises(ValueError, match=r"trained before this stage \(retrain\)"):
         settings = copied()
         os.remove(os.path.join(settings["model_dir"], "job.json"))
+        for folder in ("search", "models"):  # which are bound to the settings that are gone
+            shutil.rmtree(os.path.join(settings["model_dir"], folder))
         jobs.evaluate(job_of(settings))
