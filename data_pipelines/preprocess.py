@@ -118,24 +118,25 @@ def named_inputs(options: PreprocessOptions) -> tuple[str, ...]:
       ValueError: a pattern that matches none.
     """
     keys = ("input", "valid_input", "test_input")
-    return tuple(path for key in keys for path in _expand(getattr(options, key), key))
+    return tuple(path for key in keys for path in expand(getattr(options, key), key))
 
 
 def _sources(options: PreprocessOptions, reader: Reader, partial: str) -> dict[str, tuple[str, ...]]:
     """Files per source: `input` (split by the rule), `valid` and `test`."""
-    inputs = _expand(options.input, "input") if options.input else ()
+    inputs = expand(options.input, "input") if options.input else ()
     if not inputs:
         os.makedirs(os.path.join(partial, "log"))
         inputs = tuple(reader.prepare(os.path.join(partial, "log")))
     sources = {"input": inputs}
     for split in ("valid", "test"):
-        paths = _expand(getattr(options, f"{split}_input"), f"{split}_input")
+        paths = expand(getattr(options, f"{split}_input"), f"{split}_input")
         if paths:
             sources[split] = paths
     return sources
 
 
-def _expand(patterns: Sequence[str], name: str) -> tuple[str, ...]:
+def expand(patterns: Sequence[str], name: str) -> tuple[str, ...]:
+    """The files that patterns of the option `name` match; raises ValueError for one that matches none."""
     paths: list[str] = []
     for pattern in patterns:
         found = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))

@@ -181,9 +181,8 @@ def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
     path = os.path.join(directory, "manifest.json")
     files = {name: digest for name, digest in integrity.checksums(directory).items() if name != "manifest.json"}
     value = {"version": MANIFEST_VERSION, **manifest, "files": files}
-    with integrity.naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+    with integrity.beside(path) as file:
         json.dump(value | {"checksum": _own_checksum(value)}, file, indent=None, separators=(",", ":"))
-    os.replace(path + ".partial", path)
 
 
 def _own_checksum(manifest: dict[str, Any]) -> str:
@@ -199,8 +198,7 @@ def load_manifest(directory: str) -> dict[str, Any]:
       ValueError: there is none, so the folder is not a finished data set; it is not a manifest of this version; or it is damaged.
     """
     path = os.path.join(directory, "manifest.json")
-    state = os.stat(path) if os.path.exists(path) else None
-    stamp = None if state is None else (state.st_ino, state.st_size, state.st_mtime_ns)
+    stamp = integrity.stamp(path)
     if stamp is not None and _loaded.get(path, (None, {}))[0] == stamp:
         return dict(_loaded[path][1])
     try:

@@ -82,9 +82,8 @@ def _write(module: tf.Module, served: tf.types.experimental.PolymorphicFunction,
         # Not the trace above: `save` traces anew, and then reads one plain copy of what a strategy spread, on no particular device.
         tf.saved_model.save(module, partial, signatures={SIGNATURE: served})
         lines = [f"{digest}  {version}/{name}\n" for name, digest in integrity.checksums(partial).items()]
-        with integrity.naming(_sums(path)), open(_sums(path) + ".partial", "w", encoding="utf-8") as file:
+        with integrity.beside(_sums(path)) as file:
             file.write("".join(lines))
-        os.replace(_sums(path) + ".partial", _sums(path))
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from typing import IO
 
 LEDGER = ".checksums"
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -41,6 +42,22 @@ def naming(path: str) -> Iterator[None]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, path) from None
+
+
+@contextlib.contextmanager
+def beside(path: str) -> Iterator[IO[str]]:
+    """A text file to write that takes the name `path` when it is whole; a full disk names `path`."""
+    with naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+        yield file
+    os.replace(path + ".partial", path)
+
+
+def stamp(path: str) -> tuple[int, int, int] | None:
+    """Inode, bytes and time of change of a file, by which a process tells whether it is as it was; None where there is none."""
+    if not os.path.exists(path):
+        return None
+    state = os.stat(path)
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class Ledger:
@@ -105,9 +122,8 @@ class Ledger:
         there = {name for name in self._known if "/step-" not in name or os.path.exists(os.path.join(self.folder, name))}
         self._known = {name: known for name, known in self._known.items() if name in there}
         lines = [f"{value}  {name}\n" for name, known in self._known.items() for value in known]
-        with naming(self._path), open(self._path + ".partial", "w", encoding="utf-8") as file:
+        with beside(self._path) as file:
             file.write("".join(lines))
-        os.replace(self._path + ".partial", self._path)
 
 
 _open: list[Ledger] = []

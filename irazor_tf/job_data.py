@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from data_pipelines import records
+from irazor_tf import integrity
 from irazor_tf.job_config import JobConfig
 from irazor_tf.task import TASKS
 
 T = TypeVar("T")
 
-_Files = list[tuple[str, int, int, int]]
-# Folder -> its files as they were when this process found them good, and whether it had read all of them.
-_good: dict[str, tuple[_Files, bool]] = {}
+# Folder -> the stamps of its files when this process found them good, and whether it had read all of them.
+_good: dict[str, tuple[list[tuple[int, int, int] | None], bool]] = {}
 
 
 def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
@@ -26,8 +26,7 @@ def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
     names += [*manifest.get("files", ()), "manifest.json"]
     paths = [os.path.join(job.records_dir, name) for name in sorted(set(names))]
-    states = [(path, os.stat(path)) for path in paths if os.path.exists(path)]
-    now = [(path, state.st_ino, state.st_size, state.st_mtime_ns) for path, state in states]
+    now = [integrity.stamp(path) for path in paths]
     before, read_all = _good.get(job.records_dir, (None, False))
     if before != now or (full and not read_all):
         records.verify(job.records_dir, full=full, progress=full and job.progress)

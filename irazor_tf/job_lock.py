@@ -25,8 +25,9 @@ def held(path: str, folder: str) -> Iterator[None]:
     Raises:
       ValueError: another process holds it; the message names process, host and the time since when.
     """
-    new = [] if os.path.isdir(os.path.dirname(os.path.abspath(path))) else [os.path.dirname(os.path.abspath(path))]
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    home = os.path.dirname(os.path.abspath(path))
+    new = not os.path.isdir(home)
+    os.makedirs(home, exist_ok=True)
     with open(path, "a", encoding="utf-8"):  # what cannot be written is said for what it is
         pass
     lock = FileLock(os.path.abspath(path), is_singleton=True)
@@ -48,11 +49,11 @@ def held(path: str, folder: str) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 os.remove(owner)
         lock.release()
-        for made in new:  # a job that was refused leaves no folder behind
-            if not [name for name in os.listdir(made) if name != os.path.basename(path)]:
-                with contextlib.suppress(OSError):
-                    os.remove(path)
-                os.rmdir(made)
+        # A job that was refused leaves no folder behind.
+        if new and not [name for name in os.listdir(home) if name != os.path.basename(path)]:
+            with contextlib.suppress(OSError):
+                os.remove(path)
+            os.rmdir(home)
 
 
 def _described(owner: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping, Sequence
 
@@ -10,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from data_pipelines.preprocess import PreprocessOptions
-from data_pipelines.reader import READERS, Chunk
+from data_pipelines.preprocess import PreprocessOptions, expand
+from data_pipelines.reader import Chunk
 from irazor_tf.export import SIGNATURE
-from irazor_tf.registry import parse_spec
 from irazor_tf.schema import MISSING_INT, Schema
 
 
@@ -58,9 +56,7 @@ class Scorer:
 
 def score_log(path: str, data: PreprocessOptions, data_dir: str, schema: Schema, rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The first rows of the log itself through the SavedModel at `path`: their raw values and their scores, [rows]."""
-    spec = parse_spec(data.reader)
-    reader = READERS.build(spec if data.schema is None else spec.replace(schema=data.schema))
-    paths = [name for pattern in data.input for name in (sorted(glob.glob(pattern)) or [pattern])]
+    reader, paths = data.make_reader(), list(expand(data.input, "input"))
     if not paths:  # a generated log lies beside its records
         paths = list(reader.prepare(os.path.join(data_dir, "log")))
     reader.inspect(paths)

@@ -270,7 +270,6 @@ class Trainer:
                 callbacks=callbacks,
             ).history
             means = {key: float(values[-1]) for key, values in logs.items()}  # the loss, and the gates' penalties
-            _check_finite(means, epoch + 1, end, state.directory)
             record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}

@@ -71,6 +71,16 @@ def tower(model: Any) -> np.ndarray:
     return (x @ model.base.tower.out.kernel.numpy() + model.base.tower.out.bias.numpy())[:, 0]
 
 
+def assert_cut(model, narrow):
+    """What `restrict` made scores as the model under a hard mask of its config, and can be built again from that config."""
+    model.hard_mask(narrow.config)
+    np.testing.assert_allclose(narrow(IDS), model(IDS), rtol=1e-5, atol=1e-5)
+    model.hard_mask(None)
+    again: Any = Recommender(SCHEMA, narrow.config, model.base, model.task)
+    again.inherit(narrow)
+    np.testing.assert_array_equal(again(IDS), narrow(IDS))
+
+
 @pytest.mark.parametrize("alignment", ["", BIASED, ALWAYS])
 @pytest.mark.parametrize("config", [EQUAL, UNEQUAL], ids=["equal", "unequal"])
 def test_factorization_machine(config, alignment):
@@ -118,13 +128,8 @@ def test_restrict_keeps_the_numbers(model_name, wide, alignment):
     config = InputConfig({name: FieldConfig(len(labels), labels) for name, labels in kept.items()})
     narrow = model.restrict(config)
     assert narrow.config.aligned == wide.max_dim and narrow.config.within(wide)
-    model.hard_mask(config)
-    np.testing.assert_allclose(narrow(IDS), model(IDS), rtol=1e-5, atol=1e-5)
-    model.hard_mask(None)
-    # What `restrict` made can be built again from its config, and cut again.
-    again: Any = Recommender(SCHEMA, narrow.config, model.base, model.task)
-    again.inherit(narrow)
-    np.testing.assert_array_equal(again(IDS), narrow(IDS))
+    assert_cut(model, narrow)
+    # And cut again.
     fewer = narrow.restrict(InputConfig({**config.fields, "c": FieldConfig(1, (2,))}))
     narrow.hard_mask(InputConfig({**config.fields, "c": FieldConfig(1, (2,))}))
     np.testing.assert_allclose(fewer(IDS), narrow(IDS), rtol=1e-5, atol=1e-5)
@@ -147,12 +152,7 @@ def test_maps_may_be_there_although_all_fields_are_equally_wide(name):
     for config, width in ((whole, None), (columns, 3)):
         narrow = model.restrict(config)
         assert narrow.config.aligned == width
-        model.hard_mask(config)
-        np.testing.assert_allclose(narrow(IDS), model(IDS), rtol=1e-5, atol=1e-5)
-        model.hard_mask(None)
-        again: Any = Recommender(SCHEMA, narrow.config, model.base, model.task)
-        again.inherit(narrow)
-        np.testing.assert_array_equal(again(IDS), narrow(IDS))
+        assert_cut(model, narrow)
     with pytest.raises(ValueError, match="`align_always` maps fields of the full width and needs `align_widest`. Received: align_widest"):
         MODELS.build(f"{name}(align_always=True, align_widest=False)")
 
