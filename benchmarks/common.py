@@ -15,12 +15,26 @@ from irazor_tf import final_models, jobs, searching
 from irazor_tf.candidates import Candidate, Role
 from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig
+from irazor_tf.job_recipe import resolved_job
 from irazor_tf.json_files import read_json
 from irazor_tf.method import METHODS, SearchMethod
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec
 from irazor_tf.tables import text_table
 from irazor_tf.trainer import TrainOptions
+
+# What the tables of docs/results.md were trained with where an experiment says nothing else: the defaults before there was "auto".
+FORMER = TrainOptions(
+    batch_size=1024,
+    epochs=10,
+    patience=2,
+    metric="auc",
+    bias_optimizer="ftrl(learning_rate=0.01)",
+    network_optimizer="adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
+    embedding_l2=0.0,
+    embedding_ridge=0.0,
+    linear_ridge=0.0,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Points:
             progress=False,
         )
         self.schema = jobs.preprocess(self.job)
+        self.job = resolved_job(self.job, self.schema)
         self.space = InputConfig.uniform(self.schema, experiment.width)
         self._trainer = searching.trainer_of(self.job, self.schema)
         self._supernets: dict[str, Any] = {}

@@ -17,19 +17,19 @@ import numpy as np
 from absl import app, flags, logging
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.common import Experiment, Points, mean_and_spread
+from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
 from data_pipelines import planted
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.json_files import write_json
 from irazor_tf.method import BudgetError
 from irazor_tf.tables import text_table
-from irazor_tf.trainer import TrainOptions
 
 WIDTH = 8
 EXPERIMENT = Experiment(
-    data=PreprocessOptions(reader="planted"),
+    data=PreprocessOptions(reader="planted", min_count=1),
     model="mlp(hidden=(128,64))",
-    train=TrainOptions(
+    train=dataclasses.replace(
+        FORMER,
         batch_size=1024,
         network_optimizer="adagrad(learning_rate=0.05, initial_accumulator_value=1e-8)",
         epochs=6,

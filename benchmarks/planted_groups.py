@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags, logging
 from sklearn.metrics import adjusted_rand_score
 
-from benchmarks.common import Experiment, Points, mean_and_spread
+from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
 from data_pipelines import planted_groups
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.data import Source
@@ -28,12 +28,12 @@ from irazor_tf.json_files import write_json
 from irazor_tf.method import METHODS
 from irazor_tf.routing import RoutedRecommender
 from irazor_tf.tables import text_table
-from irazor_tf.trainer import TrainOptions
 
 EXPERIMENT = Experiment(
-    data=PreprocessOptions(reader="planted_groups"),
+    data=PreprocessOptions(reader="planted_groups", min_count=1),
     model="mlp(hidden=(128,64))",
-    train=TrainOptions(
+    train=dataclasses.replace(
+        FORMER,
         batch_size=1024,
         network_optimizer="adagrad(learning_rate=0.05, initial_accumulator_value=1e-8)",
         epochs=12,

@@ -17,10 +17,9 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
+from benchmarks.common import FORMER, Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.json_files import write_json
-from irazor_tf.trainer import TrainOptions
 
 WIDTHS = (1, 2, 4, 8, 16, 30)
 ADAM = "alpha_optimizer='adam(learning_rate=0.01)'"
@@ -37,7 +36,8 @@ EXPERIMENTS = {
     "criteo": Experiment(
         data=PreprocessOptions(reader="criteo", input=("criteo/dac_sample_rows_0_79999.tsv.gz",), min_count=4),
         model="mlp(hidden=(400,400,400))",
-        train=TrainOptions(
+        train=dataclasses.replace(
+            FORMER,
             batch_size=1024,
             bias_optimizer="ftrl(learning_rate=0.02)",
             network_optimizer="adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
@@ -58,9 +58,11 @@ EXPERIMENTS = {
             input=("frappe/frappe.validation.libfm.gz",),
             test_input=("frappe/frappe.test.libfm.gz",),
             fractions=(0.9, 0.1, 0.0),
+            min_count=1,
         ),
         model="mlp(hidden=(400,400,400), dropout=0.5)",
-        train=TrainOptions(
+        train=dataclasses.replace(
+            FORMER,
             batch_size=1024,
             bias_optimizer="ftrl(learning_rate=0.02)",
             network_optimizer="adam(learning_rate=2e-3)",
@@ -79,9 +81,10 @@ EXPERIMENTS = {
         budgets={"lambda .001": (79_320,), "lambda .001, steps of 5": (79_320,)},  # half of width 30
     ),
     "movielens": Experiment(
-        data=PreprocessOptions(reader="movielens", input=("ml-1m/ratings.dat.gz",)),
+        data=PreprocessOptions(reader="movielens", input=("ml-1m/ratings.dat.gz",), min_count=1),
         model="mlp(hidden=(400,400,400), dropout=0.2)",
-        train=TrainOptions(
+        train=dataclasses.replace(
+            FORMER,
             batch_size=2048,
             bias_optimizer="ftrl(learning_rate=0.02)",
             network_optimizer="adam(learning_rate=5e-4)",

@@ -8,12 +8,14 @@ live in one process and take turns, block by block; the ratio is the median over
 
 from __future__ import annotations
 
+import dataclasses
+
 from absl import app, flags
 
 from benchmarks import timing
+from benchmarks.common import FORMER
 from irazor_tf.input_config import InputConfig
 from irazor_tf.tables import text_table
-from irazor_tf.trainer import TrainOptions
 
 _FIELDS, _FEATURES = 24, 1_000_000
 _TOWERS = ("(400,400,400)", "(700,700,700,700,700)")
@@ -23,7 +25,7 @@ _AIM = 1.10
 def main(_: list[str]) -> None:
     """Times every pair and prints the table."""
     given = flags.FLAGS
-    options = TrainOptions(batch_size=given.batch_size)
+    options = dataclasses.replace(FORMER, batch_size=given.batch_size)
     schema = timing.even_schema(_FIELDS, _FEATURES)
     batches = timing.dataset(schema, options.batch_size, given.distinct)
     rows = []

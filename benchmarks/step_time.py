@@ -17,9 +17,9 @@ from __future__ import annotations
 from absl import app, flags
 
 from benchmarks import timing
+from benchmarks.common import FORMER
 from irazor_tf.input_config import InputConfig
 from irazor_tf.tables import text_table
-from irazor_tf.trainer import TrainOptions
 
 _FIELDS, _WIDTH, _MODEL = 24, 16, "mlp(hidden=(400,400,400))"
 _DRAWS = ("ids as in logs", "uniform")
@@ -29,7 +29,7 @@ _AIM = 1.15
 def main(_: list[str]) -> None:
     """Times supernet and plain model at every size and prints the table."""
     given = flags.FLAGS
-    options = TrainOptions(batch_size=1024)
+    options = FORMER
     sizes = sorted(int(size) for size in given.features)
     rows = []
     for name, method in (("plain", None), ("i-Razor", "irazor()")):

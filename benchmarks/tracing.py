@@ -10,6 +10,7 @@ is near the clock time of an idle one.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import timing
+from benchmarks.common import FORMER
 from irazor_tf.input_config import InputConfig
 from irazor_tf.schema import Schema
 from irazor_tf.tables import text_table
@@ -71,7 +73,7 @@ def _operations(graph: tf.Graph) -> int:
 def main(_: list[str]) -> None:
     """Builds every model several times and prints the table."""
     given = flags.FLAGS
-    options = TrainOptions(batch_size=1024, steps_per_execution=1)
+    options = dataclasses.replace(FORMER, steps_per_execution=1)
     small = timing.even_schema(4, 400)
     _measure(small, InputConfig.uniform(small, 4), "irazor()", options)
     rows = []

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from data_pipelines.reader import READERS, Reader
+from irazor_tf.recipe import AUTO
 from irazor_tf.registry import check_types, parse_spec
 from irazor_tf.schema import TRANSFORMS
 
@@ -24,7 +25,8 @@ class PreprocessOptions:
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
       schema: YAML file that describes the columns, for the readers that take one.
-      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary.
+      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto: what `recipe.min_count` says for so
+        many training rows.
       max_vocab: at most so many features per field, the most frequent ones; None for all.
       split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by `time_boundaries`).
       fractions: of training, validation and test rows; those of the splits that have files of their own are left out and the rest
@@ -44,7 +46,7 @@ class PreprocessOptions:
     valid_input: tuple[str, ...] = ()
     test_input: tuple[str, ...] = ()
     schema: str | None = None
-    min_count: int = 1
+    min_count: int | str = AUTO
     max_vocab: int | None = None
     split: str = "random"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -65,7 +67,10 @@ class PreprocessOptions:
         check_types(self)
         for key in ("min_count", "max_vocab", "block_rows", "num_files"):
             value = getattr(self, key)
-            if value is not None and value < 1:
+            if key == "min_count" and isinstance(value, str):
+                if value != AUTO:
+                    raise ValueError(f"`min_count` should be a whole number, or {AUTO}. Received: {value!r}")
+            elif value is not None and value < 1:
                 raise ValueError(f"`{key}` should be at least 1. Received: {value}")
         if self.split not in SPLIT_RULES:
             raise ValueError(f"`split` should be one of {', '.join(SPLIT_RULES)}. Received: {self.split!r}")

@@ -21,7 +21,7 @@ from data_pipelines.lines import bad_row
 from data_pipelines.options import PreprocessOptions
 from data_pipelines.reader import Chunk, RawField, Reader
 from data_pipelines.records import SPLITS
-from irazor_tf import integrity
+from irazor_tf import integrity, recipe
 from irazor_tf.schema import Field, Schema
 
 _notices = logging.getLogger("irazor_tf")
@@ -86,9 +86,11 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
         read = "; ".join(f"{name}: {number} rows" for spool in spools.values() for name, number in spool.files.items())
         held = dict(zip(SPLITS, rows, strict=True))
         raise ValueError(f"The training split should hold at least one row. Received: {held} rows ({read})")
+    resolved = {"min_count": recipe.min_count(rows[0])} if options.min_count == recipe.AUTO else {}
+    least = int(resolved.get("min_count", options.min_count))
     vocabularies = {}
     for field in fields:
-        vocabularies[field.name] = vocabulary.build(counts.pop(field.name), options.min_count, options.max_vocab, field.name)
+        vocabularies[field.name] = vocabulary.build(counts.pop(field.name), least, options.max_vocab, field.name)
     shufflers = [
         records.Shuffler(scratch, split, number, len(fields) + 1, options.seed) for split, number in zip(SPLITS, rows, strict=True)
     ]
@@ -98,7 +100,7 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
         splits[split] = _write(partial, split, number, shuffler, len(fields), options, progress)
     shutil.rmtree(scratch)
     inputs = {source: [{"file": name, "rows": read} for name, read in spool.files.items()] for source, spool in spools.items()}
-    return _finish(options, reader, fields, vocabularies, splits, inputs, output_dir)
+    return _finish(options, reader, fields, vocabularies, splits, inputs, resolved, output_dir)
 
 
 def _check_names(fields: Sequence[RawField], options: PreprocessOptions) -> None:
@@ -279,6 +281,7 @@ def _finish(
     vocabularies: dict[str, vocabulary.Vocabulary],
     splits: dict[str, Any],
     inputs: dict[str, list[dict[str, Any]]],
+    resolved: dict[str, Any],
     output_dir: str,
 ) -> Schema:
     """Everything but the records, and the rename."""
@@ -301,7 +304,7 @@ def _finish(
     schema = dataclasses.replace(schema, fingerprint=digest.hexdigest(), directory=output_dir)
     schema.save(partial)
     manifest = {"options": options.to_json(), "described": reader.described(), "fingerprint": schema.fingerprint}
-    manifest |= {"block_rows": options.block_rows, "inputs": inputs, "splits": splits}
+    manifest |= {"block_rows": options.block_rows, "inputs": inputs, "splits": splits, "resolved": resolved}
     records.save_manifest(partial, manifest)
     os.rename(partial, output_dir)
     return schema

@@ -13,6 +13,7 @@ from irazor_tf import fit_notices, integrity
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
+from irazor_tf.job_recipe import recipe_of
 from irazor_tf.json_files import read_json, write_json
 from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
@@ -180,6 +181,7 @@ def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         "method": candidate.method,
         "model": model_spec,
         "seed": job.seed,
+        "recipe": recipe_of(job),
         **measured,
         "fields": len(read - (kept - stored)),
         "search_seconds": candidate.result.seconds,

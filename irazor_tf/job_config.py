@@ -15,6 +15,7 @@ from irazor_tf.base_model import MODELS
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS
 from irazor_tf.optimizers import make_optimizer
+from irazor_tf.recipe import AUTO
 from irazor_tf.registry import Spec, check_types, parse_spec, parse_specs
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
@@ -27,6 +28,8 @@ STRATEGIES = ("off", "one_device", "mirrored")
 _FREE = frozenset(
     {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"}
 )
+# What a job begun before these settings were there was trained with.
+_NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0}
 # What differs between two runs of one job, wherever it stands in a result file.
 TIMING = (
     "seconds",
@@ -136,6 +139,8 @@ def check(job: JobConfig) -> None:
     for control in job.controls:
         METHODS.build(control)
     for group, optimizer in job.train.optimizers().items():
+        if optimizer == AUTO:
+            continue
         try:
             make_optimizer(optimizer)
         except ValueError as error:
@@ -172,6 +177,8 @@ def claim(job: JobConfig) -> None:
     check(job)
     path = job.path("job.json")
     before = _written(path)
+    if before.get("settings", {}).get("train"):
+        before["settings"]["train"] = _NEUTRAL | before["settings"]["train"]
     if not before and _has_trained(job):
         raise ValueError(f"What was trained in a folder should have its settings beside it. Received: no {path}. {_SETTINGS_GONE}")
     old, settings = before.get("settings", {}), _plain(job.settings())

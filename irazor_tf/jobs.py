@@ -29,6 +29,7 @@ from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.job_data import check_splits, guarded, verified
 from irazor_tf.job_lock import held
+from irazor_tf.job_recipe import resolved_job
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.registry import parse_spec, parse_specs
@@ -77,13 +78,16 @@ def preprocess(job: JobConfig) -> Schema:
                 pipelines.preprocess(job.data, job.records_dir, progress=job.progress)
         claim(job)  # now the fingerprint is known
     verified(job, full=False)
-    return Schema.load(job.records_dir)
+    schema = Schema.load(job.records_dir)
+    resolved_job(job, schema)
+    return schema
 
 
 @_stage
 def search(job: JobConfig) -> SearchResult:
     """Records -> `search/result.json`: the found config."""
     schema = preprocess(job)
+    job = resolved_job(job, schema)
     path = job.path("search", "result.json")
     if not os.path.exists(path):
         check_splits(job, verified(job))
@@ -117,6 +121,7 @@ def retrain(job: JobConfig) -> list[Candidate]:
     """The found config, the controls at its size and the curve's points -> `models/*`, each with its validation metrics."""
     schema = preprocess(job)
     result = search(job)
+    job = resolved_job(job, schema)
     trainer = trainer_of(job, schema)
     chain = _chain(job, trainer)
     candidates = guarded(job, lambda: _candidates(job, trainer, chain, result))
@@ -137,6 +142,7 @@ def retrain(job: JobConfig) -> list[Candidate]:
 def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
     schema = preprocess(job)
+    job = resolved_job(job, schema)
     candidates = _load_candidates(job)
     if not all(os.path.exists(job.path("models", candidate.key, "test.json")) for candidate in candidates):
         verified(job)
@@ -157,6 +163,7 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
 def export(job: JobConfig) -> str:
     """The found model -> `export/<version>/`; at once where that model is exported already."""
     schema = preprocess(job)
+    job = resolved_job(job, schema)
     candidate = _load_candidates(job)[0]
     marker, folder = job.path("export.json"), job.path("export")
     done = read_json(marker)[0] if os.path.exists(marker) else {}

@@ -18,6 +18,7 @@ from irazor_tf.gate import Gate, NarrowedGate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.ops import seed_of
 from irazor_tf.optimizers import GROUPS
+from irazor_tf.ridge import Shares
 from irazor_tf.schema import Schema
 from irazor_tf.steps import Joint, Step
 from irazor_tf.task import Task
@@ -35,6 +36,7 @@ class Recommender(keras.Model):
       gates: site -> gate; none in a retrained model.
       embedding_l2: half of this times the mean squared norm of a row's embeddings is added to the loss.
       linear_l2: the same for first-order terms.
+      embedding_ridge, linear_ridge: see `Shares`; of the embeddings, and of first-order terms.
       stddev: standard deviation of the embeddings' initial values.
       seed: seed of initial values and noise.
     """
@@ -49,6 +51,8 @@ class Recommender(keras.Model):
         gates: Mapping[str, Gate] | None = None,
         embedding_l2: float = 0.0,
         linear_l2: float = 0.0,
+        embedding_ridge: float = 0.0,
+        linear_ridge: float = 0.0,
         stddev: float = 0.01,
         seed: int = 0,
     ):
@@ -57,7 +61,8 @@ class Recommender(keras.Model):
         self.config = config
         self.task = task
         self.seed = seed
-        self._settings: dict[str, Any] = {"embedding_l2": embedding_l2, "linear_l2": linear_l2, "stddev": stddev, "seed": seed}
+        penalties = {"embedding_l2": embedding_l2, "linear_l2": linear_l2, "embedding_ridge": embedding_ridge, "linear_ridge": linear_ridge}
+        self._settings: dict[str, Any] = {**penalties, "stddev": stddev, "seed": seed}
         # Steps taken; only training advances it. Schedules and noise are functions of it.
         self.clock = tf.Variable(0, trainable=False, dtype=tf.int64, name="clock", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
         uses = base.uses
@@ -76,6 +81,8 @@ class Recommender(keras.Model):
                 known = ", ".join(sorted(self.base.sites)) or "none"
                 raise ValueError(f"A gate of this model should sit at one of: {known}. Received: {site!r} on {type(base).__name__}")
         self.intercept = Intercept(name="intercept")
+        # Neither a weight nor a part of what is saved: it is there again with the data.
+        object.__setattr__(self, "_shares", Shares(schema, config.kept) if embedding_ridge or linear_ridge else None)
         self.step: Step = Joint()
         self.frozen: frozenset[str] = frozenset()  # groups, and parts by their layer's name
         self.optimizers: dict[str, keras.optimizers.legacy.Optimizer] = {}
@@ -239,7 +246,8 @@ class Recommender(keras.Model):
     ) -> Gradients:
         """Mean loss of the batch and this replica's share of the gradient, by group; `record` keeps the penalties for the epoch's means.
 
-        The task's loss and the L2 terms enter every group's gradient; a penalty, times `penalties`, enters that of its own group alone.
+        The task's loss, the L2 terms and the ridges enter every group's gradient; a penalty, times `penalties`, enters that of its own
+        group alone.
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync if context is not None else 1
@@ -247,7 +255,7 @@ class Recommender(keras.Model):
         with tf.GradientTape(persistent=True) as tape:
             logits, inputs, rows, x = self._forward(batch["ids"], training)
             loss = tf.reduce_mean(self.task.loss(batch["label"], logits))
-            total = (loss + self._l2(inputs, rows)) / replicas
+            total = (loss + self._l2(inputs, rows) + self._ridge(batch["ids"], inputs, rows)) / replicas
             extra = self._penalties(batch["ids"], x) if penalties else {}
             scaled = {group: value * (penalties / replicas) for group, value in extra.items()}
         for group, value in extra.items() if record else ():
@@ -270,6 +278,24 @@ class Recommender(keras.Model):
             total += 0.5 * self._settings["embedding_l2"] * norms
         if self._settings["linear_l2"] and inputs.linear is not None:
             total += 0.5 * self._settings["linear_l2"] * tf.reduce_mean(tf.reduce_sum(tf.square(inputs.linear), axis=1))
+        return total
+
+    def _ridge(self, ids: tf.Tensor, inputs: Embedded, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Mean over the batch of half the ridge times the rows' shares of the squared weights."""
+        total = tf.constant(0.0)
+        if self._shares is None:
+            return total
+        shares = self._shares(ids)
+        if self._settings["embedding_ridge"] and rows:
+            assert self.embedding is not None
+            place = {name: i for i, name in enumerate(self.config.kept)}
+            for part, (_, fields) in zip(rows, self.embedding.widths, strict=True):
+                own = shares if fields == self.config.kept else tf.gather(shares, [place[name] for name in fields], axis=1)
+                squares = tf.reduce_sum(tf.square(part), axis=2)
+                total += 0.5 * self._settings["embedding_ridge"] * tf.reduce_mean(tf.reduce_sum(squares * own, axis=1))
+        if self._settings["linear_ridge"] and inputs.linear is not None:
+            squares = tf.square(inputs.linear)
+            total += 0.5 * self._settings["linear_ridge"] * tf.reduce_mean(tf.reduce_sum(squares * shares, axis=1))
         return total
 
     def _penalties(self, ids: tf.Tensor, x: tf.Tensor | None) -> dict[str, tf.Tensor]:

@@ -24,6 +24,7 @@ from irazor_tf.gate import Gate
 from irazor_tf.input_config import InputConfig, digest, identity
 from irazor_tf.ops import seed_of
 from irazor_tf.optimizers import GROUPS, make_optimizer
+from irazor_tf.recipe import AUTO, RULE, LogSize, resolved
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import check_types
 from irazor_tf.routing import RoutedRecommender
@@ -35,30 +36,34 @@ from irazor_tf.training_state import TrainingState, read_state
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Settings of training, search and retraining alike.
+    """Settings of training, search and retraining alike; "auto" stands for what `recipe.RULE` says for the log's size.
 
     Args:
-      batch_size: rows per step, over all replicas.
-      epochs: passes over the training rows, at most.
-      patience: epochs without a better validation metric after which training stops; 0: never before `epochs`.
+      batch_size: rows per step, over all replicas; or auto.
+      epochs: passes over the training rows, at most; or auto.
+      patience: epochs without a better validation metric after which training stops; 0: never before `epochs`; or auto.
       metric: validation metric that decides on stopping and on the best weights.
-      bias_optimizer, network_optimizer, architecture_optimizer: specs for the three groups (i-Razor Table 2: FTRL 0.01, Adagrad 0.02).
-      embedding_l2, linear_l2: see `Recommender`.
+      bias_optimizer, network_optimizer: specs for first-order terms, and for tables and dense weights; or auto.
+      architecture_optimizer: spec for the gates' weights.
+      embedding_l2, linear_l2: see `Recommender`; the first may be auto.
+      embedding_ridge, linear_ridge: see `Shares`; or auto.
       stddev: standard deviation of the embeddings' initial values.
       eval_batch_size: rows per step of an evaluation.
       steps_per_execution: steps per call of the compiled function.
       checkpoint_steps: steps between two checkpoints inside an epoch; 0: at the end of epochs only.
     """
 
-    batch_size: int = 1024
-    epochs: int = 10
-    patience: int = 2
-    metric: str = "auc"
-    bias_optimizer: str = "ftrl(learning_rate=0.01)"
-    network_optimizer: str = "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)"
+    batch_size: int | str = AUTO
+    epochs: int | str = AUTO
+    patience: int | str = AUTO
+    metric: str = "log_loss"
+    bias_optimizer: str = AUTO
+    network_optimizer: str = AUTO
     architecture_optimizer: str = "adagrad(learning_rate=0.02)"
-    embedding_l2: float = 0.0
+    embedding_l2: float | str = AUTO
     linear_l2: float = 0.0
+    embedding_ridge: float | str = AUTO
+    linear_ridge: float | str = AUTO
     stddev: float = 0.01
     eval_batch_size: int = 8192
     steps_per_execution: int = 8
@@ -66,19 +71,25 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"`{key}` should be at least 1. Received: {getattr(self, key)}")
-        for key in ("patience", "embedding_l2", "linear_l2", "stddev", "checkpoint_steps"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"`{key}` should be at least 0. Received: {getattr(self, key)}")
+        penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
+        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution", "patience", *penalties, "stddev", "checkpoint_steps"):
+            value = getattr(self, key)
+            if key in RULE and value == AUTO:
+                continue
+            if isinstance(value, str):
+                raise ValueError(f"`{key}` should be a number, or {AUTO}. Received: {value!r}")
+            least = 1 if key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution") else 0
+            if value < least:
+                raise ValueError(f"`{key}` should be at least {least}. Received: {value}")
+            if key in penalties and value > 1e10:  # beyond it the product with a weight leaves float32
+                raise ValueError(f"`{key}` should be at most 1e10. Received: {value}")
 
-        for key in ("embedding_l2", "linear_l2"):
-            if getattr(self, key) > 1e10:  # beyond it their product with a weight leaves float32
-                raise ValueError(f"`{key}` should be at most 1e10. Received: {getattr(self, key)}")
+    def resolved(self, size: LogSize) -> TrainOptions:
+        """The settings with the rule's values for "auto"."""
+        return dataclasses.replace(self, **resolved(dataclasses.asdict(self), size))
 
     def optimizers(self) -> dict[str, str]:
-        """Group -> optimizer spec."""
+        """Group -> optimizer spec, or "auto"."""
         return {"bias": self.bias_optimizer, "network": self.network_optimizer, "architecture": self.architecture_optimizer}
 
 
@@ -90,7 +101,7 @@ class Trainer:
       data_dir: folder with records and manifest.
       base: the base model's settings.
       task: loss and metrics.
-      options: training settings.
+      options: training settings; what is "auto" in them is resolved by the data's size.
       work_dir: where states go; every fit has its own folder there.
       strategy: distribution strategy; None: the default one.
       seed: seed of initial values, noise and the order of rows.
@@ -119,13 +130,13 @@ class Trainer:
         self.schema = schema
         self.base = base
         self.task = task
-        self.options = options
         self.work_dir = work_dir
         self.shared_dir = shared_dir or work_dir
         self.optimizers = dict(optimizers or {})
         self.pretrained: dict[str, float] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
+        self.options: Any = options.resolved(LogSize(self.train.rows, len(schema.fields), schema.num_features))
         self._strategy = strategy
         self._progress = progress
         self._tensorboard = tensorboard
@@ -168,6 +179,8 @@ class Trainer:
                 gates=gates,
                 embedding_l2=options.embedding_l2,
                 linear_l2=options.linear_l2,
+                embedding_ridge=options.embedding_ridge,
+                linear_ridge=options.linear_ridge,
                 stddev=options.stddev,
                 seed=self.seed,
             )

@@ -21,6 +21,7 @@ _GOES_ON = "The same command goes on from the last checkpoint"
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
 
 FLAGS = flags.FLAGS
+_AUTO_WORDS = "auto: by the log's size."
 
 # The flags as `--help` groups them; absl knows a group as the module that its flags belong to.
 _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
@@ -53,7 +54,7 @@ def define() -> None:
     flags.DEFINE_list("valid_input", [], "Files of the validation split, where it has its own.", module_name=_DATA)
     flags.DEFINE_list("test_input", [], "Files of the test split, where it has its own.", module_name=_DATA)
     flags.DEFINE_string("schema", None, "YAML file that describes the columns of a table, or the name of a preset.", module_name=_DATA)
-    flags.DEFINE_integer("min_count", 1, "Features seen less often in training become out-of-vocabulary.", lower_bound=1, module_name=_DATA)
+    _define_auto("min_count", "Features seen less often in training become out-of-vocabulary.", _DATA, int, least=1)
     flags.DEFINE_integer(
         "max_vocab", None, "Most features per field, the most frequent ones; default: all.", lower_bound=1, module_name=_DATA
     )
@@ -115,24 +116,23 @@ def define() -> None:
         module_name=_COMPARE,
     )
 
-    flags.DEFINE_integer("batch_size", 1024, "Rows per step, over all replicas.", module_name=_TRAIN)
-    flags.DEFINE_integer("epochs", 10, "Most passes over the training rows.", module_name=_TRAIN)
-    flags.DEFINE_integer("patience", 2, "Epochs without a better validation metric before training stops; 0: never.", module_name=_TRAIN)
-    flags.DEFINE_string("metric", "auc", "Validation metric that decides (auc or log_loss).", module_name=_TRAIN)
-    flags.DEFINE_string("bias_optimizer", "ftrl(learning_rate=0.01)", "Optimizer of first-order terms and bias.", module_name=_TRAIN)
+    _define_auto("batch_size", "Rows per step, over all replicas.", _TRAIN, int, least=1)
+    _define_auto("epochs", "Most passes over the training rows.", _TRAIN, int, least=1)
+    _define_auto("patience", "Epochs without a better validation metric before training stops; 0: never.", _TRAIN, int)
+    flags.DEFINE_string("metric", "log_loss", "Validation metric that decides (auc or log_loss).", module_name=_TRAIN)
+    flags.DEFINE_string("bias_optimizer", "auto", f"Optimizer of first-order terms and bias. {_AUTO_WORDS}", module_name=_TRAIN)
+    kinds = "adagrad, adam, lazy_adam, ftrl or sgd, with settings"
     flags.DEFINE_string(
-        "network_optimizer",
-        "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
-        "Optimizer of embeddings and dense layers: adagrad, adam, lazy_adam, ftrl or sgd, with settings.",
-        module_name=_TRAIN,
+        "network_optimizer", "auto", f"Optimizer of embeddings and dense layers: {kinds}. {_AUTO_WORDS}", module_name=_TRAIN
     )
     flags.DEFINE_string(
         "architecture_optimizer", "adagrad(learning_rate=0.02)", "Optimizer of architecture parameters.", module_name=_TRAIN
     )
-    flags.DEFINE_float(
-        "embedding_l2", 0.0, "Half of this times the mean squared norm of a row's embeddings enters the loss.", module_name=_TRAIN
-    )
+    _define_auto("embedding_l2", "Half of this times the mean squared norm of a row's embeddings enters the loss.", _TRAIN, float)
     flags.DEFINE_float("linear_l2", 0.0, "The same for first-order terms.", module_name=_TRAIN)
+    ridge = "Half of this times the squared norm of all embeddings enters the loss of an epoch, summed over its rows: 1/C of scikit-learn."
+    _define_auto("embedding_ridge", ridge, _TRAIN, float)
+    _define_auto("linear_ridge", "The same for first-order terms.", _TRAIN, float)
     flags.DEFINE_float("stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN)
     flags.DEFINE_integer("eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN)
     flags.DEFINE_integer("steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN)
@@ -141,6 +141,39 @@ def define() -> None:
     flags.DEFINE_enum("distribution_strategy", "off", ["off", "one_device", "mirrored"], "tf.distribute strategy.", module_name=_RUN)
     flags.DEFINE_bool("progress", True, "Show progress bars.", module_name=_RUN)
     flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.", module_name=_RUN)
+
+
+class _AutoParser(flags.ArgumentParser):
+    """A number, or "auto".
+
+    Args:
+      kind: int or float.
+      least: the smallest number allowed.
+    """
+
+    def __init__(self, kind: type, least: int):
+        self.syntactic_help = f"auto, or {'a whole number' if kind is int else 'a number'} of at least {least}"
+        self._kind, self._least = kind, least
+
+    def parse(self, argument: Any) -> Any:
+        if argument == "auto":
+            return argument
+        try:
+            value = self._kind(argument)
+        except (TypeError, ValueError):
+            value = None
+        if isinstance(argument, bool) or value is None or not value >= self._least or value == float("inf"):
+            raise ValueError(f"should be {self.syntactic_help}. Received: {argument!r}")
+        return value
+
+    def flag_type(self) -> str:
+        return "auto or number"
+
+
+def _define_auto(name: str, help_text: str, group: str, kind: type, least: int = 0) -> None:
+    """A flag whose default, "auto", is resolved when the log's size is known."""
+    parser, words = _AutoParser(kind, least), f"{help_text} {_AUTO_WORDS}"
+    flags.DEFINE(parser, name, "auto", words, module_name=group, serializer=flags.ArgumentSerializer())
 
 
 def job_config() -> Any:

@@ -384,7 +384,7 @@ def options(name, folder):
         schema = str(folder / "schema.yaml")
         pathlib.Path(schema).write_text(TABLES[name]["schema"])
     reader = {"libfm": "libfm(names=('a', 'b', 'c'))", "libfm without names": "libfm"}.get(name, "table" if schema else name)
-    return PreprocessOptions(reader, (path,), schema=schema, fractions=(1.0, 0.0, 0.0), block_rows=64, num_files=1)
+    return PreprocessOptions(reader, (path,), schema=schema, min_count=1, fractions=(1.0, 0.0, 0.0), block_rows=64, num_files=1)
 
 
 def read(name, chosen):

@@ -167,7 +167,16 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
 
 # What a method is given to rank the fields of the tiny data.
 RANKING_OPTIONS = TrainOptions(
-    batch_size=128, epochs=6, patience=0, stddev=0.1, steps_per_execution=1, network_optimizer="adagrad(learning_rate=0.1)"
+    batch_size=128,
+    epochs=6,
+    patience=0,
+    metric="auc",
+    bias_optimizer="ftrl(learning_rate=0.01)",
+    network_optimizer="adagrad(learning_rate=0.1)",
+    embedding_ridge=0.0,
+    linear_ridge=0.0,
+    stddev=0.1,
+    steps_per_execution=1,
 )
 
 

@@ -434,7 +434,7 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
     monkeypatch.setattr(Trainer, "fit", lambda self, model, name, **settings: [])
     for name in NAMES:
         assert METHODS.build(f"{name}(preset='paper_summed')").params == METHODS.build(f"{name}(preset='paper', summed=True)").params
-        for settings, rows in (("", 1), ("preset='paper_summed'", laws.OPTIONS.batch_size)):
+        for settings, rows in (("", 1), ("preset='paper_summed'", int(laws.OPTIONS.batch_size))):
             gate = METHODS.build(f"{name}({settings})").train(trainer_of(tiny, tmp_path), tiny.space).gates["embedding"]
             before, size = gate.alpha.numpy().astype(np.float64), int(0.5 * 33 + 0.5)
             gradient = np.random.default_rng(3).normal(0, 1e-3, before.shape).astype(np.float32)

@@ -205,7 +205,7 @@ def _cleaned(tmp_path: pathlib.Path) -> tuple[Schema, list[tuple[str, str, str]]
     rows = list(zip(texts, days, price, strict=True))
     (tmp_path / "log.csv").write_text("".join(f"{k % 2},{','.join(row)}\n" for k, row in enumerate(rows)), encoding="utf-8")
     form, log = str(tmp_path / "log.yaml"), (str(tmp_path / "log.csv"),)
-    options = PreprocessOptions("table", log, log, log, form, fractions=(1.0, 0.0, 0.0), block_rows=len(rows))
+    options = PreprocessOptions("table", log, log, log, form, min_count=1, fractions=(1.0, 0.0, 0.0), block_rows=len(rows))
     return preprocess(options, str(tmp_path / "data")), rows
 
 

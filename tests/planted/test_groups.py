@@ -176,7 +176,7 @@ def test_arguments_out_of_range_are_refused(tmp_path, arguments):
 
 def test_reader_through_preprocessing(tmp_path):
     folder = tmp_path / "data"
-    schema = preprocess(PreprocessOptions(reader="planted_groups(rows=4000, seed=5)"), str(folder), progress=False)
+    schema = preprocess(PreprocessOptions(reader="planted_groups(rows=4000, seed=5)", min_count=1), str(folder), progress=False)
     assert schema.names == planted_groups.FIELDS and Schema.load(str(folder)) == schema
     manifest = records.verify(str(folder), full=True)
     truth = json.loads((folder / "log" / "truth.json").read_text())

@@ -19,7 +19,7 @@ def table(write, tmp_path):
     """Preprocesses rows `y,u,c,n,t`: `table(rows, **options)` gives the folder and the schema."""
 
     def make(rows, out="out", **chosen):
-        chosen = {"reader": "table", "schema": write("schema.yaml", SCHEMA), "input": write("log.csv", rows)} | chosen
+        chosen = {"min_count": 1, "reader": "table", "schema": write("schema.yaml", SCHEMA), "input": write("log.csv", rows)} | chosen
         folder = tmp_path / out
         return folder, preprocess(PreprocessOptions(**chosen), str(folder), progress=False)
 
@@ -248,7 +248,8 @@ def test_patterns_take_files_in_order(write, tmp_path, criteo_lines, read_split)
     text = criteo_lines(60)
     write("part-1.gz", text[40:])
     write("part-0.txt", text[:40])
-    schema = preprocess(PreprocessOptions("criteo", (str(tmp_path / "part-*"),), split="sequential"), str(tmp_path / "out"), progress=False)
+    chosen = PreprocessOptions("criteo", (str(tmp_path / "part-*"),), split="sequential", min_count=1)
+    schema = preprocess(chosen, str(tmp_path / "out"), progress=False)
     known = pathlib.Path(schema.vocabulary_file("C1")).read_text().split()
     assert sorted(int(token, 16) for token in known) == list(range(48)) and schema.counts["C2"].sum() == 48
 
@@ -264,7 +265,7 @@ def test_real_criteo(shared_data, tmp_path):
 
 def test_real_frappe(shared_data, tmp_path):
     files = [str(shared_data / "frappe" / f"frappe.{part}.libfm.gz") for part in ("validation", "test")]
-    chosen = PreprocessOptions("libfm", (files[0],), test_input=(files[1],), fractions=(0.9, 0.1, 0))
+    chosen = PreprocessOptions("libfm", (files[0],), test_input=(files[1],), fractions=(0.9, 0.1, 0), min_count=1)
     schema = preprocess(chosen, str(tmp_path / "out"), progress=False)
     train, valid, test = sizes(tmp_path / "out")
     assert train + valid == 57_722 and test == 28_860 and 5_500 < valid < 6_100
