@@ -32,8 +32,7 @@ LAYERS = (
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "recipe", "schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "recipe", "registry")
-WITHOUT_TENSORFLOW += ("regions",)
+WITHOUT_TENSORFLOW = tuple("entries fit_notices integrity json_files schema input_config pictures recipe registry regions".split()) + ("",)
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
