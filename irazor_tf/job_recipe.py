@@ -8,10 +8,12 @@ import os
 from typing import Any
 
 from data_pipelines.records import load_manifest
+from irazor_tf.base_model import MODELS
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json, understanding, write_json
-from irazor_tf.recipe import RULE, LogSize, resolved
+from irazor_tf.recipe import RULE, resolved
 from irazor_tf.schema import Schema
+from irazor_tf.trainer import known_of
 
 _notices = logging.getLogger("irazor_tf")
 
@@ -28,13 +30,14 @@ def resolved_job(job: JobConfig, schema: Schema) -> JobConfig:
     with understanding(path):
         if not stored or stored["given"] != given or stored["fingerprint"] != schema.fingerprint:
             manifest = load_manifest(job.records_dir)
-            size = LogSize(manifest["splits"]["train"]["rows"], len(schema.fields), schema.num_features)
-            values = resolved(given, size)
+            known = known_of(schema, manifest["splits"]["train"]["rows"], MODELS.build(job.model))
+            values = resolved(given, known)
             whole = manifest.get("resolved", {}) | given | values
-            stored = {"given": given, "fingerprint": schema.fingerprint, "log": dataclasses.asdict(size), "values": values, "recipe": whole}
+            stored = {"given": given, "fingerprint": schema.fingerprint, "known": dataclasses.asdict(known)}
+            stored |= {"values": values, "recipe": whole}
             write_json(path, stored)
             if said := _said(manifest.get("resolved", {}) | values):
-                _notices.info("auto: %s (%s rows, %s features; see resolved.json)", said, f"{size.rows:,}", f"{size.features:,}")
+                _notices.info("auto: %s (%s rows, %s features; see resolved.json)", said, f"{known.rows:,}", f"{known.features:,}")
         return dataclasses.replace(job, train=dataclasses.replace(job.train, **stored["values"]))
 
 

@@ -14,23 +14,25 @@ AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
-class LogSize:
-    """What the rule knows of a log.
+class Known:
+    """What the rule knows of a log and of the model that is to learn from it.
 
     Args:
       rows: of the training split.
       fields: how many.
       features: ids of all fields, out-of-vocabulary among them.
+      first_order: whether the model has first-order terms alone.
     """
 
     rows: int
     fields: int
     features: int
+    first_order: bool = False
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"`{field.name}` of a log should be at least 1. Received: {getattr(self, field.name)}")
+        for key in ("rows", "fields", "features"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"`{key}` of a log should be at least 1. Received: {getattr(self, key)}")
 
 
 def min_count(rows: int) -> int:
@@ -39,29 +41,36 @@ def min_count(rows: int) -> int:
     return 2 + 2 * (rows >= 10**6) + 6 * (rows >= 10**7) + 10 * (rows >= 10**8)
 
 
-def batch_size(size: LogSize) -> int:
+def batch_size(known: Known) -> int:
     """The power of two nearest to the square root of the rows, from 64 to 8,192: so an epoch has about as many steps as a batch rows."""
-    return 2 ** round(min(max(math.log2(size.rows) / 2, 6), 13))
+    return 2 ** round(min(max(math.log2(known.rows) / 2, 6), 13))
 
 
-def linear_ridge(size: LogSize) -> float:
+def linear_ridge(known: Known) -> float:
     """25 features / rows, from .1 to 30: the fewer rows a feature has, the closer to zero it is believed to be."""
-    return float(f"{min(max(25 * size.features / size.rows, 0.1), 30.0):.2g}")
+    return float(f"{min(max(25 * known.features / known.rows, 0.1), 30.0):.2g}")
+
+
+def bias_optimizer(known: Known) -> str:
+    """Adagrad whose steps are a share of the prior's standard deviation, 1 / sqrt(`linear_ridge`), which is the scale that a first-order
+    term is believed to have: .1 of it beside embeddings, which a faster first-order term leaves nothing to learn, and .3 alone."""
+    rate = (0.3 if known.first_order else 0.1) / math.sqrt(linear_ridge(known))
+    return f"adagrad(learning_rate={rate:.2g}, initial_accumulator_value=1e-8)"
 
 
 # Setting of `TrainOptions` -> its value.
-RULE: Mapping[str, Callable[[LogSize], Any]] = {
+RULE: Mapping[str, Callable[[Known], Any]] = {
     "batch_size": batch_size,
-    "epochs": lambda size: 20,
-    "patience": lambda size: 2,
-    "bias_optimizer": lambda size: "adagrad(learning_rate=0.1, initial_accumulator_value=1e-8)",
-    "network_optimizer": lambda size: "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
-    "embedding_l2": lambda size: 0.0,
-    "embedding_ridge": lambda size: 100.0,
+    "epochs": lambda known: 20,
+    "patience": lambda known: 2,
+    "bias_optimizer": bias_optimizer,
+    "network_optimizer": lambda known: "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
+    "embedding_l2": lambda known: 0.0,
+    "embedding_ridge": lambda known: 300.0,
     "linear_ridge": linear_ridge,
 }
 
 
-def resolved(settings: Mapping[str, Any], size: LogSize) -> dict[str, Any]:
+def resolved(settings: Mapping[str, Any], known: Known) -> dict[str, Any]:
     """The values of those settings that are "auto"."""
-    return {key: rule(size) for key, rule in RULE.items() if settings.get(key) == AUTO}
+    return {key: rule(known) for key, rule in RULE.items() if settings.get(key) == AUTO}

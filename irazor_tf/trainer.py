@@ -24,7 +24,7 @@ from irazor_tf.gate import Gate
 from irazor_tf.input_config import InputConfig, digest, identity
 from irazor_tf.ops import seed_of
 from irazor_tf.optimizers import GROUPS, make_optimizer
-from irazor_tf.recipe import AUTO, RULE, LogSize, resolved
+from irazor_tf.recipe import AUTO, RULE, Known, resolved
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import check_types
 from irazor_tf.routing import RoutedRecommender
@@ -84,13 +84,18 @@ class TrainOptions:
             if key in penalties and value > 1e10:  # beyond it the product with a weight leaves float32
                 raise ValueError(f"`{key}` should be at most 1e10. Received: {value}")
 
-    def resolved(self, size: LogSize) -> TrainOptions:
+    def resolved(self, known: Known) -> TrainOptions:
         """The settings with the rule's values for "auto"."""
-        return dataclasses.replace(self, **resolved(dataclasses.asdict(self), size))
+        return dataclasses.replace(self, **resolved(dataclasses.asdict(self), known))
 
     def optimizers(self) -> dict[str, str]:
         """Group -> optimizer spec, or "auto"."""
         return {"bias": self.bias_optimizer, "network": self.network_optimizer, "architecture": self.architecture_optimizer}
+
+
+def known_of(schema: Schema, rows: int, base: BaseModel) -> Known:
+    """What the rule for "auto" knows of a log with so many training rows and of a model."""
+    return Known(rows, len(schema.fields), schema.num_features, not base.sites)
 
 
 class Trainer:
@@ -136,7 +141,7 @@ class Trainer:
         self.pretrained: dict[str, float] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
-        self.options: Any = options.resolved(LogSize(self.train.rows, len(schema.fields), schema.num_features))
+        self.options: Any = options.resolved(known_of(schema, self.train.rows, base))
         self._strategy = strategy
         self._progress = progress
         self._tensorboard = tensorboard

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import logging.handlers
 import pathlib
+import queue
 
 import pytest
 
@@ -29,9 +31,8 @@ def read(folder: pathlib.Path, name: str):
 def preprocessed(table, tmp_path_factory):
     """A job that has stopped after preprocessing, and what it said."""
     folder = tmp_path_factory.mktemp("job")
-    said: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(records)
     logger = logging.getLogger("irazor_tf")
     level = logger.level
     logger.addHandler(handler)
@@ -41,13 +42,13 @@ def preprocessed(table, tmp_path_factory):
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-    return folder, said
+    return folder, [records.get().getMessage() for _ in range(records.qsize())]
 
 
 def test_a_job_that_stops_after_preprocessing_shows_the_values(preprocessed):
     folder, said = preprocessed
     manifest, resolved = load_manifest(str(folder / "data")), read(folder, "resolved.json")
-    size = recipe.LogSize(**resolved["log"])
+    size = recipe.Known(**resolved["known"])
     assert size.rows == manifest["splits"]["train"]["rows"] and size.fields == 4
     assert size.features == sum(field["vocabulary_size"] for field in read(folder / "data", "schema.json")["fields"])
     assert manifest["resolved"] == {"min_count": 2} and min(read_counts(folder)) >= 2
@@ -93,7 +94,7 @@ def test_values_stay_what_they_were(table, tmp_path, monkeypatch):
     summary = jobs.pipeline(job)
     assert read(tmp_path, "resolved.json") == before and (tmp_path / "search" / "result.json").read_bytes() == result
     assert all(record["recipe"] == before["recipe"] for record in summary) and summary
-    steps = before["log"]["rows"] // before["recipe"]["batch_size"]
+    steps = before["known"]["rows"] // before["recipe"]["batch_size"]
     assert [record["train_steps"] for record in summary] == [steps]
 
 

@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf import recipe
 from irazor_tf.optimizers import make_optimizer
-from irazor_tf.recipe import AUTO, RULE, LogSize
+from irazor_tf.recipe import AUTO, RULE, Known
 from irazor_tf.trainer import TrainOptions
 from launch import flags
 
@@ -30,7 +30,7 @@ def test_every_setting_of_the_rule_is_an_option_whose_default_is_auto():
 @pytest.mark.parametrize("key", NUMBERS)
 def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key):
     low, high = RANGES[key]
-    by_rows = [[RULE[key](LogSize(rows, 10, features)) for rows in ROWS] for features in FEATURES]
+    by_rows = [[RULE[key](Known(rows, 10, features)) for rows in ROWS] for features in FEATURES]
     assert all(low <= value <= high for row in by_rows for value in row)
     falling = key == "linear_ridge"  # more rows a feature, less to hold it back
     for row in by_rows:
@@ -39,7 +39,7 @@ def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key):
         assert list(column) == sorted(column)
 
 
-@pytest.mark.parametrize("size", [LogSize(rows, 39, features) for rows, features in itertools.product(ROWS, FEATURES)])
+@pytest.mark.parametrize("size", [Known(rows, 39, features) for rows, features in itertools.product(ROWS, FEATURES)])
 def test_optimizers_can_be_made(size):
     for key in ("bias_optimizer", "network_optimizer"):
         make_optimizer(RULE[key](size))
@@ -56,8 +56,16 @@ def test_optimizers_can_be_made(size):
     ],
 )
 def test_worked_sizes(rows, features, batch, ridge):
-    size = LogSize(rows, 39, features)
+    size = Known(rows, 39, features)
     assert (recipe.batch_size(size), recipe.linear_ridge(size)) == (batch, ridge)
+
+
+def test_first_order_terms_move_by_a_share_of_their_scale():
+    """Criteo's 64,000 rows have the ridge 20, hence the standard deviation .224."""
+    known = Known(63_861, 39, 50_192)
+    assert recipe.bias_optimizer(known) == "adagrad(learning_rate=0.022, initial_accumulator_value=1e-8)"
+    alone = dataclasses.replace(known, first_order=True)
+    assert recipe.bias_optimizer(alone) == "adagrad(learning_rate=0.067, initial_accumulator_value=1e-8)"
 
 
 def test_least_counts():
@@ -66,16 +74,16 @@ def test_least_counts():
 
 def test_only_what_is_auto_is_resolved():
     given = TrainOptions(batch_size=77, linear_ridge=0.0, bias_optimizer="sgd(learning_rate=0.5)")
-    found = given.resolved(LogSize(63_861, 39, 50_192))
+    found = given.resolved(Known(63_861, 39, 50_192))
     assert (found.batch_size, found.linear_ridge, found.bias_optimizer) == (77, 0.0, "sgd(learning_rate=0.5)")
     assert AUTO not in dataclasses.asdict(found).values()
-    assert found.resolved(LogSize(10, 1, 1)) == found
+    assert found.resolved(Known(10, 1, 1)) == found
     assert (found.metric, found.stddev) == (given.metric, given.stddev)
 
 
 def test_a_log_has_rows():
     with pytest.raises(ValueError, match="`rows` of a log should be at least 1. Received: 0"):
-        LogSize(0, 1, 1)
+        Known(0, 1, 1)
 
 
 @pytest.mark.parametrize(

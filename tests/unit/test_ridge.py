@@ -1,6 +1,7 @@
 """The ridge against numpy: over the training rows it adds up to half of the ridge times the squared norm of what occurs."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from irazor_tf.schema import Field, Schema
 from irazor_tf.task import TASKS
 
 FORM = "columns: [{name: y, kind: label}, a, b, c]"
-RIDGES = {"embedding_ridge": 3.0, "linear_ridge": 7.0}
+EMBEDDING, LINEAR = 3.0, 7.0
+
+
+def made(schema: Schema, config: InputConfig, base: str, embedding_ridge: float = EMBEDDING, linear_ridge: float = LINEAR) -> Any:
+    """A model with these ridges."""
+    task = TASKS.build("ctr")
+    return Recommender(schema, config, MODELS.build(base), task, stddev=0.5, embedding_ridge=embedding_ridge, linear_ridge=linear_ridge)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +52,15 @@ def test_shares_are_the_inverse_counts(data):
 @pytest.mark.parametrize("dims", [{"a": 3, "b": 3, "c": 3}, {"a": 2, "b": 5, "c": 2}, {"a": 4, "b": 0, "c": 1}])
 def test_it_adds_up_to_the_norm_of_what_occurs(data, dims):
     schema, batch = data
-    model = Recommender(schema, InputConfig.from_dims(dims), MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), stddev=0.5, **RIDGES)
+    model = made(schema, InputConfig.from_dims(dims), "mlp(hidden=(4,))")
     rng = np.random.default_rng(0)
     for table in model.linear.tables:
         table.assign(rng.normal(size=table.shape))
     ids, total = batch["ids"].numpy(), 0.0
     for name in model.kept:
         seen = np.unique(ids[:, schema.index(name)])
-        total += 0.5 * RIDGES["embedding_ridge"] * np.sum(model.embedding.field_table(name)[seen] ** 2)
-        total += 0.5 * RIDGES["linear_ridge"] * np.sum(model.linear.field_table(name)[seen] ** 2)
+        total += 0.5 * EMBEDDING * np.sum(model.embedding.field_table(name)[seen] ** 2)
+        total += 0.5 * LINEAR * np.sum(model.linear.field_table(name)[seen] ** 2)
     inputs, rows, _ = model.embed(batch["ids"])
     np.testing.assert_allclose(len(ids) * float(model._ridge(batch["ids"], inputs, rows)), total, rtol=1e-5)
 
@@ -61,17 +68,14 @@ def test_it_adds_up_to_the_norm_of_what_occurs(data, dims):
 def test_its_gradient_enters_those_of_both_groups_and_of_looked_up_rows_alone(data):
     schema, batch = data
     config, few = InputConfig.uniform(schema, 2), {key: value[:3] for key, value in batch.items()}
-    models = [
-        Recommender(schema, config, MODELS.build("mlp(hidden=())"), TASKS.build("ctr"), stddev=0.5, **given)
-        for given in (RIDGES, dict.fromkeys(RIDGES, 0.0))
-    ]
+    models = [made(schema, config, "mlp(hidden=())"), made(schema, config, "mlp(hidden=())", 0.0, 0.0)]
     (_, found), (_, plain) = (model.gradients(few, ("bias", "network")) for model in models)
     more = tf.convert_to_tensor(found["network"][0]).numpy() - tf.convert_to_tensor(plain["network"][0]).numpy()
     table, expected, start = models[0].embedding.tables[0].numpy(), np.zeros_like(more), 0
     for name in schema.names:
         column, counts = few["ids"].numpy()[:, schema.index(name)], schema.counts[name]
         for one in column:
-            expected[start + one] += RIDGES["embedding_ridge"] * table[start + one] / counts[one] / len(column)
+            expected[start + one] += EMBEDDING * table[start + one] / counts[one] / len(column)
         start += len(counts)
     np.testing.assert_allclose(more, expected, atol=1e-6)
     assert np.count_nonzero(more.any(axis=1)) < len(more)
@@ -79,16 +83,15 @@ def test_its_gradient_enters_those_of_both_groups_and_of_looked_up_rows_alone(da
 
 def test_what_is_not_asked_for_reads_no_counts():
     schema = Schema((Field("a", vocabulary_size=3),))
-    Recommender(schema, InputConfig.uniform(schema, 2), MODELS.build("mlp(hidden=())"), TASKS.build("ctr"))
+    made(schema, InputConfig.uniform(schema, 2), "mlp(hidden=())", 0.0, 0.0)
     with pytest.raises(ValueError, match="`counts` needs a schema loaded from a folder"):
-        Recommender(schema, InputConfig.uniform(schema, 2), MODELS.build("lr"), TASKS.build("ctr"), linear_ridge=1.0)
+        made(schema, InputConfig.uniform(schema, 2), "lr", 0.0, 1.0)
 
 
 def test_it_is_no_weight_of_the_model(data):
     schema, _ = data
-    plain, held = (
-        Recommender(schema, InputConfig.uniform(schema, 2), MODELS.build("mlp"), TASKS.build("ctr"), **given) for given in ({}, RIDGES)
-    )
+    config = InputConfig.uniform(schema, 2)
+    plain, held = made(schema, config, "mlp", 0.0, 0.0), made(schema, config, "mlp")
     assert [(v.name, v.shape) for v in plain.variables] == [(v.name, v.shape) for v in held.variables]
     narrow = held.restrict(dataclasses.replace(held.config, aligned=None))
     assert narrow._settings == held._settings
