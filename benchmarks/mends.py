@@ -1,6 +1,7 @@
 """What options and mends of HAM, SSEDS and iHAS change, on the logs and in the recipe of `benchmarks.methods`, at a half of its budget.
 
-    python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,frappe,criteo-deepfm] [--seeds=1,2,3] [--series=HAM,HAM-summed,...]
+    python -m benchmarks.mends --out=DIR --logs=FOLDER [--sets=criteo,frappe,criteo-deepfm,criteo-deepfm-maps] [--seeds=1,2,3]
+        [--series=HAM,HAM-summed,...]
 
 Every trained point is kept under DIR, so a run that was stopped goes on where it was. Written at the end, for the series asked for:
 DIR/mends-<set>-<series>.json and DIR/mends-<series>.md, a table per set: mean and spread over seeds, and for HAM the size that its search
@@ -9,13 +10,14 @@ had after every epoch, seed by seed. iHAS is scored at its own size on Criteo, t
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags, logging
 
-from benchmarks.common import Points, mean_and_spread
+from benchmarks.common import Experiment, Points, mean_and_spread
 from benchmarks.methods import IHAS, OWN_SIZE, SLOW, experiment_of, series_of
 from irazor_tf.input_config import InputConfig
 from irazor_tf.json_files import read_json, write_json
@@ -25,6 +27,7 @@ from irazor_tf.tables import markdown_table, text_table
 BEST = {"criteo": 8, "criteo-deepfm": 4, "frappe": 30}
 OPTIONS = {"": "", ", rows all": ", rows='all'", ", start searched": ", start='searched'", ", both": ", rows='all', start='searched'"}
 SUMMED = "HAM, summed loss"
+MAPS = "-maps"  # a set whose model aligns fields by maps in the supernet, too, where they are equally wide (`align_always`)
 # Group -> series -> spec; None: as `benchmarks.methods` has it for the set.
 GROUPS: dict[str, dict[str, str | None]] = {
     "iHAS": {f"iHAS{label}": IHAS + option + ")" for label, option in OPTIONS.items()},
@@ -35,9 +38,21 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "HAM, as published, columns": "ham(preset='paper', share=0.25, base_dim={width})",
         "HAM, summed loss, columns": "ham(preset='paper_summed', share=0.25, base_dim={width})",
     },
+    "accumulator": {  # of alpha's Adagrad: Keras' default, and the network's, which `preset='paper'` takes
+        "i-Razor, as published, accumulator .1": "irazor(preset='paper', alpha_optimizer='adagrad(learning_rate=0.02)')",
+        "i-Razor, as published": "irazor(preset='paper')",
+    },
     "SSEDS": dict.fromkeys(("SSEDS", "SSEDS, small logs", "SSEDS, as published")),
     "recipes": dict.fromkeys(("DNIS, as published", "i-Razor, as published")),
 }
+
+
+def set_of(name: str) -> tuple[str, Experiment]:
+    """The set of `benchmarks.methods`, and its experiment with the model that the name asks for."""
+    base = name.removesuffix(MAPS)
+    experiment = experiment_of(base)
+    model = experiment.model if base == name else experiment.model.removesuffix(")") + ", align_always=True)"
+    return base, dataclasses.replace(experiment, model=model)
 
 
 def specs_of(group: str, name: str) -> dict[str, str]:
@@ -83,16 +98,17 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given, tables = flags.FLAGS, []
     for name in given.sets:
-        experiment, records = experiment_of(name), []
+        base, experiment = set_of(name)
+        records = []
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
             points = Points(experiment, experiment.located(given.logs), os.path.join(given.out, name), seed)
-            size = InputConfig.uniform(points.schema, BEST[name]).num_params(points.schema) // 2
-            records += one_seed(points, name, given.series, size, experiment.width)
+            size = InputConfig.uniform(points.schema, BEST[base]).num_params(points.schema) // 2
+            records += one_seed(points, base, given.series, size, experiment.width)
         write_json(os.path.join(given.out, f"mends-{name}-{'-'.join(given.series)}.json"), records)
         header, rows = rows_of(records)
-        print(f"\n{name}, a half of uniform {BEST[name]}: {size:,} parameters\n{text_table(header, rows)}\n", flush=True)
-        tables.append(f"**{name}**, a half of uniform {BEST[name]}: {size:,} parameters\n\n{markdown_table(header, rows)}\n")
+        print(f"\n{name}, a half of uniform {BEST[base]}: {size:,} parameters\n{text_table(header, rows)}\n", flush=True)
+        tables.append(f"**{name}**, a half of uniform {BEST[base]}: {size:,} parameters\n\n{markdown_table(header, rows)}\n")
     with open(os.path.join(given.out, f"mends-{'-'.join(given.series)}.md"), "w", encoding="utf-8") as file:
         file.write("\n".join(tables))
 
