@@ -114,6 +114,12 @@ def define() -> None:
         "May change after a search.",
         module_name=_COMPARE,
     )
+    flags.DEFINE_bool(
+        "calibrate",
+        False,
+        "Serve probabilities corrected by slope and intercept of the logit, fitted on the validation split. May change after a search.",
+        module_name=_COMPARE,
+    )
 
     flags.DEFINE_integer("batch_size", 1024, "Rows per step, over all replicas.", module_name=_TRAIN)
     flags.DEFINE_integer("epochs", 10, "Most passes over the training rows.", module_name=_TRAIN)
@@ -197,6 +203,7 @@ def job_config() -> Any:
         budget_mib=FLAGS.budget_mib,
         controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
         curve=FLAGS.curve,
+        calibrate=FLAGS.calibrate,
         distribution_strategy=FLAGS.distribution_strategy,
         progress=FLAGS.progress,
         tensorboard=FLAGS.tensorboard,

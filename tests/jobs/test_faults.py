@@ -200,7 +200,10 @@ def test_a_checkpoint_that_is_another_ones(copied):
         jobs.export(job_of(settings))
 
 
-@pytest.mark.parametrize("name", ["job.json", "candidates.json", "models/KEY/metrics.json", "models/KEY/result.json"])
+_EDITED = ["job.json", "candidates.json", *(f"models/KEY/{name}.json" for name in ("metrics", "correction", "result"))]
+
+
+@pytest.mark.parametrize("name", _EDITED)
 def test_an_edited_file_is_named(name, copied):
     settings = copied()
     folder = pathlib.Path(settings["model_dir"])
