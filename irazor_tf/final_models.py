@@ -152,6 +152,14 @@ def without_bins(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != "bins"} if isinstance(value, dict) else value
 
 
+def _measured(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+    """What was written when the candidate had been trained."""
+    path = job.path("models", candidate.key, "metrics.json")
+    if not os.path.exists(path):
+        raise ValueError(f"A trained model should have its `metrics.json` (run retrain again). Received: no {path}")
+    return read_json(path)[0]
+
+
 def is_corrected(job: JobConfig, candidate: Candidate) -> bool:
     """Whether what corrects a trained candidate's predictions is written."""
     return os.path.exists(job.path("models", candidate.key, "correction.json"))
@@ -164,7 +172,7 @@ def correction_of(job: JobConfig, schema: Schema, candidate: Candidate) -> Corre
     if not is_corrected(job, candidate):
         trainer = trainer_of(job, schema, "models", candidate.key)
         metrics, correction = _validated(trainer, restored_model(job, schema, candidate))
-        before = read_json(os.path.join(folder, "metrics.json"))[0]
+        before = _measured(job, candidate)
         if after := {key: value for key, value in metrics.items() if key not in before}:
             write_json(os.path.join(folder, "metrics.json"), before | after)
         correction.save(path)
@@ -174,7 +182,7 @@ def correction_of(job: JobConfig, schema: Schema, candidate: Candidate) -> Corre
 def training_notices(job: JobConfig, schema: Schema, candidate: Candidate) -> list[str]:
     """What the history and the validation metrics of a trained candidate say about it."""
     folder = job.path("models", candidate.key)
-    metrics = read_json(os.path.join(folder, "metrics.json"))[0]
+    metrics = _measured(job, candidate)
     log_loss = metrics.get("valid_log_loss")
     found = [] if log_loss is None else fit_notices.worse_than_base_rate(log_loss, base_rate_of(trainer_of(job, schema)))
     if not job.calibrate:
@@ -232,7 +240,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
 def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
     """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
-    measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
+    measured = _measured(job, candidate)
     clusters = candidate.result.clusters
     kept = {name for config in clusters for name in config.kept}
     stored = {name for config in clusters for name, dim in config.stored_dims.items() if dim}
