@@ -74,6 +74,7 @@ def _compared(points: Sequence[Mapping[str, Any]]) -> str:
     note = (
         "Calibration error: the mean over ten bins of equal count of |mean prediction - rate of positives|, weighted by rows. All figures "
         "are of the test split; the corrections were fitted on the validation split, which has chosen the epoch, too, and whose own "
-        "figures flatter them. A correction with a positive slope changes neither the order of rows nor AUC."
+        "figures flatter them. A correction with a positive slope changes neither the order of rows nor AUC. It is the one of least log "
+        "loss: where the points above lie on a bent line, which no slope straightens, the calibration error may grow all the same."
     )
     return data_table(header, rows, classes=kinds) + paragraph(note, "note")
