@@ -261,8 +261,9 @@ def test_killed_between_metrics_and_correction(table, tmp_path, monkeypatch):
     (metrics,) = (tmp_path / "job").glob("models/*/metrics.json")
     assert not list((tmp_path / "job").glob("models/*/correction.json"))
     before, epochs = metrics.read_text(), small_jobs.fits(monkeypatch)
+    jobs.retrain(job)
+    assert not epochs and metrics.read_text() == before and (metrics.parent / "correction.json").exists()
     (record,) = jobs.pipeline(job)
-    assert not epochs and metrics.read_text() == before
     jobs.pipeline(small_job(table, tmp_path / "other", method="fde", epochs=1))
     other = json.loads((tmp_path / "other" / "summary.json").read_text())
     assert small_jobs.without_timing([record]) == small_jobs.without_timing(other)
