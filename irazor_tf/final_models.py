@@ -7,9 +7,11 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from irazor_tf import fit_notices, integrity
+from irazor_tf.calibration import Correction
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
@@ -21,6 +23,7 @@ from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Schema
 from irazor_tf.searching import base_rate_of, batches, fit_seconds, fit_states, peak_mib, reset_peak, trainer_of
 from irazor_tf.sparse import csr_bytes
+from irazor_tf.task import Task
 from irazor_tf.trainer import Trainer
 from irazor_tf.training_state import read_state
 
@@ -101,13 +104,14 @@ def is_trained(job: JobConfig, schema: Schema, candidate: Candidate) -> bool:
 
 
 def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> None:
-    """Trains a candidate and writes its validation metrics.
+    """Trains a candidate and writes its validation metrics, and what corrects its predictions.
 
     Its seconds are those of all its fits, by whichever processes, and what this one took beside them.
     """
     folder = job.path("models", candidate.key)
     path = os.path.join(folder, "metrics.json")
     if is_trained(job, schema, candidate):
+        correction_of(job, schema, candidate)
         return
     reset_peak()
     start, fitted = time.perf_counter(), fit_seconds(folder)
@@ -115,21 +119,78 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
     seconds = fitted + time.perf_counter() - start
     peak = peak_mib()
     trainer = trainer_of(job, schema, "models", candidate.key)
-    metrics = {f"valid_{key}": value for key, value in trainer.evaluate(model, trainer.valid).items()}
+    metrics, correction = _validated(trainer, model)
     sizes = {"params": model.num_params(), "total_params": model.num_total_params(), "dims": model.num_dims(), "inputs": list(model.kept)}
     masked = {} if not any(config.masks() for config in candidate.result.clusters) else {"table_mib": table_mib(candidate, schema)}
     steps = sum(map(batches, fit_states(folder)))
     write_json(path, metrics | sizes | masked | {"train_seconds": seconds, "train_steps": steps, "train_peak_mib": peak})
+    correction.save(os.path.join(folder, "correction.json"))
     for notice in training_notices(job, schema, candidate):
         _notices.warning("%s: %s", candidate.name, notice)
+
+
+def _validated(trainer: Trainer, model: Recommender | RoutedRecommender) -> tuple[dict[str, Any], Correction]:
+    """Metrics and calibration on the validation split, and what corrects the predictions, fitted on the same rows."""
+    labels, predicted = trainer.predictions(model, trainer.valid)
+    correction = trainer.task.correction(labels, predicted)
+    found = {f"valid_{key}": value for key, value in trainer.task.metrics(labels, predicted).items()}
+    found |= {f"valid_{key}": value for key, value in _calibrated(trainer.task, labels, predicted, correction).items()}
+    return {key: without_bins(value) for key, value in found.items()}, correction
+
+
+def _calibrated(task: Task, labels: np.ndarray, predicted: np.ndarray, correction: Correction) -> dict[str, Any]:
+    """`calibration` as trained, `calibrated`, and the metrics that change with the correction; of a task without one an empty one."""
+    found = task.calibration(labels, predicted)
+    if not found:
+        return {"calibration": {}}
+    corrected = correction.apply(predicted)
+    metrics = {f"calibrated_{key}": value for key, value in task.corrected_metrics(labels, corrected).items()}
+    return {**metrics, "calibration": found, "calibrated": task.calibration(labels, corrected)}
+
+
+def without_bins(value: Any) -> Any:
+    """A calibration without what each of its bins holds; any other value as it is."""
+    return {key: item for key, item in value.items() if key != "bins"} if isinstance(value, dict) else value
+
+
+def _measured(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+    """What was written when the candidate had been trained."""
+    path = job.path("models", candidate.key, "metrics.json")
+    if not os.path.exists(path):
+        raise ValueError(f"A trained model should have its `metrics.json` (run retrain again). Received: no {path}")
+    return read_json(path)[0]
+
+
+def is_corrected(job: JobConfig, candidate: Candidate) -> bool:
+    """Whether what corrects a trained candidate's predictions is written."""
+    return os.path.exists(job.path("models", candidate.key, "correction.json"))
+
+
+def correction_of(job: JobConfig, schema: Schema, candidate: Candidate) -> Correction:
+    """What corrects a trained candidate's predictions; made where there is no `correction.json`: after a kill, in an older folder."""
+    folder = job.path("models", candidate.key)
+    path = os.path.join(folder, "correction.json")
+    if not is_corrected(job, candidate):
+        trainer = trainer_of(job, schema, "models", candidate.key)
+        metrics, correction = _validated(trainer, restored_model(job, schema, candidate))
+        before = _measured(job, candidate)
+        if after := {key: value for key, value in metrics.items() if key not in before}:
+            write_json(os.path.join(folder, "metrics.json"), before | after)
+        correction.save(path)
+    return Correction.load(path)
 
 
 def training_notices(job: JobConfig, schema: Schema, candidate: Candidate) -> list[str]:
     """What the history and the validation metrics of a trained candidate say about it."""
     folder = job.path("models", candidate.key)
-    log_loss = read_json(os.path.join(folder, "metrics.json"))[0].get("valid_log_loss")
+    metrics = _measured(job, candidate)
+    log_loss = metrics.get("valid_log_loss")
     found = [] if log_loss is None else fit_notices.worse_than_base_rate(log_loss, base_rate_of(trainer_of(job, schema)))
+    if not job.calibrate:
+        found += fit_notices.off_the_rate(metrics.get("valid_calibration", {}))
     notices = [f"the final model {notice}" for notice in found]
+    if job.calibrate:
+        notices += [f"the final model: {notice}" for notice in correction_of(job, schema, candidate).notices]
     for name in fit_names(candidate):
         state = read_state(os.path.join(folder, name, "state.json"))
         of = "" if candidate.result.router is None else f" of {name}"
@@ -154,23 +215,33 @@ def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
     return {kind: size / 2**20 for kind, size in sizes.items()}
 
 
-def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
-    """Metrics of a trained candidate on the test split, with what describes it."""
+def is_evaluated(job: JobConfig, candidate: Candidate) -> bool:
+    """Whether all that is told of a trained candidate is written, and no split is read for it again."""
     path = job.path("models", candidate.key, "test.json")
-    if not os.path.exists(path):
+    return is_corrected(job, candidate) and os.path.exists(path) and "calibration" in read_json(path)[0]
+
+
+def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
+    """Metrics and calibration of a trained candidate on the test split, as trained and corrected, with what describes it."""
+    path = job.path("models", candidate.key, "test.json")
+    correction = correction_of(job, schema, candidate)
+    if not is_evaluated(job, candidate):
+        before = read_json(path)[0] if os.path.exists(path) else {}  # of an older folder; its figures stay what they were
         trainer = trainer_of(job, schema, "models", candidate.key)
         model = restored_model(job, schema, candidate)
         trainer.warm_up(model)
         start = time.perf_counter()
-        metrics: dict[str, Any] = dict(trainer.evaluate(model, trainer.test))
-        write_json(path, metrics | {"test_seconds": time.perf_counter() - start})
+        labels, predicted = trainer.predictions(model, trainer.test)
+        metrics: dict[str, Any] = dict(trainer.task.metrics(labels, predicted))
+        seconds = time.perf_counter() - start
+        write_json(path, metrics | _calibrated(trainer.task, labels, predicted, correction) | {"test_seconds": seconds} | before)
     return describe_candidate(job, schema, candidate) | read_json(path)[0]
 
 
 def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
     """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
-    measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
+    measured = _measured(job, candidate)
     clusters = candidate.result.clusters
     kept = {name for config in clusters for name in config.kept}
     stored = {name for config in clusters for name, dim in config.stored_dims.items() if dim}
@@ -183,6 +254,8 @@ def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         "seed": job.seed,
         "recipe": recipe_of(job),
         **measured,
+        "correction": correction_of(job, schema, candidate).numbers(),
+        "calibrate": job.calibrate,
         "fields": len(read - (kept - stored)),
         "search_seconds": candidate.result.seconds,
         **({"optimizers": dict(candidate.result.optimizers)} if candidate.result.optimizers else {}),

@@ -1,13 +1,16 @@
-"""What the history of a training says about it: overfitting from the first epoch on, and predictions worse than the base rate. No
-TensorFlow import."""
+"""What a training says about itself: overfitting from the first epoch on, predictions worse than the base rate, predictions that are off
+the rate of positives on average. No TensorFlow import."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 # A log loss that is worse by less than this share of itself is as good: AUC's and the log loss' own noise between epochs.
 _SAME = 1e-3
+# A mean prediction is off where it is both: further from the rate than so many of the rate's standard errors, and than this share of it.
+_ERRORS, _SHARE = 3.0, 0.05
 
 
 def of_training(
@@ -54,6 +57,24 @@ def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
         f"for every row has {base_rate:.4f}. To try: `metric` log_loss, which keeps the epoch where it is lowest; lower learning rates; "
         "more rows"
     ]
+
+
+def off_the_rate(calibration: Mapping[str, Any]) -> list[str]:
+    """A notice where the mean prediction on the validation rows is not their rate of positives.
+
+    The standard error of a rate q of n rows is sqrt(q (1 - q) / n).
+
+    Args:
+      calibration: "rows", "mean_prediction" and "rate" of the validation split; empty: not known.
+    """
+    if not calibration or not 0 < calibration["rate"] < 1:
+        return []
+    rows, mean, rate = calibration["rows"], calibration["mean_prediction"], calibration["rate"]
+    off, error = abs(mean - rate), math.sqrt(rate * (1 - rate) / rows)
+    if off <= _ERRORS * error or off <= _SHARE * rate:
+        return []
+    size = f"{off / rate:.0%} too {'much' if mean > rate else 'little'}, {off / error:.0f} standard errors of that rate"
+    return [f"predicts {mean:.4f} on average where {rate:.4f} of the {rows:,} validation rows are positive ({size}): --calibrate mends it"]
 
 
 def base_rate_log_loss(train: float | None, valid: float | None) -> float | None:

@@ -26,7 +26,8 @@ _SETTINGS_GONE = "Restore it, or delete the folders `search` and `models` beside
 STRATEGIES = ("off", "one_device", "mirrored")
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not where they lie.
 _FREE = frozenset(
-    {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "progress", "tensorboard", "distribution_strategy"}
+    {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "calibrate"}
+    | {"progress", "tensorboard", "distribution_strategy"}
 )
 # What a job begun before these settings were there was trained with.
 _NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0}
@@ -61,6 +62,7 @@ class JobConfig:
       budget_params, budget_mib: at most so many embedding parameters (or MiB of float32) in the found config; None: the method's own.
       controls: method specs compared with at the found config's number of parameters.
       curve: whether other settings of the method, uniform widths and the controls at those sizes are trained too, for the curve.
+      calibrate: whether predictions are corrected, by what the validation split says, before they are served.
       distribution_strategy: off, one_device or mirrored.
       progress: whether to show progress.
       tensorboard: whether to write curves for TensorBoard.
@@ -80,6 +82,7 @@ class JobConfig:
     budget_mib: float | None = None
     controls: tuple[str, ...] = ("fde()", "magnitude()", "random()")
     curve: bool = False
+    calibrate: bool = False
     distribution_strategy: str = "off"
     progress: bool = True
     tensorboard: bool = False
@@ -120,7 +123,7 @@ class JobConfig:
         return os.path.join(self.model_dir, *parts)
 
     def choices(self) -> dict[str, Any]:
-        """What may change on a finished search, as JSON."""
+        """What may change on a finished search, as JSON; which models are trained depends on it."""
         return {"method": self.method, "budget": self.budget, "controls": list(self.controls), "curve": self.curve}
 
 
@@ -205,7 +208,7 @@ def claim(job: JobConfig) -> None:
                 f"The settings should be those that {path} was begun with, or `model_dir` another. Received: {'; '.join(changed)}"
             )
         fingerprint = fingerprint or known
-    chosen = job.choices() | {"data_dir": job.data_dir, "distribution_strategy": job.distribution_strategy}
+    chosen = job.choices() | {"calibrate": job.calibrate, "data_dir": job.data_dir, "distribution_strategy": job.distribution_strategy}
     now = {"settings": settings, "chosen": chosen, "data_fingerprint": fingerprint, "trained": before.get("trained")}
     if now != before:
         write_json(path, now)

@@ -46,6 +46,7 @@ class JobFolder:
       schema: the data's fields.
       settings, chosen: the two halves of `job.json`.
       points: `curve.json` (before there is one: `summary.json`), the found config first, then controls, then the rest.
+      summary: `summary.json`, in which calibrations have their bins.
       candidates: name -> its entry in `candidates.json`.
       found: the configs found.
     """
@@ -55,6 +56,7 @@ class JobFolder:
     settings: Mapping[str, Any]
     chosen: Mapping[str, Any]
     points: Sequence[Mapping[str, Any]]
+    summary: Sequence[Mapping[str, Any]]
     candidates: Mapping[str, Mapping[str, Any]]
     found: SearchResult | None
 
@@ -72,7 +74,7 @@ class JobFolder:
         trained = [point["folder"] for point in points if point["role"] == Role.FOUND.value and "folder" in point]
         places = [os.path.join(path, folder, "result.json") for folder in [*trained, "search"]]
         found = next((SearchResult.load(place) for place in places if os.path.exists(place)), None)
-        return cls(path, schema, job.get("settings", {}), job.get("chosen", {}), points, candidates, found)
+        return cls(path, schema, job.get("settings", {}), job.get("chosen", {}), points, summary, candidates, found)
 
     @property
     def method(self) -> str:
@@ -82,7 +84,8 @@ class JobFolder:
     def metrics(self) -> list[str]:
         """Names of the task's metrics, the one that decides first."""
         decides = self.settings.get("train", {}).get("metric")
-        names = [key.removeprefix("valid_") for key in (self.points[0] if self.points else {}) if key.startswith("valid_")]
+        first = self.points[0] if self.points else {}
+        names = [key.removeprefix("valid_") for key, value in first.items() if key.startswith("valid_") and not isinstance(value, Mapping)]
         return sorted(names, key=lambda name: name != decides) or ([decides] if decides else [])
 
     @property

@@ -23,8 +23,18 @@ from irazor_tf import export as export_lib
 from irazor_tf import integrity, pricing
 from irazor_tf import report as report_lib
 from irazor_tf.base_model import MODELS
+from irazor_tf.calibration import Correction
 from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
-from irazor_tf.final_models import evaluate_candidate, is_trained, restored_model, train_candidate
+from irazor_tf.final_models import (
+    correction_of,
+    evaluate_candidate,
+    is_corrected,
+    is_evaluated,
+    is_trained,
+    restored_model,
+    train_candidate,
+    without_bins,
+)
 from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.job_data import check_splits, guarded, verified
@@ -129,7 +139,7 @@ def retrain(job: JobConfig) -> list[Candidate]:
         candidate.result.save(job.path("models", candidate.key, "result.json"))
     write_json(job.path("candidates.json"), [_listed(candidate) for candidate in candidates])
     mark_trained(job)
-    if not all(is_trained(job, schema, candidate) for candidate in candidates):
+    if not all(is_trained(job, schema, candidate) and is_corrected(job, candidate) for candidate in candidates):
         verified(job)
     for number, candidate in enumerate(candidates):
         if job.progress:
@@ -144,14 +154,15 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
     schema = preprocess(job)
     job = resolved_job(job, schema)
     candidates = _load_candidates(job)
-    if not all(os.path.exists(job.path("models", candidate.key, "test.json")) for candidate in candidates):
+    if not all(is_evaluated(job, candidate) for candidate in candidates):
         verified(job)
     points, summary = [], []
     for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
         point = guarded(job, lambda candidate=candidate: evaluate_candidate(job, schema, candidate))  # type: ignore[misc]
         if candidate.role is Role.FOUND and job.budget is not None:
             point["budget"] = job.budget  # which the method's spec does not tell
-        points.append(point)
+        # Bins are drawn of the found config alone, and would be more than half of the file; they stand in summary and test.json.
+        points.append({key: without_bins(value) for key, value in point.items()})
         if candidate.role is not Role.CURVE:
             summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
     write_json(job.path("summary.json"), summary)
@@ -161,28 +172,41 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
 
 @_stage
 def export(job: JobConfig) -> str:
-    """The found model -> `export/<version>/`; at once where that model is exported already."""
+    """The found model -> `export/<version>/`; at once where that model is exported already, with the correction that it should have."""
     schema = preprocess(job)
     job = resolved_job(job, schema)
     candidate = _load_candidates(job)[0]
     marker, folder = job.path("export.json"), job.path("export")
     done = read_json(marker)[0] if os.path.exists(marker) else {}
-    there = done.get("key") == candidate.key and os.path.isdir(os.path.join(folder, done["version"]))
+    correction = _served_correction(job, schema, candidate)
+    numbers = None if correction is None else correction.numbers()
+    same = done.get("key") == candidate.key and done.get("correction") == numbers
+    there = same and os.path.isdir(os.path.join(folder, done["version"]))
     damage = export_lib.damage(os.path.join(folder, done["version"])) if there else ""
     if damage:
         version = os.path.join(folder, done["version"])
         _notices.warning("The export %s is damaged (%s): it is made anew under the next number", version, damage)
     if not there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows whose it is.
-        done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
+        done = {"key": candidate.key, "correction": numbers, "version": str(export_lib.next_version(folder))}
         write_json(marker, done)
         with tf.device("/CPU:0"):
             model = guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))
-            export_lib.export(model, schema, folder)
+            export_lib.export(model, schema, folder, correction)
     path = os.path.join(folder, done["version"])
     if "mib" not in done:
         write_json(marker, done | _size(path))
     return path
+
+
+def _served_correction(job: JobConfig, schema: Schema, candidate: Candidate) -> Correction | None:
+    """The correction that the export applies; None where probabilities are served as trained."""
+    if not job.calibrate:
+        return None
+    if not is_corrected(job, candidate):
+        verified(job)
+    correction = guarded(job, lambda: correction_of(job, schema, candidate))
+    return None if correction.is_identity else correction
 
 
 def export_size(job: JobConfig, schema: Schema, candidate: Candidate) -> float:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import html
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -259,6 +260,43 @@ def learning_curves(runs: Sequence[Run], keys: Sequence[str], metrics: Sequence[
     for axis in figure.axes:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True) if label not in handles}
     figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=5)
+    return figure
+
+
+def reliability(series: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """The rate of positives against the mean prediction, a point per bin, with the rate's standard error as a bar.
+
+    Args:
+      series: label -> bins with "rows", "mean_prediction" and "rate", lowest predictions first.
+    """
+    figure = Figure(figsize=(5.6, 4.9), layout="constrained")
+    axis = figure.subplots()
+    errors = {label: [math.sqrt(own["rate"] * (1 - own["rate"]) / own["rows"]) for own in bins] for label, bins in series.items()}
+    ends = [own["rate"] + error for label, bins in series.items() for own, error in zip(bins, errors[label], strict=True)]
+    top = 1.05 * max(*ends, *(own["mean_prediction"] for bins in series.values() for own in bins))
+    axis.plot([0, top], [0, top], ":", color=GREY, linewidth=1.2, label="as often as predicted", zorder=1)
+    for number, (label, bins) in enumerate(series.items()):
+        axis.errorbar(
+            [own["mean_prediction"] for own in bins],
+            [own["rate"] for own in bins],
+            errors[label],
+            linestyle=DASHES[number % len(DASHES)],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5.5,
+            linewidth=1.5,
+            elinewidth=1.0,
+            capsize=2.5,
+            label=label,
+            zorder=3,
+        )
+    axis.set_xlim(0, top)
+    axis.set_ylim(0, top)
+    axis.set_aspect("equal")
+    axis.grid(True)
+    axis.set_xlabel("mean prediction of a bin, test split")
+    axis.set_ylabel("rate of positives")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irazor_tf import plots, regions, report_searches
+from irazor_tf import plots, regions, report_calibration, report_searches
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
 from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
@@ -275,6 +275,7 @@ _SECTIONS = (
     ("What the search learned", "arrays", _arrays),
     ("Pictures of the searches", "pictures", report_searches.pictures),
     ("Quality against size", "quality", _curve),
+    ("Calibration", "calibration", report_calibration.calibration),
     ("What the searches cost", "costs", report_searches.costs),
     ("Learning curves", "learning", _learning),
     ("Every model", "models", _everything),

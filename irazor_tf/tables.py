@@ -24,11 +24,21 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """The found config and its controls, one line each."""
-    header = ("model", "AUC", "log loss", "Fields", "Dims", "Params", "export MiB", "seconds")
+    """The found config and its controls, one line each; log loss and calibration error are as trained; where predictions are served
+    calibrated, both stand beside them as they are served."""
+    calibrated = any(record.get("calibrate") for record in summary)
+    quality = ("AUC", "log loss", "calibration error", *(("calibrated log loss", "calibrated error") if calibrated else ()))
+    header = ("model", *quality, "Fields", "Dims", "Params", "export MiB", "seconds")
     rows = []
     for record in summary:
         seconds = record["search_seconds"] + record["train_seconds"] + record["test_seconds"]
         sizes = (f"{record['fields']}", f"{record['dims']}", f"{record['params']:,}", f"{record['export_mib']:.2f}", f"{seconds:.1f}")
-        rows.append((record["name"], f"{record['auc']:.4f}", f"{record['log_loss']:.4f}", *sizes))
+        figures = [record["auc"], record["log_loss"], _error(record, "calibration")]
+        figures += [record.get("calibrated_log_loss"), _error(record, "calibrated")] if calibrated else []
+        rows.append((record["name"], *("-" if figure is None else f"{figure:.4f}" for figure in figures), *sizes))
     return text_table(header, rows)
+
+
+def _error(record: Mapping[str, Any], key: str) -> float | None:
+    """The expected calibration error; None where the task has none."""
+    return record.get(key, {}).get("calibration_error")

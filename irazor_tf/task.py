@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from irazor_tf.calibration import Correction
 from irazor_tf.registry import Registry
 
 TASKS = Registry("task", "irazor_tf.tasks")
@@ -40,6 +41,18 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Metrics of a whole split."""
+
+    def calibration(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
+        """How predictions compare with what happens, on a whole split; nothing for a task whose predictions are no probabilities."""
+        return {}
+
+    def correction(self, labels: np.ndarray, predictions: np.ndarray) -> Correction:
+        """What mends the predictions, fitted on rows that were not learned from."""
+        return Correction()
+
+    def corrected_metrics(self, labels: np.ndarray, corrected: np.ndarray) -> dict[str, float]:
+        """Those of the metrics that a correction changes, of corrected predictions."""
+        return {}
 
     def check_labels(self, rows: int, positives: int) -> None:
         """Raises ValueError where the metrics of a split of so many rows, so many of them positive, have no meaning."""

@@ -115,6 +115,12 @@ def define() -> None:
         "May change after a search.",
         module_name=_COMPARE,
     )
+    flags.DEFINE_bool(
+        "calibrate",
+        False,
+        "Serve probabilities corrected by slope and intercept of the logit, fitted on the validation split. May change after a search.",
+        module_name=_COMPARE,
+    )
 
     _define_auto("batch_size", "Rows per step, over all replicas.", _TRAIN, int, least=1)
     _define_auto("epochs", "Most passes over the training rows.", _TRAIN, int, least=1)
@@ -230,6 +236,7 @@ def job_config() -> Any:
         budget_mib=FLAGS.budget_mib,
         controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
         curve=FLAGS.curve,
+        calibrate=FLAGS.calibrate,
         distribution_strategy=FLAGS.distribution_strategy,
         progress=FLAGS.progress,
         tensorboard=FLAGS.tensorboard,

@@ -22,17 +22,21 @@ LAYERS = (
     {"final_models"},
     {"job_data", "job_recipe", "searching"},
     {"job_config"},
-    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_searches", "serving"},
+    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_calibration"}
+    | {"report_searches", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
-    {"", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
+    {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
     | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "recipe", "schema", "registry"}
-WITHOUT_TENSORFLOW = tuple("entries fit_notices integrity json_files schema input_config pictures recipe registry regions".split()) + ("",)
+WITHOUT_TENSORFLOW = (
+    *("", "calibration", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "recipe", "registry"),
+    "regions",
+)
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")

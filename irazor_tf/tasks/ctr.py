@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from irazor_tf import metrics
+from irazor_tf import calibration, metrics
+from irazor_tf.calibration import Correction
 from irazor_tf.task import TASKS, Task
 
 
@@ -28,3 +31,13 @@ class ClickThroughRate(Task):
 
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return {"auc": metrics.auc(labels, predictions), "log_loss": metrics.log_loss(labels, predictions)}
+
+    def calibration(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
+        return calibration.calibration(labels, predictions)
+
+    def correction(self, labels: np.ndarray, predictions: np.ndarray) -> Correction:
+        return calibration.fit(labels, predictions)
+
+    def corrected_metrics(self, labels: np.ndarray, corrected: np.ndarray) -> dict[str, float]:
+        """The log loss; a correction keeps the order of rows, and AUC with it."""
+        return {"log_loss": metrics.log_loss(labels, corrected)}

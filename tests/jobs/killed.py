@@ -98,6 +98,12 @@ def retrain_between_state_and_metrics() -> None:
     before(final_models, "write_json", lambda path, *args: path.endswith("metrics.json"))
 
 
+def retrain_between_metrics_and_correction() -> None:
+    from irazor_tf import calibration
+
+    before(calibration, "write_json", count(2))
+
+
 def evaluate_between_two_models() -> None:
     from irazor_tf import jobs
 

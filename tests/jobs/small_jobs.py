@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ from irazor_tf import integrity
 from irazor_tf import report as report_lib
 from irazor_tf.job_config import TIMING, JobConfig
 from irazor_tf.json_files import read_json, write_json
+from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from launch import flags
@@ -91,6 +93,18 @@ def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
 def small_job(table: Mapping[str, Any], folder: pathlib.Path, **settings: Any) -> JobConfig:
     """A job on the log that `table` names, without controls unless told."""
     return job_of({**table, **SMALL, "batch_size": 128, "controls": "", "model_dir": str(folder), **settings})
+
+
+@contextlib.contextmanager
+def registered(**entries: Any) -> Iterator[None]:
+    """Methods that exist inside alone."""
+    for name, entry in entries.items():
+        METHODS.register(name)(entry)
+    try:
+        yield
+    finally:
+        for name in entries:
+            METHODS.remove(name)
 
 
 def meta_graph(path: str) -> Any:

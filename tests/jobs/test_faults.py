@@ -200,7 +200,10 @@ def test_a_checkpoint_that_is_another_ones(copied):
         jobs.export(job_of(settings))
 
 
-@pytest.mark.parametrize("name", ["job.json", "candidates.json", "models/KEY/metrics.json", "models/KEY/result.json"])
+_EDITED = ["job.json", "candidates.json", *(f"models/KEY/{name}.json" for name in ("metrics", "correction", "result"))]
+
+
+@pytest.mark.parametrize("name", _EDITED)
 def test_an_edited_file_is_named(name, copied):
     settings = copied()
     folder = pathlib.Path(settings["model_dir"])
@@ -209,6 +212,22 @@ def test_an_edited_file_is_named(name, copied):
     with pytest.raises(ValueError) as error:
         jobs.evaluate(job_of(settings))
     assert str(path) in str(error.value)
+
+
+def test_a_model_whose_metrics_are_gone_is_measured_again(copied):
+    """By `retrain`, which the others ask for."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    path = folder / "models" / read_json(str(folder / "candidates.json"))[0][0]["key"] / "metrics.json"
+    before = read_json(str(path))[0]
+    path.unlink()
+    with pytest.raises(ValueError, match=r"its `metrics\.json` \(run retrain again\)\. Received: no ") as error:
+        jobs.evaluate(job_of(settings))
+    assert str(path) in str(error.value)
+    with pytest.MonkeyPatch.context() as patch:
+        trained = small_jobs.fits(patch)
+        jobs.retrain(job_of(settings))
+    assert not trained and small_jobs.without_timing(read_json(str(path))[0]) == small_jobs.without_timing(before)
 
 
 def test_an_edited_result_of_a_search_is_derived_again(copied, finished):

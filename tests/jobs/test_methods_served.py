@@ -14,6 +14,7 @@ import pytest
 
 from data_pipelines import vocabulary
 from irazor_tf import jobs
+from irazor_tf.calibration import Correction
 from irazor_tf.data import Source
 from irazor_tf.final_models import restored_model
 from irazor_tf.input_config import InputConfig, SearchResult
@@ -24,10 +25,10 @@ from tests.jobs import small_jobs
 from tests.jobs.small_jobs import small_job
 
 ROUTED = "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0)"
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "dnis-mlp": {"method": "dnis(compression=8.0, epochs=2)", "controls": "magnitude(per='entry')"},
     "dnis-fm": {"method": "dnis(compression=8.0, epochs=2, xi=0.01)", "model": "fm"},
-    "ihas-mlp": {"method": ROUTED},
+    "ihas-mlp": {"method": ROUTED, "calibrate": True},
     "ihas-transferred": {"method": ROUTED, "retrain_model": "deepfm(hidden=(16,))"},
     "ihas-searched": {"method": ROUTED[:-1] + ", rows='all', start='searched')", "model": "deepfm(hidden=(16,))"},
     "ihas-1": {"method": "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0, retrain=False)"},
@@ -70,6 +71,10 @@ def test_the_c_library_scores_raw_rows_as_the_trainer_does(done, table):
     raw, ids = raw_rows(table, schema, 300)
     expected = model.predict_proba(ids).numpy()
     assert len(np.unique(expected)) > 50
+    if job.calibrate:
+        correction = Correction.load(job.path("models", candidate.key, "correction.json"))
+        assert np.abs(correction.apply(expected) - expected).max() > 1e-3
+        expected = correction.apply(expected)
     if isinstance(model, RoutedRecommender):
         clusters = model.router(ids).numpy()
         assert 0 < clusters.mean() < 1, "rows of both clusters should be scored"

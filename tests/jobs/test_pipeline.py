@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import html
@@ -14,7 +13,6 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,7 @@ from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.schema import Schema
 from tests.conformance.toys import TOYS, FoldedColumns
 from tests.jobs import small_jobs
-from tests.jobs.small_jobs import SMALL, job_of, table_lines, write_table
+from tests.jobs.small_jobs import SMALL, job_of, registered, table_lines, write_table
 
 
 def run(settings: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
@@ -268,17 +266,6 @@ def test_equal_names_are_told_apart_by_what_differs():
     assert [candidate.name for candidate in unique_names(chosen)] == expected
 
 
-@contextlib.contextmanager
-def registered(**entries: Any) -> Iterator[None]:
-    for name, entry in entries.items():
-        METHODS.register(name)(entry)
-    try:
-        yield
-    finally:
-        for name in entries:
-            METHODS.remove(name)
-
-
 class Ticket(FoldedColumns):
     """The final model starts with the searched tables and a fresh network."""
 
@@ -385,7 +372,7 @@ def test_strategies_agree(records, tmp_path):
     summaries, found = {}, {}
     for name in ("off", "one_device", "mirrored"):
         folder = str(tmp_path / name)
-        job = job_of({**records, "model_dir": folder, "distribution_strategy": name, "method": "irazor(cpt=0.8)"})
+        job = job_of({**records, "model_dir": folder, "distribution_strategy": name, "method": "irazor(cpt=0.8)", "calibrate": True})
         jobs.retrain(job)
         (summaries[name],) = jobs.evaluate(job)
         jobs.export(job)
@@ -394,7 +381,7 @@ def test_strategies_agree(records, tmp_path):
     assert mirrored is not None and mirrored.num_replicas_in_sync == 2
     for name in ("one_device", "mirrored"):
         assert found[name] == found["off"]
-        for key in ("auc", "log_loss", "valid_auc"):
+        for key in ("auc", "log_loss", "valid_auc", "calibrated_log_loss"):
             assert summaries[name][key] == pytest.approx(summaries["off"][key], abs=1e-4)
         np.testing.assert_allclose(scores(str(tmp_path / name), ROWS), scores(str(tmp_path / "off"), ROWS), atol=1e-4)
 

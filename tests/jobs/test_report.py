@@ -17,7 +17,7 @@ from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pi
 from irazor_tf.schema import Field, Schema
 
 NASTY = "<script>alert('x')</script> & \"$quoted$\" http://example.com/x.png"
-SECTIONS = ["headline", "dimensions", "arrays", "pictures", "quality", "costs", "learning", "models", "settings"]
+SECTIONS = ["headline", "dimensions", "arrays", "pictures", "quality", "calibration", "costs", "learning", "models", "settings"]
 
 
 def make_schema(count=6):
@@ -33,6 +33,13 @@ def save(path, value):
 def result(schema, dims, method):
     cluster = {"version": 1, "fields": {name: {"dim": dim} for name, dim in zip(schema.names, dims, strict=True)}, "pairs": None}
     return {"version": 1, "method": method, "init": "fresh", "seconds": 3.0, "router": None, "clusters": [cluster]}
+
+
+def measured(off, bins=0):
+    """A calibration that predicts `off` too much, with so many bins."""
+    found = {"rows": 12340, "mean_prediction": 0.2 + off, "rate": 0.2, "calibration_error": off}
+    own = [{"rows": 1234, "mean_prediction": 0.04 * k + off, "rate": 0.04 * k} for k in range(bins)]
+    return found | ({"bins": own} if bins else {})
 
 
 # What only some searches tell.
@@ -70,6 +77,8 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
         point = {"name": name, "role": role, "method": method, "model": "tower", "seed": 17, "auc": 0.7 + i / 100, "log_loss": 0.5}
         point |= {"valid_auc": 0.71 + i / 100, "valid_log_loss": 0.49, "params": int(sizes @ dims), "total_params": 1234567}
         point |= {"fields": sum(dim > 0 for dim in dims), "dims": sum(dims), "folder": f"models/m{i}"}
+        point |= {"valid_calibration": measured(0.3), "valid_calibrated_log_loss": 0.43, "calibrated_log_loss": 0.4321, "calibrate": True}
+        point |= {"calibration": measured(0.3), "calibrated": measured(0.01), "correction": {"slope": 0.625, "intercept": -0.5}}
         points.append(
             point
             | {"search_seconds": 3.0, "train_seconds": 2.0, "test_seconds": 1.0, "plain": role == "control"}
@@ -77,7 +86,8 @@ def make_job(folder, schema, curve=True, control=NASTY, width=4):
         )
     save(folder / "candidates.json", entries)
     save(folder / "curve.json", points)
-    save(folder / "summary.json", [point | {"export_mib": 1.25} for point in points[:2]])
+    summary = [point | {"export_mib": 1.25, "calibration": measured(0.3, 10), "calibrated": measured(0.01, 10)} for point in points[:2]]
+    save(folder / "summary.json", summary)
     save(folder / "export.json", {"key": "m0", "version": "1700000000", "mib": 1.25})
     search = folder / "search" / "finder-0123456789"
     space = {"version": 1, "fields": {name: {"dim": width} for name in schema.names}, "pairs": None}
@@ -155,8 +165,9 @@ def test_every_section_has_something_to_show(full):
     parts = sections(full)
     assert list(parts) == SECTIONS
     assert 'class="none"' not in full
-    assert [parts[name].count("<svg") for name in SECTIONS] == [0, 1, 3, 4, 1, 0, 2, 0, 0]
-    assert [name for name in SECTIONS if "<table" in parts[name]] == ["headline", "dimensions", "costs", "models", "settings"]
+    assert [parts[name].count("<svg") for name in SECTIONS] == [0, 1, 3, 4, 1, 1, 0, 2, 0, 0]
+    tables = ["headline", "dimensions", "calibration", "costs", "models", "settings"]
+    assert [name for name in SECTIONS if "<table" in parts[name]] == tables
     for picture in PICTURES:
         assert picture.title in parts["pictures"]
 
@@ -256,6 +267,29 @@ def test_traces_are_drawn(full):
 def test_same_data_same_bytes(tmp_path, full):
     make_job(tmp_path, make_schema())
     assert write(tmp_path, make_schema()) == full
+
+
+def test_calibration_as_trained_and_calibrated(full, tmp_path):
+    part = sections(full)["calibration"]
+    for text in ("of whose 12,340 rows 0.2000 are positive", "sigmoid(0.625 logit(p) - 0.5)", "its log loss goes from 0.5000 to 0.4321"):
+        assert text in part, text
+    assert "The export serves predictions as trained" in part and part.count("<table") == 2
+    assert part.count("<tr") == 11 + 3, "a header and a row per bin, a header and a row per compared model"
+    assert "as often as predicted" in part and "0.3000" in part and "0.0100" in part
+    assert "Calibrated log loss" in sections(full)["headline"]
+    make_job(tmp_path, make_schema())
+    save(tmp_path / "export.json", {"key": "m0", "version": "2", "correction": {"slope": 0.625, "intercept": -0.5}})
+    save(tmp_path / "models" / "m0" / "correction.json", {"notices": ["an intercept alone"]})
+    part = sections(write(tmp_path, make_schema()))["calibration"]
+    assert "The export serves calibrated predictions." in part and "an intercept alone" in part
+
+
+def test_a_folder_from_before_there_was_calibration(tmp_path):
+    make_job(tmp_path, make_schema())
+    for name in ("curve.json", "summary.json"):
+        points = json.loads((tmp_path / name).read_text())
+        save(tmp_path / name, [{key: value for key, value in point.items() if "calib" not in key} for point in points])
+    assert list(sections(write(tmp_path, make_schema()))) == [name for name in SECTIONS if name != "calibration"]
 
 
 def test_costs_and_notices(full):

@@ -25,7 +25,7 @@ RUNNER = pathlib.Path(__file__).with_name("killed.py")
 DONE = {
     "preprocess": ("data/**/*",),
     "search": ("search/*/*/step-*", "search/*/*/state.json", "search/*/seconds.json"),
-    "retrain": ("models/*/model/*", "models/*/metrics.json"),
+    "retrain": ("models/*/model/*", "models/*/metrics.json", "models/*/correction.json"),
     "evaluate": ("models/*/test.json", "models/*/export_size.json"),
     "export": ("export/*/**/*",),
 }
@@ -44,6 +44,7 @@ MORE_MOMENTS = [
     "search_before_the_first_checkpoint",
     "search_before_the_result",
     "retrain_between_state_and_metrics",
+    "retrain_between_metrics_and_correction",
     "evaluate_before_the_summary",
     "export_after_the_rename",
 ]
