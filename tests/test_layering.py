@@ -20,19 +20,24 @@ LAYERS = (
     {"launch"},
     {"jobs"},
     {"final_models"},
+    {"job_baselines"},
     {"job_data", "searching"},
     {"job_config"},
-    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_searches", "serving"},
+    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots"}
+    | {"report", "report_baselines", "report_searches", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
-    {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
+    {"alignment", "base_model", "baselines", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
     {"", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
     | {"pictures", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "registry", "regions")
+WITHOUT_TENSORFLOW = (
+    *("", "baselines", "entries", "fit_notices", "input_config", "integrity", "json_files"),
+    *("metrics", "pictures", "registry", "regions", "schema"),
+)
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
