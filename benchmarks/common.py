@@ -72,6 +72,7 @@ class Points:
             width=experiment.width,
             train=experiment.train,
             seed=seed,
+            baselines=(),
             progress=False,
         )
         self.schema = jobs.preprocess(self.job)

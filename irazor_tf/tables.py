@@ -24,11 +24,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """The found config and its controls, one line each."""
-    header = ("model", "AUC", "log loss", "Fields", "Dims", "Params", "export MiB", "seconds")
-    rows = []
+    """The found config, its controls and the baselines, one line each; and of how many rows a baseline has learned, where not of all."""
+    header = ("model", "valid AUC", "log loss", "test AUC", "log loss", "Fields", "Dims", "Params", "export MiB", "seconds")
+    rows, notes = [], []
     for record in summary:
-        seconds = record["search_seconds"] + record["train_seconds"] + record["test_seconds"]
-        sizes = (f"{record['fields']}", f"{record['dims']}", f"{record['params']:,}", f"{record['export_mib']:.2f}", f"{seconds:.1f}")
-        rows.append((record["name"], f"{record['auc']:.4f}", f"{record['log_loss']:.4f}", *sizes))
-    return text_table(header, rows)
+        metrics = [f"{record[key]:.4f}" for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
+        sizes = [f"{record[key]:,}" if key in record else "-" for key in ("fields", "dims", "params")]
+        exported = f"{record['export_mib']:.2f}" if "export_mib" in record else "-"
+        seconds = sum(record.get(f"{stage}_seconds", 0.0) for stage in ("search", "train", "test"))
+        rows.append((record["name"], *metrics, *sizes, exported, f"{seconds:.1f}"))
+        if record.get("rows", 0) < record.get("train_rows", 0):
+            notes.append(f"{record['name']} has learned from {record['rows']:,} of {record['train_rows']:,} training rows.")
+    return "\n".join([text_table(header, rows), *notes])

@@ -114,6 +114,12 @@ def define() -> None:
         "May change after a search.",
         module_name=_COMPARE,
     )
+    flags.DEFINE_list(
+        "baselines",
+        ["logistic_regression", "gradient_boosting"],
+        "Models without embeddings that are fitted to the same rows, to compare with; empty: none. May change at any time.",
+        module_name=_COMPARE,
+    )
 
     flags.DEFINE_integer("batch_size", 1024, "Rows per step, over all replicas.", module_name=_TRAIN)
     flags.DEFINE_integer("epochs", 10, "Most passes over the training rows.", module_name=_TRAIN)
@@ -197,6 +203,7 @@ def job_config() -> Any:
         budget_mib=FLAGS.budget_mib,
         controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
         curve=FLAGS.curve,
+        baselines=tuple(FLAGS.baselines),
         distribution_strategy=FLAGS.distribution_strategy,
         progress=FLAGS.progress,
         tensorboard=FLAGS.tensorboard,
