@@ -173,15 +173,16 @@ def better_on(found: Mapping[str, Any], baseline: Mapping[str, Any], directions:
 
 
 def outdone(found: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """A sentence on what a baseline is better in, its `better_on`, with both figures on validation and test rows; "" for nothing."""
+    """What a baseline is better in, its `better_on`, with both figures on validation and test rows; "" for nothing."""
     told = [
-        f"{_spoken(name)} {baseline[f'valid_{name}']:.4f} against {found[f'valid_{name}']:.4f} on the validation rows, "
-        f"{baseline[name]:.4f} against {found[name]:.4f} on the test rows"
+        f"{_spoken(name)} ({baseline[f'valid_{name}']:.4f} against {found[f'valid_{name}']:.4f} on the validation rows, "
+        f"{baseline[name]:.4f} against {found[name]:.4f} on the test rows)"
         for name in baseline.get("better_on", ())
     ]
     if not told:
         return ""
-    return f"{baseline['name']}{learned_from(baseline)} is better than {found['name']}: {'; '.join(told)}"
+    better = f"the baseline {baseline['name']}{learned_from(baseline)} is better than the found model, {found['name']}"
+    return f"{better}, in {' and '.join(told)}"
 
 
 def learned_from(baseline: Mapping[str, Any]) -> str:

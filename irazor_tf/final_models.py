@@ -126,7 +126,7 @@ def train_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> Non
 def training_notices(job: JobConfig, schema: Schema, candidate: Candidate) -> list[str]:
     """What the history and the validation metrics of a trained candidate say about it."""
     folder = job.path("models", candidate.key)
-    log_loss = read_json(os.path.join(folder, "metrics.json"))[0].get("valid_log_loss")
+    log_loss = _measured(job, candidate).get("valid_log_loss")
     found = [] if log_loss is None else fit_notices.worse_than_base_rate(log_loss, base_rate_of(trainer_of(job, schema)))
     notices = [f"the final model {notice}" for notice in found]
     for name in fit_names(candidate):
@@ -169,7 +169,7 @@ def evaluate_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
 def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> dict[str, Any]:
     """What describes a trained candidate, its validation metrics among it; the test split is not read."""
     model_spec = job.retrain_model or job.model
-    measured = read_json(job.path("models", candidate.key, "metrics.json"))[0]
+    measured = _measured(job, candidate)
     clusters = candidate.result.clusters
     kept = {name for config in clusters for name in config.kept}
     stored = {name for config in clusters for name, dim in config.stored_dims.items() if dim}
@@ -190,6 +190,14 @@ def describe_candidate(job: JobConfig, schema: Schema, candidate: Candidate) -> 
         "field_dims": [config.stored_dims for config in clusters],
         "plain": candidate.result.init == "fresh" and candidate.result.router is None and not any(config.masks() for config in clusters),
     }
+
+
+def _measured(job: JobConfig, candidate: Candidate) -> dict[str, Any]:
+    """The validation metrics and sizes that training has left."""
+    path = job.path("models", candidate.key, "metrics.json")
+    if not os.path.exists(path):
+        raise ValueError(f"A trained model should have its `metrics.json` (run retrain again). Received: no {path}")
+    return read_json(path)[0]
 
 
 def _search_cost(job: JobConfig, candidate: Candidate) -> dict[str, Any]:

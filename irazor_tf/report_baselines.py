@@ -14,7 +14,7 @@ from irazor_tf.page import number, paragraph
 def first_line(job: JobFolder) -> str:
     """What stands before everything else where a baseline is better than the found model; nothing otherwise."""
     told = [sentence for record in job.baselines if job.points and (sentence := outdone(job.points[0], record))]
-    return paragraph(f"Models without embeddings do better on this log. {'. '.join(told)}.", "notice") if told else ""
+    return paragraph(" ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in told), "notice") if told else ""
 
 
 def described(job: JobFolder) -> str:

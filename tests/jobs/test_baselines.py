@@ -85,15 +85,16 @@ def test_where_a_baseline_wins_the_first_line_of_the_report_says_so(beaten):
     assert re.match(r'\s*<h1>[^<]*</h1>\s*<p class="notice">', body_of(beaten)) and "fields with" in second
     for record in (linear, boosted):
         assert record["better_on"] == ["auc", "log_loss"]
-        told = f"{record['name']} is better than fde: AUC {record['valid_auc']:.4f} against {found['valid_auc']:.4f} on the validation "
-        told += f"rows, {record['auc']:.4f} against {found['auc']:.4f} on the test rows; log loss {record['valid_log_loss']:.4f} against "
-        assert told in first
+        told = f"The baseline {record['name']} is better than the found model, fde, in AUC ({record['valid_auc']:.4f} against "
+        told += f"{found['valid_auc']:.4f} on the validation rows, {record['auc']:.4f} against {found['auc']:.4f} on the test rows) and "
+        assert told + f"log loss ({record['valid_log_loss']:.4f} against " in first
 
 
 def test_so_do_log_and_notices(table, tmp_path, caplog):
     (found, linear) = jobs.pipeline(job_with(table, tmp_path, BOTH[:1]))
-    (notice,) = [notice for notice in found["notices"] if notice.startswith("logistic_regression is better than fde: ")]
-    assert f"log loss {linear['valid_log_loss']:.4f} against {found['valid_log_loss']:.4f} on the validation rows" in notice
+    said = "the baseline logistic_regression is better than the found model, fde, "
+    (notice,) = [notice for notice in found["notices"] if notice.startswith(said)]
+    assert f"log loss ({linear['valid_log_loss']:.4f} against {found['valid_log_loss']:.4f} on the validation rows" in notice
     assert notice in caplog.text and notice in html.unescape(body_of(job_with(table, tmp_path, BOTH[:1])).partition("<nav>")[2])
     assert read_json(str(tmp_path / "curve.json"))[0][0]["notices"] == found["notices"]
     caplog.clear()
@@ -112,7 +113,7 @@ def test_a_found_model_that_is_better_has_nothing_to_say(table, tmp_path, monkey
     found, record = jobs.pipeline(job)
     assert record["better_on"] == [] and record["auc"] == 0.5 and not [n for n in found["notices"] if "is better than" in n]
     text = body_of(job)
-    assert not re.match(r'\s*<h1>[^<]*</h1>\s*<p class="notice">', text) and "Models without embeddings do better" not in text
+    assert not re.match(r'\s*<h1>[^<]*</h1>\s*<p class="notice">', text) and "better than the found model" not in text
     assert f"{found['auc'] - 0.5:+.4f} against logistic_regression" in text
 
 

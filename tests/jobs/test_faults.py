@@ -211,6 +211,19 @@ def test_an_edited_file_is_named(name, copied):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "result.json"])
+def test_what_a_training_left_and_is_gone_is_named_and_made_anew(name, copied):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    before = jobs.evaluate(job_of(settings))
+    path = folder / "models" / read_json(str(folder / "candidates.json"))[0][0]["key"] / name
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"\(run retrain again\)\. Received: no {path}"):
+        jobs.evaluate(job_of(settings))
+    jobs.retrain(job_of(settings))
+    assert small_jobs.without_timing(jobs.evaluate(job_of(settings))) == small_jobs.without_timing(before)
+
+
 def test_an_edited_result_of_a_search_is_derived_again(copied, finished):
     settings = copied()
     path = pathlib.Path(settings["model_dir"], "search", "result.json")

@@ -201,12 +201,13 @@ def test_what_a_baseline_is_better_in(auc, log_loss, expected):
     said = baselines.outdone(FOUND, record | {"better_on": better})
     assert bool(said) == bool(expected)
     assert ("log loss" in said) == ("log_loss" in expected)
-    shown = f"AUC {auc:.4f} against 0.7500 on the validation rows, 0.7444 against 0.7400 on the test rows"
+    shown = f"AUC ({auc:.4f} against 0.7500 on the validation rows, 0.7444 against 0.7400 on the test rows)"
     assert (shown in said) == ("auc" in expected)
-    assert not said or said.startswith("linear is better than finder: ")
+    assert not said or said.startswith("the baseline linear is better than the found model, finder, in ")
+    assert (") and log loss (" in said) == (len(expected) == 2)
 
 
 def test_a_sample_is_told():
     record = {"name": "linear", "rows": 1000, "train_rows": 4000, "better_on": ["auc"], "valid_auc": 0.8, "auc": 0.8}
     said = baselines.outdone(FOUND, record)
-    assert said.startswith("linear (learned from 1,000 of 4,000 training rows) is better than finder: AUC 0.8000 against 0.7500")
+    assert said.startswith("the baseline linear (learned from 1,000 of 4,000 training rows) is better than the found model, finder, in AUC")
