@@ -86,6 +86,7 @@ class Points:
             width=experiment.width,
             train=experiment.train,
             seed=seed,
+            baselines=(),
             progress=False,
         )
         self.schema = jobs.preprocess(self.job)

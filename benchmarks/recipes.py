@@ -144,7 +144,7 @@ def rows_of(records: Sequence[dict[str, Any]]) -> list[list[str]]:
     for name, recipe in dict.fromkeys((record["set"], record["recipe"]) for record in records):
         same = [record for record in records if (record["set"], record["recipe"]) == (name, recipe)]
         metrics = [[record[key] for record in same] for key in SHOWN]
-        metrics.append([record["calibration"]["error"] for record in same if "calibration" in record])
+        metrics.append([record["calibration"]["calibration_error"] for record in same if "calibration" in record])
         rows.append([name, recipe, str(len(same)), *(_spread(values, name) for values in metrics)])
     return rows
 

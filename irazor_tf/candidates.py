@@ -15,11 +15,12 @@ _LONGEST = 60  # characters that settings may add to a name; longer ones make wa
 
 
 class Role(enum.Enum):
-    """Why a candidate is trained."""
+    """Why a candidate is trained, and what else stands beside it in `summary.json` and `curve.json`: baselines are no candidates."""
 
     FOUND = "found"
     CONTROL = "control"
     CURVE = "curve"
+    BASELINE = "baseline"
 
 
 class Searched(NamedTuple):

@@ -12,11 +12,12 @@ from data_pipelines.preprocess import PreprocessOptions
 from data_pipelines.records import load_manifest
 from irazor_tf import integrity
 from irazor_tf.base_model import MODELS
+from irazor_tf.baselines import BASELINES
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS
 from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recipe import AUTO
-from irazor_tf.registry import Spec, check_types, parse_spec, parse_specs
+from irazor_tf.registry import Spec, check_types, did_you_mean, parse_spec, parse_specs
 from irazor_tf.task import TASKS
 from irazor_tf.trainer import TrainOptions
 
@@ -26,7 +27,7 @@ _SETTINGS_GONE = "Restore it, or delete the folders `search` and `models` beside
 STRATEGIES = ("off", "one_device", "mirrored")
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not where they lie.
 _FREE = frozenset(
-    {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "calibrate"}
+    {"model_dir", "data_dir", "budget_params", "budget_mib", "controls", "curve", "calibrate", "baselines"}
     | {"progress", "tensorboard", "distribution_strategy"}
 )
 # What a job begun before these settings were there was trained with.
@@ -63,6 +64,7 @@ class JobConfig:
       controls: method specs compared with at the found config's number of parameters.
       curve: whether other settings of the method, uniform widths and the controls at those sizes are trained too, for the curve.
       calibrate: whether predictions are corrected, by what the validation split says, before they are served.
+      baselines: names of models without embeddings that are fitted to the same rows and shown beside the found config (`BASELINES`).
       distribution_strategy: off, one_device or mirrored.
       progress: whether to show progress.
       tensorboard: whether to write curves for TensorBoard.
@@ -83,6 +85,7 @@ class JobConfig:
     controls: tuple[str, ...] = ("fde()", "magnitude()", "random()")
     curve: bool = False
     calibrate: bool = False
+    baselines: tuple[str, ...] = ("logistic_regression", "gradient_boosting")
     distribution_strategy: str = "off"
     progress: bool = True
     tensorboard: bool = False
@@ -123,7 +126,7 @@ class JobConfig:
         return os.path.join(self.model_dir, *parts)
 
     def choices(self) -> dict[str, Any]:
-        """What may change on a finished search, as JSON; which models are trained depends on it."""
+        """What may change on a finished search, as JSON; which models are trained depends on it. (Baselines are no models.)"""
         return {"method": self.method, "budget": self.budget, "controls": list(self.controls), "curve": self.curve}
 
 
@@ -163,6 +166,9 @@ def check(job: JobConfig) -> None:
                 f"Received: method {str(spec)!r}, searched with {job.model!r}, retrained with {final!r}"
             )
     TASKS.build(job.task).check_metric(job.train.metric)
+    for name in job.baselines:
+        if name not in BASELINES:
+            raise ValueError(f"A baseline should be one of {', '.join(BASELINES)}. {did_you_mean(name, BASELINES)}")
     if job.data is not None and not job.has_records:
         job.data.make_reader()
 
@@ -208,7 +214,8 @@ def claim(job: JobConfig) -> None:
                 f"The settings should be those that {path} was begun with, or `model_dir` another. Received: {'; '.join(changed)}"
             )
         fingerprint = fingerprint or known
-    chosen = job.choices() | {"calibrate": job.calibrate, "data_dir": job.data_dir, "distribution_strategy": job.distribution_strategy}
+    chosen = job.choices() | {"calibrate": job.calibrate, "baselines": list(job.baselines), "data_dir": job.data_dir}
+    chosen |= {"distribution_strategy": job.distribution_strategy}
     now = {"settings": settings, "chosen": chosen, "data_fingerprint": fingerprint, "trained": before.get("trained")}
     if now != before:
         write_json(path, now)

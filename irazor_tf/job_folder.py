@@ -47,6 +47,7 @@ class JobFolder:
       settings, chosen: the two halves of `job.json`.
       points: `curve.json` (before there is one: `summary.json`), the found config first, then controls, then the rest.
       summary: `summary.json`, in which calibrations have their bins.
+      baselines: the records in them that are of no config.
       candidates: name -> its entry in `candidates.json`.
       found: the configs found.
     """
@@ -57,6 +58,7 @@ class JobFolder:
     chosen: Mapping[str, Any]
     points: Sequence[Mapping[str, Any]]
     summary: Sequence[Mapping[str, Any]]
+    baselines: Sequence[Mapping[str, Any]]
     candidates: Mapping[str, Mapping[str, Any]]
     found: SearchResult | None
 
@@ -68,13 +70,14 @@ class JobFolder:
         order = [role.value for role in Role]
         named = [Role.FOUND, *[Role.CONTROL] * len(summary)]
         points = read(path, "curve.json") or [{"role": role.value} | point for role, point in zip(named, summary, strict=False)]
-        points = [{"export_mib": exported.get(point["name"])} | point for point in points]
+        baselines = [point for point in points if point["role"] == Role.BASELINE.value]
+        points = [{"export_mib": exported.get(point["name"])} | point for point in points if point["role"] != Role.BASELINE.value]
         points.sort(key=lambda point: order.index(point["role"]))
         candidates = {entry["name"]: entry for entry in read(path, "candidates.json") or []}
         trained = [point["folder"] for point in points if point["role"] == Role.FOUND.value and "folder" in point]
         places = [os.path.join(path, folder, "result.json") for folder in [*trained, "search"]]
         found = next((SearchResult.load(place) for place in places if os.path.exists(place)), None)
-        return cls(path, schema, job.get("settings", {}), job.get("chosen", {}), points, summary, candidates, found)
+        return cls(path, schema, job.get("settings", {}), job.get("chosen", {}), points, summary, baselines, candidates, found)
 
     @property
     def method(self) -> str:

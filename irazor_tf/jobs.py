@@ -23,6 +23,7 @@ from irazor_tf import export as export_lib
 from irazor_tf import integrity, pricing
 from irazor_tf import report as report_lib
 from irazor_tf.base_model import MODELS
+from irazor_tf.baselines import better_on, outdone
 from irazor_tf.calibration import Correction
 from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
 from irazor_tf.final_models import (
@@ -36,6 +37,7 @@ from irazor_tf.final_models import (
     without_bins,
 )
 from irazor_tf.input_config import InputConfig, SearchResult
+from irazor_tf.job_baselines import are_fitted, evaluate_baselines
 from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.job_data import check_splits, guarded, verified
 from irazor_tf.job_lock import held
@@ -45,11 +47,13 @@ from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
+from irazor_tf.task import TASKS
 from irazor_tf.trainer import Trainer
 
 T = TypeVar("T")
 
 _notices = logging.getLogger("irazor_tf")
+_TO_TRY = "To try: another learning rate, more `embedding_l2`, a higher `min_count`, a smaller tower, `metric` log_loss"
 
 
 def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
@@ -150,11 +154,12 @@ def retrain(job: JobConfig) -> list[Candidate]:
 
 @_stage
 def evaluate(job: JobConfig) -> list[dict[str, Any]]:
-    """Trained models -> `summary.json` (found config and controls) and `curve.json` (every point); reads the test split, once."""
+    """Trained models -> `summary.json` (found config, controls, baselines) and `curve.json` (every point); reads the test split, once."""
     schema = preprocess(job)
     job = resolved_job(job, schema)
     candidates = _load_candidates(job)
-    if not all(is_evaluated(job, candidate) for candidate in candidates):
+    fitted = are_fitted(job)
+    if not (fitted and all(is_evaluated(job, candidate) for candidate in candidates)):
         verified(job)
     points, summary = [], []
     for candidate in tqdm(candidates, "evaluate", unit="model", disable=not job.progress):
@@ -165,9 +170,16 @@ def evaluate(job: JobConfig) -> list[dict[str, Any]]:
         points.append({key: without_bins(value) for key, value in point.items()})
         if candidate.role is not Role.CURVE:
             summary.append(_summary(point) | {"export_mib": export_size(job, schema, candidate)})
-    write_json(job.path("summary.json"), summary)
-    write_json(job.path("curve.json"), points)
-    return summary
+    found = points[0]
+    baselines = guarded(job, lambda: evaluate_baselines(job, schema))
+    baselines = [record | {"better_on": better_on(found, record, TASKS.build(job.task).directions)} for record in baselines]
+    told = [f"{notice}. {_TO_TRY}" for record in baselines if (notice := outdone(found, record))]
+    for notice in () if fitted else told:
+        _notices.warning("%s", notice)
+    found["notices"] = summary[0]["notices"] = [*found["notices"], *told]
+    write_json(job.path("summary.json"), summary + baselines)
+    write_json(job.path("curve.json"), points + baselines)
+    return summary + baselines
 
 
 @_stage

@@ -56,14 +56,14 @@ summary { cursor: pointer; color: #0059a3; margin: .5rem 0; font-size: .9rem; }
 T = TypeVar("T")
 
 
-def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
-    """The whole file; a section is (title, id, HTML), and left out where it has nothing to show."""
+def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]], first: str = "") -> str:
+    """The whole file; a section is (title, id, HTML), and left out where it has nothing to show; `first` is HTML before the lead."""
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for name, key, _ in sections)
     body = "\n".join(f'<section id="{key}"><h2>{html.escape(name)}</h2>\n{text}\n</section>' for name, key, text in sections)
     title = html.escape(title)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{CSS}</style>'
-    top = f"<h1>{title}</h1>\n{paragraph(lead)}\n<nav>{links}</nav>"
+    top = f"<h1>{title}</h1>\n{first}{paragraph(lead)}\n<nav>{links}</nav>"
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{top}\n{body}\n</body></html>\n'
 
 

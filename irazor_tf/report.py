@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irazor_tf import plots, regions, report_calibration, report_searches
+from irazor_tf import plots, regions, report_baselines, report_calibration, report_searches
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
 from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
@@ -31,7 +31,7 @@ def write(model_dir: str, schema: Schema) -> str:
     with plots.house_style():
         sections = [(title, key, section(job)) for title, key, section in _SECTIONS]
     with open(path + ".partial", "w", encoding="utf-8") as file:
-        file.write(page(f"Fields and dimensions: {job.method}", _lead(job), sections))
+        file.write(page(f"Fields and dimensions: {job.method}", _lead(job), sections, report_baselines.first_line(job)))
     os.replace(path + ".partial", path)
     return path
 
@@ -50,7 +50,7 @@ def _lead(job: JobFolder) -> str:
 
 
 def _headline(job: JobFolder) -> str:
-    """The found config against the controls."""
+    """The found config against controls and baselines."""
     if not job.points:
         missing = "Nothing has been trained and evaluated yet (stages retrain and evaluate)."
         if job.found is None:
@@ -63,15 +63,20 @@ def _headline(job: JobFolder) -> str:
         (f"{found['dims']:,}", "embedding dimensions"),
         (f"{found['params']:,}", "embedding parameters" + (f": {share(found['params'], full)} of {full:,} at full width" if full else "")),
     ]
-    others = [point for point in job.compared[1:] if decides in point and decides in found]
-    gains = [f"{found[decides] - point[decides]:+.4f} against {point['name']} ({point['params']:,} parameters)" for point in others]
+    compared = [*job.compared, *job.baselines]
+    others = [point for point in compared[1:] if decides in point and decides in found]
+    sizes = [f" ({point['params']:,} parameters)" if "params" in point else "" for point in others]
+    gains = [f"{found[decides] - point[decides]:+.4f} against {point['name']}{size}" for point, size in zip(others, sizes, strict=True)]
     verdict = f"Test {metric_name(decides)} of {found['name']}: {', '.join(gains)}." if gains else "No control was trained beside it."
-    header = ["Name", *map(metric_name, job.metrics), f"valid {metric_name(decides)}", "Fields", "Dims", "Params", "Share of full"]
+    valid = [f"valid_{key}" for key in job.metrics]
+    header = ["Name", *map(metric_name, (*job.metrics, *valid)), "Fields", "Dims", "Params", "Share of full"]
     rows = []
-    for point in job.compared:
-        numbers = [number(point.get(key)) for key in (*job.metrics, f"valid_{decides}", "fields", "dims", "params")]
-        rows.append([point["name"], *numbers, share(point["params"], full), number(point.get("export_mib"), 2), *_seconds(point)])
-    note = 'Metrics without "valid" are those of the test split. Params are embedding values, first-order terms not counted'
+    for point in compared:
+        numbers = [number(point.get(key)) for key in (*job.metrics, *valid, "fields", "dims", "params")]
+        of_full = share(point["params"], full) if "params" in point else NONE
+        rows.append([point["name"], *numbers, of_full, number(point.get("export_mib"), 2), *_seconds(point)])
+    note = report_baselines.described(job)
+    note += 'Metrics without "valid" are those of the test split. Params are embedding values, first-order terms not counted'
     note += f"; full: every field {job.settings['width']} wide. " if full else ". "
     if len({point.get("seed") for point in job.points}) == 1:
         note += "One seed: a difference no larger than the spread between seeds says nothing. "
@@ -80,7 +85,7 @@ def _headline(job: JobFolder) -> str:
     note += f"Ceiling of this generated log (its true probabilities, all rows): {', '.join(ceilings)}. " if ceilings else ""
     exported = read(job.path, "export.json")
     note += f"Exported for serving: export/{exported['version']}." if exported else "Not exported yet (stage export)."
-    text = data_table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(job.compared))
+    text = data_table([*header, "Export MiB", "Search s", "Train s", "Test s"], rows, classes=_marks(compared))
     return cards(boxes) + paragraph(verdict) + report_searches.notices(job) + text + paragraph(note, "note")
 
 
@@ -209,6 +214,7 @@ def _curve(job: JobFolder) -> str:
     text = figure(plots.quality_curve(series, metric_name(decides)), "curve", caption)
     if all(point["role"] != Role.CURVE.value for point in job.points):
         text += paragraph("Only the found config and the controls were trained; with --curve other settings are, too.", "none")
+    text += report_baselines.beside_the_curve(job, decides)
     left_out = len(job.points) - len(drawn)
     return text + (paragraph(f"Not drawn: {left_out} without embedding parameters or without the metric.", "note") if left_out else "")
 
@@ -243,7 +249,7 @@ def _learning(job: JobFolder) -> str:
 
 
 def _everything(job: JobFolder) -> str:
-    """Every point of the curve."""
+    """Every point of the curve, and the baselines."""
     if not job.points:
         return ""
     valid = [f"valid_{key}" for key in job.metrics]
@@ -256,9 +262,13 @@ def _everything(job: JobFolder) -> str:
             words[2] += f", {'the widest config of at most' if obeyed else 'asked for at most'} {point['budget']:,} parameters"
         numbers = [number(point.get(key)) for key in (*job.metrics, *valid, "fields", "dims", "params", "total_params")]
         rows.append([*words, *numbers, *_seconds(point), os.path.basename(point.get("folder", NONE))])
+    for record in job.baselines:
+        words = [record["name"], record["role"], report_baselines.chosen(record), str(record["seed"])]
+        numbers = [number(record.get(key)) for key in (*job.metrics, *valid)]
+        rows.append([*words, *numbers, *[NONE] * 4, *_seconds(record), NONE])
     header += ["Fields", "Dims", "Params", "All weights", "Search s", "Train s", "Test s", "Model"]
     note = "Model: its folder in models/. Rows with the same one are one model: settings that lead to the same config are trained once."
-    return data_table(header, rows, left=3, classes=_marks(job.points), wrap=34) + paragraph(note, "note")
+    return data_table(header, rows, left=3, classes=_marks([*job.points, *job.baselines]), wrap=34) + paragraph(note, "note")
 
 
 def _settings(job: JobFolder) -> str:

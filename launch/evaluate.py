@@ -1,4 +1,4 @@
-"""Trained models -> summary.json, curve.json."""
+"""Trained models and baselines -> summary.json, curve.json."""
 
 from __future__ import annotations
 

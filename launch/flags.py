@@ -121,6 +121,12 @@ def define() -> None:
         "Serve probabilities corrected by slope and intercept of the logit, fitted on the validation split. May change after a search.",
         module_name=_COMPARE,
     )
+    flags.DEFINE_list(
+        "baselines",
+        ["logistic_regression", "gradient_boosting"],
+        "Models without embeddings that are fitted to the same rows, to compare with; empty: none. May change at any time.",
+        module_name=_COMPARE,
+    )
 
     _define_auto("batch_size", "Rows per step, over all replicas.", _TRAIN, int, least=1)
     _define_auto("epochs", "Most passes over the training rows.", _TRAIN, int, least=1)
@@ -237,6 +243,7 @@ def job_config() -> Any:
         controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
         curve=FLAGS.curve,
         calibrate=FLAGS.calibrate,
+        baselines=tuple(FLAGS.baselines),
         distribution_strategy=FLAGS.distribution_strategy,
         progress=FLAGS.progress,
         tensorboard=FLAGS.tensorboard,

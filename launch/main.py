@@ -9,7 +9,7 @@ JOBS = {
     "preprocess": "log -> block records, vocabularies, manifest",
     "search": "records -> which fields stay and how wide",
     "retrain": "found config and controls -> trained models",
-    "evaluate": "trained models -> summary.json and curve.json (reads the test split)",
+    "evaluate": "trained models, baselines -> summary.json and curve.json (reads the test split)",
     "export": "found model -> SavedModel that takes raw values",
     "report": "everything -> report.html",
     "pipeline": "all of them, in this order",

@@ -20,22 +20,23 @@ LAYERS = (
     {"launch"},
     {"jobs"},
     {"final_models"},
+    {"job_baselines"},
     {"job_data", "job_recipe", "searching"},
     {"job_config"},
-    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots", "report", "report_calibration"}
-    | {"report_searches", "serving"},
+    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots"}
+    | {"report", "report_baselines", "report_calibration", "report_searches", "serving"},
     {"data_pipelines"},
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
-    {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
+    {"alignment", "base_model", "baselines", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
     {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
     | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "recipe", "schema", "registry"}
 WITHOUT_TENSORFLOW = (
-    *("", "calibration", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "recipe", "registry"),
-    "regions",
+    *("", "baselines", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files"),
+    *("metrics", "pictures", "recipe", "registry", "regions", "schema"),
 )
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 

@@ -33,8 +33,8 @@ def finished_job(factory: pytest.TempPathFactory, **chosen: Any) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A job whose final models are trained afresh."""
-    return finished_job(tmp_path_factory, budget_params=2000, controls="fde")
+    """A job whose final models are trained afresh, with a baseline beside them."""
+    return finished_job(tmp_path_factory, budget_params=2000, controls="fde", baselines="logistic_regression")
 
 
 @pytest.fixture(scope="module")

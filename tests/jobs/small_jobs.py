@@ -53,6 +53,7 @@ SMALL = {
     "checkpoint_steps": 3,
     "width": 4,
     "block_rows": 128,
+    "baselines": "",  # what takes them has them on
     "progress": False,
 }
 

@@ -246,6 +246,7 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
         ({"method": "irazor(sweep=0.3)"}, r"`sweep` of method 'irazor' should be of type tuple\[float, ...\]. Received: 0.3"),
         ({"method": "irazor(warmup=True)"}, "`warmup` of method 'irazor' should be of type int. Received: True"),
         ({"method": "irazor(temperature='a')"}, "`temperature` of method 'irazor' should be of type float. Received: 'a'"),
+        ({"baselines": "logistic_regression,boosting"}, "A baseline should be one of .*Received: 'boosting'"),
         ({"budget_mib": -1.0}, "`budget_mib` at least one value"),
         ({"reader": "libfm(names=('user', 'class'))"}, "should not be called like a Python keyword or `self`. Received: 'class'"),
         ({"model": "lr"}, "method 'irazor', which needs embedding, on model 'lr'"),

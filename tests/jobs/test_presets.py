@@ -185,5 +185,5 @@ def test_the_number_that_a_preset_promises(name, least, request, tmp_path):
     if name == "adult":
         data = request.getfixturevalue("shared_data") / "adult"
         more = [f"--input={data / 'adult.data.gz'}", f"--test_input={data / 'adult.test.gz'}"]
-    job = job_of([f"--flagfile={name}", f"--model_dir={tmp_path}", "--noprogress", "--controls=", *more])
+    job = job_of([f"--flagfile={name}", f"--model_dir={tmp_path}", "--noprogress", "--controls=", "--baselines=", *more])
     assert jobs.pipeline(job)[0]["auc"] > least

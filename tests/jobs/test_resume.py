@@ -26,7 +26,7 @@ DONE = {
     "preprocess": ("data/**/*",),
     "search": ("search/*/*/step-*", "search/*/*/state.json", "search/*/seconds.json"),
     "retrain": ("models/*/model/*", "models/*/metrics.json", "models/*/correction.json"),
-    "evaluate": ("models/*/test.json", "models/*/export_size.json"),
+    "evaluate": ("models/*/test.json", "models/*/export_size.json", "baselines/*.json"),
     "export": ("export/*/**/*",),
 }
 STAGES = [*DONE, "report"]
