@@ -300,6 +300,38 @@ def test_costs_and_notices(full):
     assert "nothing to set the search against" not in parts["costs"]
 
 
+def baseline(name, auc, better_on):
+    """A baseline's record, as `summary.json` and `curve.json` hold it."""
+    figures = {"auc": auc, "log_loss": 0.6, "valid_auc": auc + 0.01, "valid_log_loss": 0.61, "train_seconds": 7.25, "test_seconds": 0.5}
+    told = {"seed": 17, "rows": 1000, "train_rows": 4000, "settings": {"C": 0.1}, "better_on": better_on}
+    return {"name": name, "role": "baseline"} | figures | told
+
+
+@pytest.mark.parametrize("gone", ["nothing", "curve.json"])
+def test_baselines_have_rows_and_the_better_ones_the_first_line(gone, tmp_path, full):
+    schema = make_schema()
+    make_job(tmp_path, schema)
+    for name in ("summary.json", "curve.json"):
+        records = [baseline("worse", 0.6, []), baseline("better", 0.9, ["auc"])]
+        save(tmp_path / name, [*json.loads((tmp_path / name).read_text()), *records])
+    (tmp_path / gone).unlink(missing_ok=True)
+    text = write(tmp_path, schema)
+    parts = sections(text)
+    assert list(parts) == SECTIONS
+    head = Page(text[text.index("</h1>") + 5 : text.index("<nav>")]).text.strip().split("\n")
+    assert head[0] == (
+        "The baseline better (learned from 1,000 of 4,000 training rows) is better than the found model, finder, in AUC (0.9100 against "
+        "0.7100 on the validation rows, 0.9000 against 0.7000 on the test rows)."
+    )
+    assert "6 fields with" in "".join(head[1:]) and "is better" not in full
+    assert "+0.1000 against worse, -0.2000 against better." in parts["headline"] and "worse C 0.1 (learned from 1,000" in parts["headline"]
+    for part, count in (("headline", 4), ("models", 5 if gone == "curve.json" else 9)):
+        assert parts[part].count("<tr") == count + (part == "headline")
+        assert all(re.search(rf">{name}</td>.*>0.{value}000<.*>7.2<.*</tr>", parts[part]) for name, value in (("worse", 6), ("better", 9)))
+    assert "worse 0.6100, better 0.9100" in parts["quality"]
+    assert "worse" not in parts["costs"] + parts["learning"]
+
+
 def test_empty_folder_says_what_is_missing(tmp_path):
     text = write(tmp_path, make_schema())
     assert list(sections(text)) == ["headline"] and "<svg" not in text, "no empty sections"

@@ -67,14 +67,21 @@ def test_the_linear_fit_is_the_penalised_optimum_of_the_best_strength():
     ids, y = log_of(300)
     valid, y_valid = log_of(400, seed=1)
     fitted = baselines.logistic_regression(ids, y, valid, y_valid, SIZES, 0)
-    losses = {}
-    for strength in baselines._STRENGTHS:
+    losses: dict[float, float] = {}
+
+    def add(strength: float) -> None:
         p = 1 / (1 + np.exp(-one_hot(valid) @ converged(ids, y, strength)))
         losses[strength] = cross_entropy(y_valid, p)
-        if strength == fitted.settings["C"]:
+        if strength == pytest.approx(fitted.settings["C"]):
             np.testing.assert_allclose(fitted.predict(valid), p, atol=1e-4)
-    assert fitted.settings["C"] == min(losses, key=losses.__getitem__)
-    assert baselines._STRENGTHS[0] < fitted.settings["C"] < baselines._STRENGTHS[-1], "or the choice says nothing"
+
+    for strength in (0.001, 10**-2.5, 0.01, 10**-1.5, 0.1, 10**-0.5, 1.0, 10**0.5, 10.0):
+        add(strength)
+    best = min(losses, key=losses.__getitem__)
+    assert 0.001 < best < 10, "or the choice says nothing"
+    for strength in (best * 10**0.25, best / 10**0.25):
+        add(strength)
+    assert fitted.settings["C"] == pytest.approx(min(losses, key=losses.__getitem__))
     assert fitted.settings["iterations"] > 0
 
 
@@ -83,8 +90,10 @@ def test_strengths_end_where_the_validation_loss_has_risen_twice(monkeypatch):
     valid, y_valid = log_of(500, seed=1, noise=3.0)
     tried = settings_of(monkeypatch, baselines.LogisticRegression, "C")
     fitted = baselines.logistic_regression(ids, y, valid, y_valid, SIZES, 0)
-    assert tried == list(baselines._STRENGTHS[: len(tried)]) and len(tried) < len(baselines._STRENGTHS)
-    assert tried.index(fitted.settings["C"]) == len(tried) - 3
+    *steps, above, below = tried
+    assert steps == list(baselines._STRENGTHS[: len(steps)]) and len(steps) < len(baselines._STRENGTHS)
+    assert np.log10([above, below]) == pytest.approx(np.log10(steps[-3]) + [0.25, -0.25])
+    assert fitted.settings["C"] in (steps[-3], above, below)
 
 
 def test_folding_is_a_loop_over_the_values():
