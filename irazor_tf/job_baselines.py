@@ -34,9 +34,9 @@ def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
     """Fits and judges the job's baselines; `baselines/<name>.json` holds the record of a finished one, which is not fitted again.
 
     Returns:
-      A record for each: name, role, seed, the task's metrics on the test split and (`valid_`) the validation split, the
-      calibration on the test split, the `rows` it has
-      learned from (of `train_rows`), `settings` chosen, seconds of reading and fitting and of the test split.
+      A record for each: name, role, seed, the task's metrics on the test split and (`valid_`) the validation split, the calibration on
+      the test split, the `rows` it has learned from (of `train_rows`), `settings` chosen, seconds of reading and fitting and of the
+      test split.
     """
     pending = [name for name in baseline_names(job) if not os.path.exists(_path(job, name))]
     if pending:

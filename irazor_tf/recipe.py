@@ -62,11 +62,11 @@ def bias_optimizer(known: Known) -> str:
 RULE: Mapping[str, Callable[[Known], Any]] = {
     "batch_size": batch_size,
     "epochs": lambda known: 20,
-    "patience": lambda known: 2,
+    "patience": lambda known: 3,
     "bias_optimizer": bias_optimizer,
     "network_optimizer": lambda known: "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
     "embedding_l2": lambda known: 0.0,
-    "embedding_ridge": lambda known: 300.0,
+    "embedding_ridge": lambda known: 500.0,
     "linear_ridge": linear_ridge,
 }
 

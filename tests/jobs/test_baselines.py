@@ -122,11 +122,13 @@ def test_report_and_table_show_them(beaten):
     text, lines = html.unescape(body_of(beaten)), tables.summary_table(summary).splitlines()
     sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL))
     assert len(lines) == 5 and lines[0].split() == [
-        *("model", "valid", "AUC", "log", "loss", "test", "AUC", "log", "loss", "Fields", "Dims", "Params", "export", "MiB", "seconds")
+        *("model", "valid", "AUC", "valid", "log", "loss", "AUC", "log", "loss", "calibration", "error"),
+        *("Fields", "Dims", "Params", "export", "MiB", "seconds"),
     ]
     for record, line in zip(records, lines[3:], strict=True):
         shown = [f"{record[key]:.4f}" for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
-        assert line.split() == [record["name"], *shown, "-", "-", "-", "-", f"{record['train_seconds'] + record['test_seconds']:.1f}"]
+        error = f"{record['calibration']['calibration_error']:.4f}"
+        assert line.split() == [record["name"], *shown, error, "-", "-", "-", "-", f"{record['train_seconds'] + record['test_seconds']:.1f}"]
         for part in ("headline", "models"):
             (row,) = re.findall(rf"<tr[^>]*><td[^>]*>{record['name']}</td>.*?</tr>", sections[part])
             assert all(value in row for value in shown)

@@ -251,7 +251,7 @@ def test_a_table_end_to_end_by_the_program(table, tmp_path):
         ({"reader": "libfm(names=('user', 'class'))"}, "should not be called like a Python keyword or `self`. Received: 'class'"),
         ({"model": "lr"}, "method 'irazor', which needs embedding, on model 'lr'"),
         ({"model": "lr", "method": "fields(irazor)"}, "needs embedding, on model 'lr'"),
-        ({"batch_size": 0}, "`batch_size` should be at least 1"),
+        ({"steps_per_execution": 0}, "`steps_per_execution` should be at least 1"),
         ({"budget_params": 5, "budget_mib": 1.0}, "At most one of"),
         ({"budget_params": 5, "cpt": 0.2}, "At most one of --cpt, --budget_params and --budget_mib"),
         ({"fractions": "0.5,0.5"}, "--fractions should be 3 numbers"),
