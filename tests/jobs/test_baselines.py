@@ -128,7 +128,8 @@ def test_report_and_table_show_them(beaten):
     for record, line in zip(records, lines[3:], strict=True):
         shown = [f"{record[key]:.4f}" for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
         error = f"{record['calibration']['calibration_error']:.4f}"
-        assert line.split() == [record["name"], *shown, error, "-", "-", "-", "-", f"{record['train_seconds'] + record['test_seconds']:.1f}"]
+        seconds = record["train_seconds"] + record["test_seconds"]
+        assert line.split() == [record["name"], *shown, error, "-", "-", "-", "-", f"{seconds:.1f}"]
         for part in ("headline", "models"):
             (row,) = re.findall(rf"<tr[^>]*><td[^>]*>{record['name']}</td>.*?</tr>", sections[part])
             assert all(value in row for value in shown)

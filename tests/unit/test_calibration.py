@@ -261,8 +261,8 @@ def test_a_mean_that_is_off_the_rate(rows, mean, told):
 
 
 def test_the_table_shows_the_calibration_error_and_with_calibrate_what_is_served():
-    record = {"name": "a", "valid_auc": 0.6, "valid_log_loss": 0.5, "auc": 0.7, "log_loss": 0.51234, "calibration": {"calibration_error": 0.0321}}
-    record |= {"calibrate": False}
+    record = {"name": "a", "valid_auc": 0.6, "valid_log_loss": 0.5, "auc": 0.7, "log_loss": 0.51234}
+    record |= {"calibration": {"calibration_error": 0.0321}, "calibrate": False}
     record |= {"calibrated": {"calibration_error": 0.0045}, "calibrated_log_loss": 0.45678}
     record |= {"search_seconds": 1.0, "train_seconds": 1.0, "test_seconds": 1.0, "fields": 1, "dims": 1, "params": 1, "export_mib": 1.0}
     other = {**record, "name": "b", "calibration": {}}  # of a task without
