@@ -53,6 +53,7 @@ def as_trained(job: Any, folder: pathlib.Path) -> str:
 def overconfident(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any]]:
     """A job on a generated log, trained past its best epoch; and its record in the summary."""
     settings = {
+        **small_jobs.FORMER,
         "reader": "planted(rows=40000)",
         "fractions": "0.4,0.3,0.3",
         "model": "mlp(hidden=(32,))",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from irazor_tf import jobs
-from tests.jobs.small_jobs import job_of
+from tests.jobs.small_jobs import FORMER, job_of
 
 UNDECIDED = "this search has not decided after"
 SCHEMA = """
@@ -44,7 +44,7 @@ def told(log: dict[str, Any], folder: pathlib.Path, caplog: pytest.LogCaptureFix
 
     The search has the flags' settings; the final training, which is not looked at, is cut short.
     """
-    jobs.pipeline(job_of({**log, "model_dir": str(folder), "controls": "", "baselines": "", "epochs": 1, "progress": False, **settings}))
+    jobs.pipeline(job_of({**FORMER, "batch_size": 1024, **log, "model_dir": str(folder), "controls": "", "baselines": "", "epochs": 1, "progress": False, **settings}))
     (record,) = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
     notices = [notice for notice in record["notices"] if UNDECIDED in notice]
