@@ -42,9 +42,10 @@ def small_log(folder: pathlib.Path, rows: int) -> dict[str, str]:
 def told(log: dict[str, Any], folder: pathlib.Path, caplog: pytest.LogCaptureFixture, **settings: Any) -> str | None:
     """What log, summary and report, one and all, say of the search being undecided.
 
-    The search has the flags' settings; the final training, which is not looked at, is cut short.
+    The search has the settings that were the flags' before "auto"; the final training, which is not looked at, is cut short.
     """
-    jobs.pipeline(job_of({**FORMER, "batch_size": 1024, **log, "model_dir": str(folder), "controls": "", "baselines": "", "epochs": 1, "progress": False, **settings}))
+    given = {"model_dir": str(folder), "batch_size": 1024, "controls": "", "epochs": 1, "progress": False}
+    jobs.pipeline(job_of({**FORMER, **given, **log, **settings}))
     (record,) = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     page = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
     notices = [notice for notice in record["notices"] if UNDECIDED in notice]
