@@ -13,20 +13,21 @@ import time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from data_pipelines import records
+from data_pipelines import planted, planted_groups, preprocess, records, vocabulary
 from data_pipelines.options import PreprocessOptions
-from irazor_tf import integrity, job_lock, jobs, pricing, serving
+from irazor_tf import integrity, job_lock, jobs, pricing, report, serving
 from irazor_tf.base_model import MODELS
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json, write_json
 from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recommender import Recommender
-from irazor_tf.schema import Schema
+from irazor_tf.schema import Field, Schema, save_counts
 from irazor_tf.task import TASKS
 from launch import flags
 from tests.jobs import small_jobs
@@ -371,15 +372,74 @@ def test_a_log_nothing_can_be_learned_from_is_said_before_a_search(lines, option
     assert not (tmp_path / "job" / "search").exists()
 
 
-def test_a_full_disk_names_the_file(tmp_path):
-    """`/dev/full` takes no byte."""
-    (tmp_path / "x.json.partial").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'"):
-        write_json(str(tmp_path / "x.json"), list(range(10_000)))
-    assert not (tmp_path / "x.json").exists()
-    (tmp_path / "train-00000.bucket").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*train-00000\.bucket'"):
-        records.Shuffler(str(tmp_path), "train", 10, 2, 0).add(np.zeros((10, 2), np.int32))
+def _write_spool(folder: str) -> None:
+    path = os.path.join(folder, "log.libfm")
+    pathlib.Path(path).write_text("1 3:1\n" * 5)
+    options = PreprocessOptions("libfm(names=('a',))", (path,))
+    reader = options.make_reader()
+    preprocess._spool(reader, reader.fields(), (path,), options, os.path.join(folder, "input.arrow"), False)
+
+
+def _write_blocks(folder: str) -> None:
+    with records.BlockWriter(folder, "train", 3, 3, 1) as writer:
+        writer.add(np.zeros((3, 100_000), np.int32), np.zeros(3))  # more than a buffer holds
+        writer.finish()
+
+
+def _hold(folder: str) -> None:
+    with job_lock.held(os.path.join(folder, ".lock"), folder):
+        pass
+
+
+# File -> what writes it. It is called `FILE.partial` until it is whole, unless its folder is.
+AT_ONCE = ("train-00000.bucket", "input.arrow", "train-00000-of-00001.tfrecord", "a.txt", "counts.npz", ".lock.owner")
+WRITERS: dict[str, Any] = {
+    "x.json": lambda folder: write_json(f"{folder}/x.json", list(range(10_000))),
+    "x.json.npz": lambda folder: write_json(f"{folder}/x.json", 1, {"a": np.zeros(10_000)}),
+    "train-00000.bucket": lambda folder: records.Shuffler(folder, "train", 10, 2, 0).add(np.zeros((10, 2), np.int32)),
+    "input.arrow": _write_spool,
+    "train-00000-of-00001.tfrecord": _write_blocks,
+    "manifest.json": lambda folder: records.save_manifest(folder, {"splits": {}}),
+    "a.txt": lambda folder: vocabulary.Vocabulary(pa.array(["x"]), np.zeros(2, np.int64)).save(f"{folder}/a.txt"),
+    "counts.npz": lambda folder: save_counts(folder, {"a": np.zeros(10_000, np.int64)}),
+    "planted.tsv": lambda folder: planted.generate(f"{folder}/planted.tsv", 10),
+    "planted_groups.tsv": lambda folder: planted_groups.generate(f"{folder}/planted_groups.tsv", 10),
+    "truth.json": lambda folder: planted.write_truth(f"{folder}/planted.tsv", {"a": 1}),
+    ".lock.owner": _hold,
+    "report.html": lambda folder: report.write(folder, Schema((Field("a"),), "label")),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_names_the_file(name, tmp_path, monkeypatch):
+    """`/dev/full` takes no byte, and has no end for whoever reads it."""
+    monkeypatch.setattr(integrity, "checksums", lambda folder: {})
+    monkeypatch.setattr(job_lock, "_described", lambda owner: "nobody")
+    path = tmp_path / name
+    for written in (path.with_name(name + ".partial"), *([path] if name in AT_ONCE else [])):
+        written.symlink_to("/dev/full")
+    with pytest.raises((OSError, tf.errors.OpError)) as error:
+        WRITERS[name](str(tmp_path))
+    assert "No space left on device" in str(error.value) and f"{path}" in str(error.value).replace(f"{path}.partial", "")
+    assert path.is_symlink() or not path.exists()
+
+
+def test_a_full_disk_names_the_ledger(tmp_path):
+    (tmp_path / "x").touch()
+    with integrity.guarding(str(tmp_path)):
+        (tmp_path / integrity.LEDGER).symlink_to("/dev/full")
+        with pytest.raises(OSError, match=rf"No space left on device: '.*/{integrity.LEDGER}'"):
+            integrity.record(str(tmp_path / "x"))
+
+
+def test_a_full_disk_names_the_checksums_of_an_export(copied):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / "export.json").unlink()
+    (folder / "export" / "2.sha256.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*export/2\.sha256'"):
+        jobs.export(job_of(settings))
+    assert not (folder / "export" / "2").exists()
 
 
 def test_a_full_disk_under_tensorflow_is_one_line(capsys, tmp_path):
