@@ -22,6 +22,7 @@ from data_pipelines import planted, planted_groups, preprocess, records, vocabul
 from data_pipelines.options import PreprocessOptions
 from irazor_tf import integrity, job_lock, jobs, pricing, report, serving
 from irazor_tf.base_model import MODELS
+from irazor_tf.blocks import MOST_LAYERS, MOST_UNITS
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json, write_json
@@ -337,7 +338,8 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_step(copied, tmp_path)
 
 def test_what_does_not_fit_into_memory_is_said_with_its_size(finished, tmp_path):
     data = os.path.join(finished["model_dir"], "data")
-    for change in ({"model": "mlp(hidden=(1000000000,))"}, {"retrain_model": "mlp(hidden=(1000000000,))"}):
+    model = f"mlp(hidden={(MOST_UNITS,) * MOST_LAYERS})"
+    for change in ({"model": model}, {"retrain_model": model}):
         with pytest.raises(ValueError, match=r"should fit into memory, [\d,.]+ GiB\. Received: [\d,.]+ GiB for model 'mlp'"):
             jobs.search(job_of({**finished, "data_dir": data, "model_dir": str(tmp_path / "job"), **change}))
         assert not (tmp_path / "job" / "search").exists()
@@ -495,6 +497,50 @@ def test_the_price_of_a_model_is_what_is_allocated(model, finished):
     assert pricing.model_bytes(schema, config, MODELS.build(model), task, optimizers) == sum(value.numpy().nbytes for value in variables)
 
 
+_GROWTH = """
+import sys
+import tensorflow as tf
+from irazor_tf import jobs
+from irazor_tf.searching import peak_mib, reset_peak
+from tests.jobs.small_jobs import job_of
+job = job_of(sys.argv[1:])
+tf.constant(1.0) + 1.0
+reset_peak()
+before = peak_mib()
+jobs.retrain(job)
+print(peak_mib() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "width", "rows", "optimizer"),
+    [
+        ("mlp(hidden=(5000, 5000))", 4, 1000, "sgd(learning_rate=0.01)"),
+        ("mlp(hidden=(5000, 5000))", 4, 1000, "adam(learning_rate=0.001)"),
+        ("mlp(hidden=(3000, 3000, 3000, 3000, 3000))", 4, 1000, "adagrad(learning_rate=0.01)"),
+        ("mlp(hidden=(8,))", 2048, 20_000, "adagrad(learning_rate=0.01)"),
+        ("mlp(hidden=(8,))", 2048, 20_000, "adam(learning_rate=0.001)"),
+    ],
+)
+def test_the_price_of_a_training_is_about_what_it_takes(model, width, rows, optimizer, tmp_path):
+    """Of a large layer, of several equal ones, and of a large table."""
+    table = small_jobs.write_table(tmp_path / "log", ["label,user", *(f"{k % 3 % 2},u{k}" for k in range(rows))])
+    pathlib.Path(table["schema"]).write_text("header: true\ncolumns: [{name: label, kind: label}, user]\n")
+    settings = {**table, **SMALL, "model": model, "width": width, "network_optimizer": optimizer, "method": "fde", "controls": ""}
+    settings |= {"model_dir": str(tmp_path / "job"), "epochs": 1, "checkpoint_steps": 0, "eval_batch_size": 256}
+    job = job_of(settings)
+    schema = jobs.preprocess(job)
+    parts = InputConfig.uniform(schema, width), MODELS.build(model), TASKS.build("ctr"), job.train.optimizers()
+    price = pricing.training_bytes(schema, *parts) / 2**20
+    command = [sys.executable, "-c", _GROWTH, *small_jobs.words(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    grown = float(done.stdout.splitlines()[-1])
+    own = 100  # graphs, threads, libraries: what a model of a few units takes
+    assert grown > 250 and 0.8 * (grown - own) <= price <= 2 * grown, f"priced {price:.0f} MiB, grown by {grown:.0f} MiB"
+
+
 def test_a_format_that_knows_its_fields_from_a_file_alone(tmp_path):
     """libFM text without `names`, as the command line starts it."""
     path = tmp_path / "log.libfm"
@@ -569,6 +615,7 @@ def test_data_are_verified_once_in_a_process_and_again_when_they_change(copied, 
         ({"network_optimizer": "sgd(learning_rate=-1.0)"}, "`network_optimizer`: `learning_rate` of optimizer 'sgd' should"),
         ({"cpt": "nan"}, r"--cpt should lie in \[0, 1\]\. Received: nan"),
         ({"model": f"mlp(hidden={(1,) * 600})"}, "`hidden` should have at most 100 layers. Received: 600"),
+        ({"model": f"mlp(hidden=(8, {2**62}))"}, "`hidden` should have at most 100,000 units in a layer. Received: 4611686018427387904$"),
         ({"embedding_l2": 1e30}, "`embedding_l2` should be at most 1e10"),
         ({"reader": "table(schema='x.yaml')"}, "`schema` should be given once"),
     ],
