@@ -31,6 +31,7 @@ from irazor_tf.job_data import check_splits, guarded, verified
 from irazor_tf.job_lock import held
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
+from irazor_tf.notices import warn_once
 from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
@@ -48,7 +49,7 @@ def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
     def stage(job: JobConfig) -> T:
         with held(job.path(".lock"), job.model_dir):
             if os.path.exists(job.path("job.json")) and not os.path.exists(job.path(integrity.LEDGER)):
-                _notices.warning("%s has no checksums of its files: they are taken as they are", job.model_dir)
+                warn_once("%s has no checksums of its files: they are taken as they are", job.model_dir)
             with integrity.guarding(job.model_dir):
                 return work(job)
 

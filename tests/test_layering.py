@@ -27,12 +27,14 @@ LAYERS = (
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "task", "unrolling"},
-    {"", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
+    {"", "entries", "fit_notices", "input_config", "integrity", "json_files", "notices", "ops"}
     | {"pictures", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
-DATA_PIPELINES_MAY_IMPORT = {"integrity", "schema", "registry"}
-WITHOUT_TENSORFLOW = ("", "entries", "fit_notices", "integrity", "json_files", "schema", "input_config", "pictures", "registry", "regions")
+DATA_PIPELINES_MAY_IMPORT = {"integrity", "notices", "schema", "registry"}
+WITHOUT_TENSORFLOW = (
+    *("", "entries", "fit_notices", "integrity", "json_files", "notices", "schema", "input_config", "pictures", "registry", "regions"),
+)
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
 OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
