@@ -161,14 +161,17 @@ def export(job: JobConfig) -> str:
     candidate = _load_candidates(job)[0]
     marker, folder = job.path("export.json"), job.path("export")
     done = read_json(marker)[0] if os.path.exists(marker) else {}
-    there = done.get("key") == candidate.key and os.path.isdir(os.path.join(folder, done["version"]))
-    damage = export_lib.damage(os.path.join(folder, done["version"])) if there else ""
+    version, damage = os.path.join(folder, done.get("version", "")), ""
+    there = done.get("key") == candidate.key and os.path.isdir(version)
+    if there and not (done.get("checksums") or export_lib.has_checksums(version)):
+        warn_once("The export %s has no checksums of its files: it is taken as it is", version)
+    elif there:
+        damage = export_lib.damage(version)
     if damage:
-        version = os.path.join(folder, done["version"])
         _notices.warning("The export %s is damaged (%s): it is made anew under the next number", version, damage)
     if not there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows whose it is.
-        done = {"key": candidate.key, "version": str(export_lib.next_version(folder))}
+        done = {"key": candidate.key, "version": str(export_lib.next_version(folder)), "checksums": True}
         write_json(marker, done)
         with tf.device("/CPU:0"):
             model = guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))

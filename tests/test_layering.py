@@ -33,7 +33,8 @@ LAYERS = (
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "notices", "schema", "registry"}
 WITHOUT_TENSORFLOW = (
-    *("", "entries", "fit_notices", "integrity", "json_files", "notices", "schema", "input_config", "pictures", "registry", "regions"),
+    *("", "entries", "fit_notices", "input_config", "integrity", "json_files"),
+    *("notices", "pictures", "registry", "regions", "schema"),
 )
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 

@@ -159,6 +159,29 @@ def test_a_damaged_export_is_said_and_made_anew(name, damage, copied, caplog):
     assert jobs.export(job_of(settings)) == str(folder / "2") and not caplog.text
 
 
+def test_an_export_whose_checksums_are_gone_is_said_and_made_anew(copied, caplog):
+    """They are part of it: without them damage passes for work."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"], "export")
+    (folder / "1.sha256").unlink()
+    assert jobs.export(job_of(settings)) == str(folder / "2")
+    assert f"{folder / '1'} is damaged (1.sha256 is gone): it is made anew under the next number" in caplog.text
+    caplog.clear()
+    assert jobs.export(job_of(settings)) == str(folder / "2") and not caplog.text
+
+
+def test_an_export_made_before_there_were_checksums_is_taken_with_a_notice(copied, caplog):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / "export" / "1.sha256").unlink()
+    marker = read_json(str(folder / "export.json"))[0]
+    with integrity.guarding(str(folder)):
+        write_json(str(folder / "export.json"), {key: value for key, value in marker.items() if key != "checksums"})
+    for _ in range(2):
+        assert jobs.export(job_of(settings)) == str(folder / "export" / "1")
+    assert caplog.text.count(f"The export {folder / 'export' / '1'} has no checksums of its files: it is taken as it is") == 1
+
+
 def test_checksums_of_an_export_are_those_that_sha256sum_reads(finished):
     folder = pathlib.Path(finished["model_dir"], "export")
     lines = (folder / "1.sha256").read_text().splitlines()
