@@ -209,7 +209,7 @@ class Delimited:
             values = pc.is_in(values, pa.array(self.positive, pa.string())).cast(pa.float64())
         elif number:
             whole = column.kind == "categorical"
-            numbers = _numbers(values, whole, column.kind != "time", fail)
+            numbers = _numbers(values, whole, column.kind in ("numeric", "label"), fail)
             if column.kind in ("categorical", "numeric"):
                 marks = missing_numbers(self.missing, "int64" if whole else "float64")
                 numbers = pc.if_else(pc.is_in(numbers, pa.array(marks, numbers.type)), pa.scalar(None, numbers.type), numbers)
@@ -228,7 +228,7 @@ def _numbers(texts: pa.Array, whole: bool, nan: bool, fail: Callable[[str, int],
     """Texts, null where missing, as int64 (`whole`) or float64 numbers, or the error for the first that is none.
 
     Arrow would also read 0x10 as 16, and Python 1_000 as 1000 and digits of other scripts. `nan`: whether that text passes, for a missing
-    value, or for the caller to refuse.
+    value, or for the caller to refuse; it is no whole number.
     """
     form = r"^[+-]?[0-9]+(?:\.0+)?$" if whole else r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
     good = pc.match_substring_regex(texts, form + "|^(?i:nan)$" if nan else form)

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from irazor_tf import integrity
+
 ROWS = 200_000
 SEED = 7
 VERSION = 1
@@ -286,7 +288,7 @@ def write_log(path: str, columns: Sequence[str], chunks: Iterable[list[Iterable[
     if os.path.exists(truth_path(path)):
         os.remove(truth_path(path))  # it would speak for a log that is about to be replaced
     digest = hashlib.sha256()
-    with open(path + ".partial", "wb") as file:
+    with integrity.naming(path), open(path + ".partial", "wb") as file:
         file.write(header := ("\t".join(columns) + "\n").encode("ascii"))
         digest.update(header)
         for tokens in chunks:
@@ -299,9 +301,8 @@ def write_log(path: str, columns: Sequence[str], chunks: Iterable[list[Iterable[
 
 def write_truth(path: str, truth: Mapping[str, Any]) -> None:
     """Writes what is known of the log at `path` beside it, and renames."""
-    with open(truth_path(path) + ".partial", "w", encoding="utf-8") as file:
+    with integrity.beside(truth_path(path)) as file:
         json.dump(truth, file, indent=1)
-    os.replace(truth_path(path) + ".partial", truth_path(path))
 
 
 def ceilings(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:

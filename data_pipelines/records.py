@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import struct
 import zlib
@@ -19,9 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from irazor_tf import integrity
+from irazor_tf.notices import warn_once
 from irazor_tf.schema import Schema
-
-_notices = logging.getLogger("irazor_tf")
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_VERSION = 1
@@ -29,7 +27,6 @@ BUCKET_ROWS = 1 << 18
 _SMALL = {"schema.json", "counts.npz", "vocab"}  # what every process looks at before it works with the data
 _ANEW = "Restore it, or delete the folder and run preprocess again"
 _loaded: dict[str, tuple[Any, dict[str, Any]]] = {}  # manifests of large logs are large: as they were read, and the file's stamp then
-_unchecked: set[str] = set()  # folders of which this process has said so
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -233,10 +230,7 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
     manifest = load_manifest(directory)
     known = manifest.get("files")
     if known is None:
-        if directory not in _unchecked:
-            _unchecked.add(directory)
-            said = "%s was made before manifests held checksums: damage of schema, vocabularies or counts cannot be told"
-            _notices.warning(said, directory)
+        warn_once("%s was made before manifests held checksums: damage of schema, vocabularies or counts cannot be told", directory)
         known = {}
     records = {file["name"] for entry in manifest["splits"].values() for file in entry["files"]}
     for name in sorted(set(known) - records):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipelines.reader import RawField
+from irazor_tf import integrity
 from irazor_tf.schema import MISSING, numeric_codes, save_counts
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
@@ -122,7 +123,7 @@ class Vocabulary:
 
     def save(self, path: str) -> None:
         """One token per line, line k being id k."""
-        with open(path, "wb") as file:
+        with integrity.naming(path), open(path, "wb") as file:
             file.write("".join(token + "\n" for token in self.tokens.to_pylist()).encode())
 
     @classmethod

@@ -12,6 +12,7 @@ from irazor_tf.embedding import Labels
 from irazor_tf.ops import batch_dropout, seed_of
 
 MOST_LAYERS = 100
+MOST_UNITS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class TowerParams:
             raise ValueError(f"`hidden` should have at most {MOST_LAYERS} layers. Received: {len(self.hidden)}")
         if not all(isinstance(units, int) and units > 0 for units in self.hidden):
             raise ValueError(f"`hidden` should be positive numbers of units. Received: {self.hidden}")
+        if max(self.hidden, default=0) > MOST_UNITS:
+            raise ValueError(f"`hidden` should have at most {MOST_UNITS:,} units in a layer. Received: {max(self.hidden)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"`dropout` should lie in [0, 1). Received: {self.dropout}")
 

@@ -100,10 +100,15 @@ def _sums(path: str) -> str:
     return path + ".sha256"
 
 
+def has_checksums(path: str) -> bool:
+    """Whether the checksums of a version lie beside it."""
+    return os.path.exists(_sums(path))
+
+
 def damage(path: str) -> str:
-    """What a version on disk has that it was not written with, in words; empty for a whole one, and for one without checksums beside it."""
-    if not os.path.exists(_sums(path)):
-        return ""
+    """What a version on disk has that it was not written with, in words; empty for a whole one."""
+    if not has_checksums(path):
+        return f"{os.path.basename(_sums(path))} is gone"
     with open(_sums(path), encoding="utf-8", errors="replace") as file:
         pairs = [line.rstrip("\n").partition("  ")[::2] for line in file]
     written = {name.partition("/")[2]: digest for digest, name in pairs}

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
+from irazor_tf import integrity
+
 _notices = logging.getLogger("irazor_tf")
 
 
@@ -41,7 +43,7 @@ def held(path: str, folder: str) -> Iterator[None]:
             if os.path.exists(owner):
                 _notices.info("%s: taken over from %s, which is gone", folder, _described(owner))
             since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-            with open(owner, "w", encoding="utf-8") as file:
+            with integrity.naming(owner), open(owner, "w", encoding="utf-8") as file:
                 json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
         yield
     finally:

@@ -44,6 +44,7 @@ from irazor_tf.job_lock import held
 from irazor_tf.job_recipe import resolved_job
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
+from irazor_tf.notices import warn_once
 from irazor_tf.registry import parse_spec, parse_specs
 from irazor_tf.schema import Schema
 from irazor_tf.searching import search_folder_of, search_with, sweep_with, trainer_of
@@ -63,7 +64,7 @@ def _stage(work: Callable[[JobConfig], T]) -> Callable[[JobConfig], T]:
     def stage(job: JobConfig) -> T:
         with held(job.path(".lock"), job.model_dir):
             if os.path.exists(job.path("job.json")) and not os.path.exists(job.path(integrity.LEDGER)):
-                _notices.warning("%s has no checksums of its files: they are taken as they are", job.model_dir)
+                warn_once("%s has no checksums of its files: they are taken as they are", job.model_dir)
             with integrity.guarding(job.model_dir):
                 return work(job)
 
@@ -192,15 +193,19 @@ def export(job: JobConfig) -> str:
     done = read_json(marker)[0] if os.path.exists(marker) else {}
     correction = _served_correction(job, schema, candidate)
     numbers = None if correction is None else correction.numbers()
+    version, damage = os.path.join(folder, done.get("version", "")), ""
     same = done.get("key") == candidate.key and done.get("correction") == numbers
-    there = same and os.path.isdir(os.path.join(folder, done["version"]))
-    damage = export_lib.damage(os.path.join(folder, done["version"])) if there else ""
+    there = same and os.path.isdir(version)
+    if there and not (done.get("checksums") or export_lib.has_checksums(version)):
+        warn_once("The export %s has no checksums of its files: it is taken as it is", version)
+    elif there:
+        damage = export_lib.damage(version)
     if damage:
-        version = os.path.join(folder, done["version"])
         _notices.warning("The export %s is damaged (%s): it is made anew under the next number", version, damage)
     if not there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows whose it is.
-        done = {"key": candidate.key, "correction": numbers, "version": str(export_lib.next_version(folder))}
+        next_one = str(export_lib.next_version(folder))
+        done = {"key": candidate.key, "correction": numbers, "version": next_one, "checksums": True}
         write_json(marker, done)
         with tf.device("/CPU:0"):
             model = guarded(job, lambda: restored_model(dataclasses.replace(job, distribution_strategy="off"), schema, candidate))

@@ -1,4 +1,5 @@
-"""What a model takes before it is built: its weights and their optimizers' slots, counted in a graph where nothing is allocated."""
+"""What a model takes before it is built: its weights and their optimizers' slots, counted in a graph where nothing is allocated, and what
+training it takes beside them."""
 
 from __future__ import annotations
 
@@ -25,6 +26,25 @@ def model_bytes(schema: Schema, config: InputConfig, base: BaseModel, task: Task
       schema, config, base, task: the model's.
       optimizers: group -> optimizer spec.
     """
+    return sum(_sizes(schema, config, base, task, optimizers))
+
+
+def training_bytes(schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]) -> int:
+    """About the most that training this model takes at a time, without its batches: 2 (weights + slots) + 2 (largest variable).
+
+    The best epoch's checkpoint, with its slots, is read whole beside what is there. Gradients, which are gone by then, take no more: the
+    size of the weights, of tables less. The initial values of a variable are drawn, scaled and moved, each time into memory that is not
+    given back and that later serves copies of a weight in another layout. Measured peaks: BUILD_NOTES.md.
+
+    Args:
+      schema, config, base, task, optimizers: see `model_bytes`.
+    """
+    sizes = _sizes(schema, config, base, task, optimizers)
+    return 2 * sum(sizes) + 2 * max(sizes)
+
+
+def _sizes(schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]) -> list[int]:
+    """Bytes of every variable of a model and of its optimizers."""
     with tf.Graph().as_default():
         model = Recommender(schema, config, base, task)
         variables = list(model.variables)
@@ -32,15 +52,15 @@ def model_bytes(schema: Schema, config: InputConfig, base: BaseModel, task: Task
             optimizer = make_optimizer(optimizers[group])
             optimizer._create_all_weights(members)
             variables += optimizer.variables()
-        return sum(_size(variable) for variable in variables)
+        return [_size(variable) for variable in variables]
 
 
 def check_memory(schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]) -> None:
-    """Raises ValueError where a model and its optimizers take more than this machine's memory; the message says how much."""
-    needed, there = model_bytes(schema, config, base, task, optimizers), memory_bytes()
+    """Raises ValueError where training a model takes more than this machine's memory; the message says how much."""
+    needed, there = training_bytes(schema, config, base, task, optimizers), memory_bytes()
     if needed > there:
         raise ValueError(
-            f"A model and its optimizers should fit into memory, {there / _GIB:,.1f} GiB. Received: {needed / _GIB:,.1f} GiB for model "
+            f"Training a model should fit into memory, {there / _GIB:,.1f} GiB. Received: {needed / _GIB:,.1f} GiB for model "
             f"{base.registry_name!r} with {base.params} on {config.num_fields} fields of {config.num_params(schema):,} embedding parameters"  # type: ignore[attr-defined]
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irazor_tf import plots, regions, report_baselines, report_calibration, report_searches
+from irazor_tf import integrity, plots, regions, report_baselines, report_calibration, report_searches
 from irazor_tf.candidates import Role
 from irazor_tf.job_folder import JobFolder, Scores, read
 from irazor_tf.page import NONE, cards, data_table, figure, figures, number, page, paragraph, share
@@ -30,9 +30,8 @@ def write(model_dir: str, schema: Schema) -> str:
     job = JobFolder.load(model_dir, schema)
     with plots.house_style():
         sections = [(title, key, section(job)) for title, key, section in _SECTIONS]
-    with open(path + ".partial", "w", encoding="utf-8") as file:
+    with integrity.beside(path) as file:
         file.write(page(f"Fields and dimensions: {job.method}", _lead(job), sections, report_baselines.first_line(job)))
-    os.replace(path + ".partial", path)
     return path
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from irazor_tf import integrity
 from irazor_tf.json_files import read_arrays, read_json, understanding, write_json
 
 MISSING = "__missing__"
@@ -185,7 +186,9 @@ def missing_numbers(texts: Sequence[str], dtype: str) -> list[int] | list[float]
 
 def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:
     """Writes `counts.npz`, which `Schema.counts` reads: field name -> [V] int64."""
-    np.savez(os.path.join(directory, "counts.npz"), allow_pickle=False, **{_COUNTS + name: array for name, array in counts.items()})
+    path = os.path.join(directory, "counts.npz")
+    with integrity.naming(path):
+        np.savez(path, allow_pickle=False, **{_COUNTS + name: array for name, array in counts.items()})
 
 
 @functools.cache

@@ -29,14 +29,14 @@ LAYERS = (
     {"method", "methods", "models", "tasks", "trainer", "training_state"},
     {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "baselines", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
-    {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "ops"}
+    {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "notices", "ops"}
     | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
-DATA_PIPELINES_MAY_IMPORT = {"integrity", "recipe", "schema", "registry"}
+DATA_PIPELINES_MAY_IMPORT = {"integrity", "notices", "recipe", "schema", "registry"}
 WITHOUT_TENSORFLOW = (
     *("", "baselines", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files"),
-    *("metrics", "pictures", "recipe", "registry", "regions", "schema"),
+    *("metrics", "notices", "pictures", "recipe", "registry", "regions", "schema"),
 )
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -31,11 +30,11 @@ from data_pipelines import strict_yaml
 from data_pipelines.delimited import COLUMN_KINDS, Column, Delimited
 from data_pipelines.lines import bad_row, split_header
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from irazor_tf.notices import warn_once
 from irazor_tf.schema import Field
 
 _KEYS = ("separator", "header", "encoding", "quote", "strip", "missing", "label", "positive_above", "columns")
 _LISTED = 20  # names in a notice
-_notices = logging.getLogger("irazor_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +128,7 @@ class TableSchema:
             if new:
                 listed.update(new)
                 names = ", ".join(name[:80] for name in new[:_LISTED]) + (", ..." if len(new) > _LISTED else "")
-                _notices.warning("%s: left out, as the schema does not name them: %d columns (%s)", path, len(new), names)
+                warn_once("%s: left out, as the schema does not name them: %d columns (%s)", path, len(new), names)
             yield from form.chunks(path, pieces=pieces)
 
     def with_header(self, path: str, header: bytes) -> tuple[Delimited, list[str]]:

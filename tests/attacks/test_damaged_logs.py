@@ -52,11 +52,23 @@ UNQUOTED: dict[str, Any] = {
     "above": 3,
 }
 TABLES = {"plain table": PLAIN, "headed table": HEADED, "unquoted table": UNQUOTED}
+SEPARATORS = {"movielens": b"::", "plain table": b",", "headed table": b";", "libfm": b" ", "libfm without names": b" "}
+COLUMNS = {"planted": planted.COLUMNS, "planted_groups": planted_groups.COLUMNS}
 FORMATS = ("criteo", "libfm", "libfm without names", "movielens", *TABLES, "planted", "planted_groups")
 ODD = (
     "0x10 0X1F 1_0 nan NaN inf -inf 1e5 1e400 83.0 83.5 8.3e1 -0 +7 007 18446744073709551615 9223372036854775807 -9223372036854775808 - . "
     "12:30 true no ? -1 -1.0 :1 5:1 5: 1:1.0 ,, ;; :: \"\" \"a\" \"a\"b a\"b \"a \u0661 \u00e9 \ufeff \u2028 __ yes! 0.5 2 1"
 ).split() + ["", " ", " 3 ", "a b", "\x1f", "\x0b", "'", "\\", "\x85"]  # fmt: skip
+
+# By the kind of a column, what could pass for a value of another kind.
+ODD_OF = {
+    "whole": "nan NaN 0x10 1_0 inf 1e5 83.0 83.5 -0 +7 007 18446744073709551615 -9223372036854775808 . true \u0661".split(),
+    "number": "nan -nan 0x10 1_0 inf -Infinity 1e400 1d5 nan(1) 8.3e1 +.5 - . 12:30 true \u0661".split(),
+    "label": "nan 0x1 1_0 inf -1 2 1.0 0.5 +1 01 1e0 true yes! \u0661".split() + ["", " 1"],
+    "time": "nan NaN inf 0x10 1_0 1e400 -1 83.5 8.3e1 ? 12:30 2020-01-01 \u0661".split() + [""],
+    "pair": "nan:1 0x10:1 1_0:1 83.0:1 +7:1 007:1 5:nan 5:1.0 5:01 5:1:1 :1 5: 5 18446744073709551615:1 \u0661:1 1:\u0661".split(),
+    "text": "nan null ? -1 \"\" \"a\" \"a\"b a\"b \"a \u0661 \ufeff \u2028 0.5".split() + ["", " ", "\x1f", "\x85"],
+}  # fmt: skip
 
 
 # --- good logs -------------------------------------------------------------------------------------------------------------------
@@ -268,9 +280,8 @@ def plain(name, files):
         return plain_movielens(files)
     if name in TABLES:
         return plain_table(data, **{key: value for key, value in TABLES[name].items() if key != "schema"})
-    header = planted.COLUMNS if name == "planted" else planted_groups.COLUMNS
-    kinds = {"label": "label"} | dict.fromkeys(planted.NUMERIC if name == "planted" else (), "number")
-    return plain_table(data, [(column, kinds.get(column, "text")) for column in header], "\t", header=header)
+    header = COLUMNS[name]
+    return plain_table(data, list(zip(header, kinds_of(name), strict=True)), "\t", header=header)
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------------------
@@ -334,6 +345,39 @@ def damage(draw, data, separator):
     return b"\n".join(found)
 
 
+def kinds_of(name):
+    """The kinds of the columns of a format, in the order in which they stand in a line."""
+    if name == "criteo":
+        return [kind for _, kind in CRITEO]
+    if name.startswith("libfm"):
+        return ["label", *["pair"] * 3]
+    if name == "movielens":
+        return ["whole", "whole", "label", "time"]
+    if name == "headed table":
+        return ["label", "ignore", "text", "whole"]
+    if name in TABLES:
+        return [kind for _, kind in TABLES[name]["columns"]]
+    kinds = {"label": "label"} | dict.fromkeys(planted.NUMERIC if name == "planted" else (), "number")
+    return [kinds.get(column, "text") for column in COLUMNS[name]]
+
+
+def odd_cells(seed):
+    """For every kind of column in the format of a seed, a log in which one cell of such a column holds an odd value of that kind."""
+    draw = random.Random(-1 - seed)
+    name = FORMATS[seed % len(FORMATS)]
+    kinds, separator = kinds_of(name), SEPARATORS.get(name, b"\t")
+    for kind in sorted(set(kinds) & set(ODD_OF)):
+        files = make(name, draw)
+        target = next(iter(files))
+        found = files[target].split(b"\n")
+        # Not in a header, and not where a quoted value holds the separator.
+        k = draw.choice([k for k, line in enumerate(found) if k and line.count(separator) == len(kinds) - 1])
+        cells = found[k].split(separator)
+        cells[draw.choice([place for place, other in enumerate(kinds) if other == kind])] = draw.choice(ODD_OF[kind]).encode()
+        found[k] = separator.join(cells)
+        yield name, {**files, target: b"\n".join(found)}, target
+
+
 def swapped(cells, one, other):
     result = list(cells)
     result[one], result[other] = result[other], result[one]
@@ -361,7 +405,7 @@ def damaged(seed):
     draw = random.Random(seed)
     name = FORMATS[seed % len(FORMATS)]
     files = make(name, draw)
-    separator = {"movielens": b"::", "plain table": b",", "headed table": b";"}.get(name, b" " if name.startswith("libfm") else b"\t")
+    separator = SEPARATORS.get(name, b"\t")
     target = draw.choice(list(files))
     data = files[target]
     packed = draw.random() < 0.4
@@ -400,7 +444,7 @@ def read(name, chosen):
             [None if value is None or value == "" or value != value else value for value in chunk.columns[n].to_pylist()] for n in names
         ]
         above = reader.positive_above
-        label = chunk.label if above is None else (chunk.label > above).astype(float)
+        label = chunk.label if above is None else np.where(np.isnan(chunk.label), np.nan, chunk.label > above)
         time = [None] * chunk.num_rows if chunk.time is None else chunk.time.tolist()
         result += [list(row) for row in zip(*columns, label.tolist(), time, strict=True)]
     return result, reader.fields()
@@ -437,17 +481,18 @@ def read_records(folder):
 
 
 def check(seed, folder):
-    """What became of the damaged log of one seed, read in pieces of some size: `refused` or `read`."""
-    folder.mkdir()
-    name, files, target = damaged(seed)
-    for file, data in files.items():
-        (folder / file).write_bytes(data)
+    """Judges the damaged log of one seed, and those with an odd value in a column of each kind, read in pieces of some size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("data_pipelines.lines.CHUNK_BYTES", (24 << 20, 5000, 700)[seed % 4 % 3])
-        return judge(name, files, target, folder)
+        for number, (name, files, target) in enumerate([damaged(seed), *odd_cells(seed)]):
+            judge(name, files, target, folder / str(number))
 
 
 def judge(name, files, target, folder):
+    """What became of a log: `refused` or `read`."""
+    folder.mkdir(parents=True)
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
     chosen = options(name, folder)
     try:
         expected = plain(name, files)
@@ -487,9 +532,7 @@ def wide_cells():
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_undamaged_log_is_read(tmp_path, name):
     files = make(name, random.Random(name))
-    for file, data in files.items():
-        (tmp_path / file).write_bytes(data)
-    assert judge(name, files, next(iter(files)), tmp_path) == "read"
+    assert judge(name, files, next(iter(files)), tmp_path / "log") == "read"
 
 
 def check_seeds(seeds, folder):

@@ -13,20 +13,22 @@ import time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from data_pipelines import records
+from data_pipelines import planted, planted_groups, preprocess, records, vocabulary
 from data_pipelines.options import PreprocessOptions
-from irazor_tf import integrity, job_lock, jobs, pricing, serving
+from irazor_tf import integrity, job_lock, jobs, pricing, report, serving
 from irazor_tf.base_model import MODELS
+from irazor_tf.blocks import MOST_LAYERS, MOST_UNITS
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
 from irazor_tf.json_files import read_json, write_json
 from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recommender import Recommender
-from irazor_tf.schema import Schema
+from irazor_tf.schema import Field, Schema, save_counts
 from irazor_tf.task import TASKS
 from launch import flags
 from tests.jobs import small_jobs
@@ -155,6 +157,29 @@ def test_a_damaged_export_is_said_and_made_anew(name, damage, copied, caplog):
     assert small_jobs.snapshot(folder, "1/**/*") == before
     caplog.clear()
     assert jobs.export(job_of(settings)) == str(folder / "2") and not caplog.text
+
+
+def test_an_export_whose_checksums_are_gone_is_said_and_made_anew(copied, caplog):
+    """They are part of it: without them damage passes for work."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"], "export")
+    (folder / "1.sha256").unlink()
+    assert jobs.export(job_of(settings)) == str(folder / "2")
+    assert f"{folder / '1'} is damaged (1.sha256 is gone): it is made anew under the next number" in caplog.text
+    caplog.clear()
+    assert jobs.export(job_of(settings)) == str(folder / "2") and not caplog.text
+
+
+def test_an_export_made_before_there_were_checksums_is_taken_with_a_notice(copied, caplog):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / "export" / "1.sha256").unlink()
+    marker = read_json(str(folder / "export.json"))[0]
+    with integrity.guarding(str(folder)):
+        write_json(str(folder / "export.json"), {key: value for key, value in marker.items() if key != "checksums"})
+    for _ in range(2):
+        assert jobs.export(job_of(settings)) == str(folder / "export" / "1")
+    assert caplog.text.count(f"The export {folder / 'export' / '1'} has no checksums of its files: it is taken as it is") == 1
 
 
 def test_checksums_of_an_export_are_those_that_sha256sum_reads(finished):
@@ -352,7 +377,8 @@ def test_a_loss_that_is_not_finite_stops_naming_epoch_and_step(copied, tmp_path)
 
 def test_what_does_not_fit_into_memory_is_said_with_its_size(finished, tmp_path):
     data = os.path.join(finished["model_dir"], "data")
-    for change in ({"model": "mlp(hidden=(1000000000,))"}, {"retrain_model": "mlp(hidden=(1000000000,))"}):
+    model = f"mlp(hidden={(MOST_UNITS,) * MOST_LAYERS})"
+    for change in ({"model": model}, {"retrain_model": model}):
         with pytest.raises(ValueError, match=r"should fit into memory, [\d,.]+ GiB\. Received: [\d,.]+ GiB for model 'mlp'"):
             jobs.search(job_of({**finished, "data_dir": data, "model_dir": str(tmp_path / "job"), **change}))
         assert not (tmp_path / "job" / "search").exists()
@@ -387,15 +413,74 @@ def test_a_log_nothing_can_be_learned_from_is_said_before_a_search(lines, option
     assert not (tmp_path / "job" / "search").exists()
 
 
-def test_a_full_disk_names_the_file(tmp_path):
-    """`/dev/full` takes no byte."""
-    (tmp_path / "x.json.partial").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'"):
-        write_json(str(tmp_path / "x.json"), list(range(10_000)))
-    assert not (tmp_path / "x.json").exists()
-    (tmp_path / "train-00000.bucket").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*train-00000\.bucket'"):
-        records.Shuffler(str(tmp_path), "train", 10, 2, 0).add(np.zeros((10, 2), np.int32))
+def _write_spool(folder: str) -> None:
+    path = os.path.join(folder, "log.libfm")
+    pathlib.Path(path).write_text("1 3:1\n" * 5)
+    options = PreprocessOptions("libfm(names=('a',))", (path,))
+    reader = options.make_reader()
+    preprocess._spool(reader, reader.fields(), (path,), options, os.path.join(folder, "input.arrow"), False)
+
+
+def _write_blocks(folder: str) -> None:
+    with records.BlockWriter(folder, "train", 3, 3, 1) as writer:
+        writer.add(np.zeros((3, 100_000), np.int32), np.zeros(3))  # more than a buffer holds
+        writer.finish()
+
+
+def _hold(folder: str) -> None:
+    with job_lock.held(os.path.join(folder, ".lock"), folder):
+        pass
+
+
+# File -> what writes it. It is called `FILE.partial` until it is whole, unless its folder is.
+AT_ONCE = ("train-00000.bucket", "input.arrow", "train-00000-of-00001.tfrecord", "a.txt", "counts.npz", ".lock.owner")
+WRITERS: dict[str, Any] = {
+    "x.json": lambda folder: write_json(f"{folder}/x.json", list(range(10_000))),
+    "x.json.npz": lambda folder: write_json(f"{folder}/x.json", 1, {"a": np.zeros(10_000)}),
+    "train-00000.bucket": lambda folder: records.Shuffler(folder, "train", 10, 2, 0).add(np.zeros((10, 2), np.int32)),
+    "input.arrow": _write_spool,
+    "train-00000-of-00001.tfrecord": _write_blocks,
+    "manifest.json": lambda folder: records.save_manifest(folder, {"splits": {}}),
+    "a.txt": lambda folder: vocabulary.Vocabulary(pa.array(["x"]), np.zeros(2, np.int64)).save(f"{folder}/a.txt"),
+    "counts.npz": lambda folder: save_counts(folder, {"a": np.zeros(10_000, np.int64)}),
+    "planted.tsv": lambda folder: planted.generate(f"{folder}/planted.tsv", 10),
+    "planted_groups.tsv": lambda folder: planted_groups.generate(f"{folder}/planted_groups.tsv", 10),
+    "truth.json": lambda folder: planted.write_truth(f"{folder}/planted.tsv", {"a": 1}),
+    ".lock.owner": _hold,
+    "report.html": lambda folder: report.write(folder, Schema((Field("a"),), "label")),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_names_the_file(name, tmp_path, monkeypatch):
+    """`/dev/full` takes no byte, and has no end for whoever reads it."""
+    monkeypatch.setattr(integrity, "checksums", lambda folder: {})
+    monkeypatch.setattr(job_lock, "_described", lambda owner: "nobody")
+    path = tmp_path / name
+    for written in (path.with_name(name + ".partial"), *([path] if name in AT_ONCE else [])):
+        written.symlink_to("/dev/full")
+    with pytest.raises((OSError, tf.errors.OpError)) as error:
+        WRITERS[name](str(tmp_path))
+    assert "No space left on device" in str(error.value) and f"{path}" in str(error.value).replace(f"{path}.partial", "")
+    assert path.is_symlink() or not path.exists()
+
+
+def test_a_full_disk_names_the_ledger(tmp_path):
+    (tmp_path / "x").touch()
+    with integrity.guarding(str(tmp_path)):
+        (tmp_path / integrity.LEDGER).symlink_to("/dev/full")
+        with pytest.raises(OSError, match=rf"No space left on device: '.*/{integrity.LEDGER}'"):
+            integrity.record(str(tmp_path / "x"))
+
+
+def test_a_full_disk_names_the_checksums_of_an_export(copied):
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / "export.json").unlink()
+    (folder / "export" / "2.sha256.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*export/2\.sha256'"):
+        jobs.export(job_of(settings))
+    assert not (folder / "export" / "2").exists()
 
 
 def test_a_full_disk_under_tensorflow_is_one_line(capsys, tmp_path):
@@ -449,6 +534,50 @@ def test_the_price_of_a_model_is_what_is_allocated(model, finished):
         optimizer._create_all_weights(members)
         variables += optimizer.variables()
     assert pricing.model_bytes(schema, config, MODELS.build(model), task, optimizers) == sum(value.numpy().nbytes for value in variables)
+
+
+_GROWTH = """
+import sys
+import tensorflow as tf
+from irazor_tf import jobs
+from irazor_tf.searching import peak_mib, reset_peak
+from tests.jobs.small_jobs import job_of
+job = job_of(sys.argv[1:])
+tf.constant(1.0) + 1.0
+reset_peak()
+before = peak_mib()
+jobs.retrain(job)
+print(peak_mib() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "width", "rows", "optimizer"),
+    [
+        ("mlp(hidden=(5000, 5000))", 4, 1000, "sgd(learning_rate=0.01)"),
+        ("mlp(hidden=(5000, 5000))", 4, 1000, "adam(learning_rate=0.001)"),
+        ("mlp(hidden=(3000, 3000, 3000, 3000, 3000))", 4, 1000, "adagrad(learning_rate=0.01)"),
+        ("mlp(hidden=(8,))", 2048, 20_000, "adagrad(learning_rate=0.01)"),
+        ("mlp(hidden=(8,))", 2048, 20_000, "adam(learning_rate=0.001)"),
+    ],
+)
+def test_the_price_of_a_training_is_about_what_it_takes(model, width, rows, optimizer, tmp_path):
+    """Of a large layer, of several equal ones, and of a large table."""
+    table = small_jobs.write_table(tmp_path / "log", ["label,user", *(f"{k % 3 % 2},u{k}" for k in range(rows))])
+    pathlib.Path(table["schema"]).write_text("header: true\ncolumns: [{name: label, kind: label}, user]\n")
+    settings = {**table, **SMALL, "model": model, "width": width, "network_optimizer": optimizer, "method": "fde", "controls": ""}
+    settings |= {"model_dir": str(tmp_path / "job"), "epochs": 1, "checkpoint_steps": 0, "eval_batch_size": 256}
+    job = job_of(settings)
+    schema = jobs.preprocess(job)
+    parts = InputConfig.uniform(schema, width), MODELS.build(model), TASKS.build("ctr"), job.train.optimizers()
+    price = pricing.training_bytes(schema, *parts) / 2**20
+    command = [sys.executable, "-c", _GROWTH, *small_jobs.words(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    grown = float(done.stdout.splitlines()[-1])
+    own = 100  # graphs, threads, libraries: what a model of a few units takes
+    assert grown > 250 and 0.8 * (grown - own) <= price <= 2 * grown, f"priced {price:.0f} MiB, grown by {grown:.0f} MiB"
 
 
 def test_a_format_that_knows_its_fields_from_a_file_alone(tmp_path):
@@ -525,6 +654,7 @@ def test_data_are_verified_once_in_a_process_and_again_when_they_change(copied, 
         ({"network_optimizer": "sgd(learning_rate=-1.0)"}, "`network_optimizer`: `learning_rate` of optimizer 'sgd' should"),
         ({"cpt": "nan"}, r"--cpt should lie in \[0, 1\]\. Received: nan"),
         ({"model": f"mlp(hidden={(1,) * 600})"}, "`hidden` should have at most 100 layers. Received: 600"),
+        ({"model": f"mlp(hidden=(8, {2**62}))"}, "`hidden` should have at most 100,000 units in a layer. Received: 4611686018427387904$"),
         ({"embedding_l2": 1e30}, "`embedding_l2` should be at most 1e10"),
         ({"reader": "table(schema='x.yaml')"}, "`schema` should be given once"),
     ],

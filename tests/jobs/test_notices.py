@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from irazor_tf import jobs
+from irazor_tf import integrity, jobs
 from irazor_tf.input_config import SearchResult
 from irazor_tf.methods import ihas
 from irazor_tf.pictures import load_pictures
-from tests.jobs.small_jobs import small_job
+from launch import pipeline
+from tests.jobs import small_jobs
+from tests.jobs.small_jobs import job_of, small_job
 
 MASKED = "ham(mu=1.0, epochs=1, pretrain_epochs=1)"  # one step closes every column
 FALLBACK = "all columns are masked; the one of largest alpha is kept"
@@ -138,6 +140,27 @@ def test_overfitting_and_a_loss_worse_than_the_base_rate_are_said_of_searches_an
     history = json.loads(state.read_text())["history"]
     assert f"from {history[0]['log_loss']:.4f} to {history[-1]['log_loss']:.4f} by epoch 3" in " ".join(record["notices"])
     assert jobs.pipeline(small_job(table, tmp_path, **settings)) == [record]
+
+
+def test_columns_that_a_schema_leaves_out_are_said_once(tmp_path, caplog):
+    """By all stages, and the scoring of the log's first rows after them."""
+    table = small_jobs.write_table(tmp_path / "log")
+    schema = pathlib.Path(table["schema"])
+    schema.write_text(schema.read_text().replace("  - {name: junk}\n", ""))
+    pipeline._stage(small_job(table, tmp_path / "job", method="fde", epochs=1))
+    assert caplog.text.count("left out, as the schema does not name them: 1 columns (junk)") == 1
+
+
+def test_a_folder_without_checksums_is_said_once(copied, caplog):
+    """One of before there were any, of which every stage of a finished job finds that."""
+    settings = copied()
+    folder = pathlib.Path(settings["model_dir"])
+    (folder / integrity.LEDGER).unlink()
+    manifest = json.loads((folder / "data" / "manifest.json").read_text())
+    (folder / "data" / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if k not in ("files", "checksum")}))
+    pipeline._stage(job_of(settings))
+    assert caplog.text.count("has no checksums of its files: they are taken as they are") == 1
+    assert caplog.text.count("was made before manifests held checksums") == 1
 
 
 def test_a_training_that_goes_well_has_nothing_to_say(finished):

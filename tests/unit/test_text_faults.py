@@ -214,6 +214,8 @@ def test_messages_stay_short(write, table):
         ("1,\u0661\u0662,a,1", "Field 'n' should hold a whole number of 64 bits"),
         ("1,83.5,a,1", r"Field 'n' should hold a whole number of 64 bits\. Received: '83\.5'"),
         ("1,8.3e1,a,1", r"Field 'n' should hold a whole number of 64 bits\. Received: '8\.3e1'"),
+        ("1,nan,a,1", r"Field 'n' should hold a whole number of 64 bits\. Received: 'nan'"),
+        ("1,NaN,a,1", r"Field 'n' should hold a whole number of 64 bits\. Received: 'NaN'"),
         (
             "1,18446744073709551615,a,1",
             r"Field 'n' .* whole number of 64 bits with a sign \(larger ids can be read as text.* Received: '18446",
@@ -236,6 +238,16 @@ def test_what_looks_like_a_value_is_refused(write, table, monkeypatch, bad, shou
     monkeypatch.setattr(lines, "CHUNK_BYTES", chunk_bytes)
     with pytest.raises(ValueError, match=rf"{should}.*log\.csv, line 3\)"):
         rows(table(), write("log.csv", ['1,2,"a, ""b""",3', '1,2,"",3', bad] + ["1,2,a,3"] * after))
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN"])
+@pytest.mark.parametrize(("row", "field"), [("{}::1::5::9", "user"), ("1::{}::5::9", "movie")])
+def test_an_id_of_movielens_is_a_number(write, row, field, text):
+    write("users.dat", ["1::F::1::10::48067"])
+    write("movies.dat", ["1::Film (2000)::Drama"])
+    path = write("ratings.dat", ["1::1::5::1", row.format(text)])
+    with pytest.raises(ValueError, match=rf"Field '{field}' .* whole number of 64 bits\. Received: '{text}' \(.*ratings\.dat, line 2\)"):
+        rows(READERS.build("movielens"), path)
 
 
 def test_whole_numbers_may_be_written_as_pandas_writes_them(write, table):
