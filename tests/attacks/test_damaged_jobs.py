@@ -97,6 +97,12 @@ def damage(folder: pathlib.Path, rng: random.Random) -> pathlib.Path:
     return path
 
 
+def names(message: str, path: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a message says which file is damaged: by its path in the job's folder, or of a checkpoint (several files) by its folder,
+    which is what is to be deleted."""
+    return str(path.relative_to(folder)) in message or (path.name.startswith("step-") and f"Delete the folder {path.parent} " in message)
+
+
 def attack(seed: int, whole: dict[str, Any], tmp_path: pathlib.Path) -> None:
     rng = random.Random(seed)
     folder = tmp_path / "copy"
@@ -110,11 +116,20 @@ def attack(seed: int, whole: dict[str, Any], tmp_path: pathlib.Path) -> None:
         try:
             stage(job)
         except ValueError as error:
-            message = str(error)
-            assert any(name in message for path in touched for name in (path.name, path.stem, str(path.parent))), (touched, message)
+            assert any(names(str(error), path, folder) for path in touched), (touched, str(error))
         else:
             assert taken_away(folder, stage) == wanted, touched
     shutil.rmtree(folder)
+
+
+def test_a_folder_or_a_bare_name_does_not_name_a_file(tmp_path):
+    path, checkpoint = tmp_path / "models" / "m" / "metrics.json", tmp_path / "models" / "m" / "model" / "step-3.index"
+    for message in (f"damaged: {path}", "damaged: models/m/metrics.json"):
+        assert names(message, path, tmp_path)
+    for message in ("damaged: metrics.json", f"damaged: {path.parent}", f"Delete the folder {path.parent} and go on", "damaged: metrics"):
+        assert not names(message, path, tmp_path)
+    assert names(f"damaged: step-3. Delete the folder {checkpoint.parent} and go on", checkpoint, tmp_path)
+    assert not names(f"Delete the folder {checkpoint.parent.parent} and go on", checkpoint, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -6,6 +6,7 @@ import html
 import json
 import logging
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -140,6 +141,20 @@ def test_overfitting_and_a_loss_worse_than_the_base_rate_are_said_of_searches_an
     history = json.loads(state.read_text())["history"]
     assert f"from {history[0]['log_loss']:.4f} to {history[-1]['log_loss']:.4f} by epoch 3" in " ".join(record["notices"])
     assert jobs.pipeline(small_job(table, tmp_path, **settings)) == [record]
+
+
+@pytest.mark.parametrize("method", ["fde", "irazor(epochs=1)"])
+@pytest.mark.parametrize("optimizer", ["sgd(learning_rate=10000)", "adagrad(learning_rate=10000)"])
+def test_a_rate_that_diverges_does_not_pass_in_silence(optimizer, method, table, tmp_path, caplog):
+    """Whatever the numbers become: a figure with a notice in log, summary and report, or one line that says where they left the finite."""
+    try:
+        (record,) = jobs.pipeline(small_job(table, tmp_path, method=method, network_optimizer=optimizer, bias_optimizer=optimizer))
+    except ValueError as error:
+        should = r"`(loss|penalty_\w+)` should stay finite\. Received: (nan|inf) in epoch \d, by step \d+ of the training in \S+ \(try .+\)"
+        assert re.fullmatch(should, str(error))
+    else:
+        found = [notice for notice in record["notices"] if "is worse than the base rate" in notice]
+        assert found and all(notice in caplog.text and notice in report_of(tmp_path) for notice in found)
 
 
 def test_columns_that_a_schema_leaves_out_are_said_once(tmp_path, caplog):
