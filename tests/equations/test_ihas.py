@@ -484,7 +484,19 @@ def data(tmp_path_factory):
     return tiny_data.write(directory), directory
 
 
-OPTIONS = TrainOptions(batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=512, steps_per_execution=1)
+OPTIONS = TrainOptions(
+    batch_size=128,
+    epochs=1,
+    patience=0,
+    metric="auc",
+    bias_optimizer="ftrl(learning_rate=0.01)",
+    network_optimizer="adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
+    embedding_ridge=0.0,
+    linear_ridge=0.0,
+    stddev=0.3,
+    eval_batch_size=512,
+    steps_per_execution=1,
+)
 FAST = "ihas(epochs=1, pretrain_epochs=1, every=5, majority=0.6)"
 WIDTH = 3
 
