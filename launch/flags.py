@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import glob
@@ -10,12 +9,13 @@ import logging as std_logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags, logging
 
 from launch.quiet import import_tensorflow
+from launch.signals import Terminated, terminable
 
 _GOES_ON = "The same command goes on from the last checkpoint"
 PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
@@ -290,7 +290,7 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
         try:
             if len(rest) > 1:
                 raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
-            with _terminable():
+            with terminable():
                 import_tensorflow()
                 stage(job_config())
         except (ValueError, OSError) as error:
@@ -298,7 +298,7 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
             return _fail(_one_line(error) + (f". Make room. {_GOES_ON}" if full else ""), 2)
         except KeyboardInterrupt:
             return _fail(f"interrupted. {_GOES_ON}", 128 + signal.SIGINT)
-        except _Terminated:
+        except Terminated:
             return _fail(f"terminated. {_GOES_ON}", 128 + signal.SIGTERM)
         except Exception as error:
             if not _exhausted(error):
@@ -307,24 +307,6 @@ def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> Non
         return 0
 
     app.run(main, given, flags_parser=parse)
-
-
-class _Terminated(BaseException):
-    """SIGTERM, as an exception: what is open is closed, and nothing takes it for an error of its own."""
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends what runs inside like an interruption from the keyboard."""
-
-    def terminate(*_: Any) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _exhausted(error: Exception) -> bool:

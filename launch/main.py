@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+
+from launch.signals import Terminated, terminable
 
 JOBS = {
     "preprocess": "log -> block records, vocabularies, manifest",
@@ -36,7 +39,23 @@ def usage() -> str:
 
 
 def main() -> None:
-    """Entry point of the command line."""
+    """Entry point of the command line; SIGINT and SIGTERM end it in one line, from the first import on."""
+    try:
+        with terminable():
+            _run()
+    except KeyboardInterrupt:
+        _end("interrupted", signal.SIGINT)
+    except Terminated:
+        _end("terminated", signal.SIGTERM)
+
+
+def _end(how: str, number: signal.Signals) -> None:
+    print(f"error: {how}", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _run() -> None:
+    """Runs the job that the command line names."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-help", "-h", "help", "--helpshort", "--helpfull"):
         print(usage())

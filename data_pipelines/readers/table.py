@@ -35,6 +35,8 @@ from irazor_tf.schema import Field
 
 _KEYS = ("separator", "header", "encoding", "quote", "strip", "missing", "label", "positive_above", "columns")
 _LISTED = 20  # names in a notice
+# Ways in which encodings write other characters in ASCII (backslashes, shifts between character sets, names of domains).
+_ESCAPES = r"\n \x41 \u0041 +AGE- ~{VPND~} =41 .xn--bcher-kva." + "\x1b$B8@\x1b(B \x1b$)A\x0e<:\x0f"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,10 +165,10 @@ def _marks(content: strict_yaml.Value, found: dict[str, strict_yaml.Value]) -> t
         raise content.error("`separator` and `quote` of a table schema should differ.", "the same character")
     encoding = found["encoding"].text() if "encoding" in found else "utf-8"
     try:
-        plain = bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
+        extends = all(text.encode("ascii").decode(encoding) == text for text in (*map(chr, range(128)), _ESCAPES))
     except (LookupError, ValueError):
-        plain = False
-    if not plain:
+        extends = False
+    if not extends:
         raise found["encoding"].error("`encoding` of a table schema should be a known one that extends ASCII.", "another")
     return separator, quote, encoding
 

@@ -23,6 +23,7 @@ from irazor_tf.trainer import Trainer
 
 _notices = logging.getLogger("irazor_tf")
 
+MOST_BLOCKS = 100_000  # each has a row of alpha, and a feature at least
 _NEVER = 0.5  # where a frequency of zero stands on a logarithmic axis
 _MOST_ROWS = 60  # of a heat map
 
@@ -210,6 +211,8 @@ class DNIS(SearchMethod):
             for key, least in (("blocks", 1), ("epochs", 1), ("patience", 1), ("pretrain_epochs", 0), ("xi", 0), ("l1", 0)):
                 if not getattr(self, key) >= least:
                     raise ValueError(f"`{key}` of dnis should be at least {least}. Received: {getattr(self, key)}")
+            if self.blocks > MOST_BLOCKS:
+                raise ValueError(f"`blocks` of dnis should be at most {MOST_BLOCKS:,}. Received: {self.blocks}")
             for key in ("normalization_epsilon", "threshold"):
                 value = getattr(self, key)
                 if value is not None and not value > 0:

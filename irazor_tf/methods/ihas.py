@@ -35,6 +35,8 @@ from irazor_tf.trainer import Trainer
 _notices = logging.getLogger("irazor_tf")
 
 MOST_CLUSTERS = 1_000  # each has a model
+MOST_EVERY = 1_000  # they stand behind each other in one graph
+MOST_BINS = 1_000  # each row has a histogram
 HALF = 0.5  # where gates open in a row whose histogram has no local minimum
 
 
@@ -441,8 +443,9 @@ class IHAS(SearchMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.clusters > MOST_CLUSTERS:
-                raise ValueError(f"`clusters` of ihas should be at most {MOST_CLUSTERS:,}. Received: {self.clusters}")
+            for key, most in (("clusters", MOST_CLUSTERS), ("every", MOST_EVERY), ("bins", MOST_BINS)):
+                if getattr(self, key) > most:
+                    raise ValueError(f"`{key}` of ihas should be at most {most:,}. Received: {getattr(self, key)}")
             for key in ("epochs", "pretrain_epochs", "every", "clusters", "passes"):
                 if getattr(self, key) < 1:
                     raise ValueError(f"`{key}` of ihas should be at least 1. Received: {getattr(self, key)}")

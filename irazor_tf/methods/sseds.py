@@ -26,6 +26,8 @@ from irazor_tf.trainer import Trainer
 
 _notices = logging.getLogger("irazor_tf")
 
+MOST_BATCHES = 100_000  # each is a forward and a backward pass
+
 
 class OnesMask(Gate):
     """out = x * alpha, alpha = 1: changes nothing, and has a gradient (equations 8 and 10). It keeps the saliency beside alpha.
@@ -169,6 +171,8 @@ class SSEDS(SearchMethod):
                     raise ValueError(f"`kappa` of sseds should lie in (0, 1]. Received: {kappa}")
             if self.batches < 1:
                 raise ValueError(f"`batches` of sseds should be at least 1. Received: {self.batches}")
+            if self.batches > MOST_BATCHES:
+                raise ValueError(f"`batches` of sseds should be at most {MOST_BATCHES:,}. Received: {self.batches}")
             if self.epochs is not None and self.epochs < 1:
                 raise ValueError(f"`epochs` of sseds should be at least 1. Received: {self.epochs}")
             if self.patience is not None and self.patience < 0:

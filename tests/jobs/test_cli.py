@@ -124,6 +124,42 @@ def test_every_setting_has_a_flag():
     assert {field.name for field in dataclasses.fields(JobConfig)} - named == {"data", "train"}
 
 
+# Signals --------------------------------------------------------------------------------------------------------------------------
+
+# Runs the program in a process that sends itself a signal when it begins to import a module.
+_STRUCK = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are started without
+number, moment = int(sys.argv[1]), sys.argv[2]
+class Watch:
+    def find_spec(self, name, *_):
+        if name == moment:
+            os.kill(os.getpid(), number)
+sys.meta_path.insert(0, Watch())
+from launch.main import main
+sys.argv = ["irazor", *sys.argv[3:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(
+    ("moment", "arguments"),
+    [
+        ("launch.search", ["search", "--model_dir=d"]),
+        ("absl", ["search", "--model_dir=d"]),
+        ("irazor_tf.registry", ["search", "--model_dir=d"]),
+        ("irazor_tf.registry", ["serch"]),
+        ("tensorflow", ["settings", "ham"]),
+    ],
+)
+def test_a_signal_while_the_program_starts_ends_in_one_line(number, word, moment, arguments, tmp_path):
+    command = [sys.executable, "-c", _STRUCK, str(int(number)), moment, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=loud(), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (128 + number, f"error: {word}\n")
+    assert not list(tmp_path.iterdir())
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------------------
 
 

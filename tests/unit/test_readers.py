@@ -276,6 +276,20 @@ def test_a_bad_schema_file_is_refused(table, text, should):
         table(text)
 
 
+# What leaves every byte below 128 as it is, but not every text of them.
+@pytest.mark.parametrize(
+    "encoding", ["unicode_escape", "raw_unicode_escape", "idna", "iso2022_jp", "iso2022_kr", "punycode", "hz", "undefined"]
+)
+def test_an_encoding_in_which_ascii_means_something_else_is_refused(table, encoding):
+    with pytest.raises(ValueError, match=r"`encoding` of .* that extends ASCII\. Received: another \(.*, line 2\)"):
+        table(f"columns: [a, {{name: y, kind: label}}]\nencoding: {encoding}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1252", "koi8-r", "shift_jis", "gb18030", "big5", "euc-kr"])
+def test_an_encoding_that_extends_ascii_is_taken(table, encoding):
+    table(f"columns: [a, {{name: y, kind: label}}]\nencoding: {encoding}")
+
+
 def test_only_generated_logs_go_without_input(tmp_path):
     with pytest.raises(ValueError, match="'criteo' should be given its input files"):
         READERS.build("criteo").prepare(str(tmp_path))
