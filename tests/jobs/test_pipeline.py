@@ -59,7 +59,7 @@ ROWS: dict[str, list[Any]] = {
 def test_a_table_with_a_budget(finished):
     folder = pathlib.Path(finished["model_dir"])
     summary = json.loads((folder / "summary.json").read_text())
-    assert [record["name"] for record in summary] == ["irazor", "fde", "magnitude", "random"]
+    assert [record["name"] for record in summary] == ["irazor", "fde", "magnitude", "random", "logistic_regression", "gradient_boosting"]
     for record in summary:
         assert not set(small_jobs.RECORD) - set(record)
         assert (record["model"], record["seed"]) == ("mlp(hidden=(16,))", 1)
@@ -130,7 +130,7 @@ def test_criteo_files_end_to_end(tmp_path):
 @pytest.mark.slow
 def test_plain_defaults(table, tmp_path):
     summary = run({**table, "model_dir": str(tmp_path / "job"), "budget_params": 2000, "progress": False})
-    assert [record["name"] for record in summary] == ["irazor", "fde", "magnitude", "random"]
+    assert [record["name"] for record in summary] == ["irazor", "fde", "magnitude", "random", "logistic_regression", "gradient_boosting"]
 
 
 def test_the_same_job_elsewhere_ends_the_same(finished, tmp_path):

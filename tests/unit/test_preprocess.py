@@ -199,9 +199,16 @@ def test_an_interrupted_run_leaves_no_data_folder(table, tmp_path, monkeypatch, 
 def test_a_finished_folder_is_not_overwritten(table):
     folder, _ = table(log(50))
     before = everything(folder)
-    with pytest.raises(ValueError, match="`output_dir` should not exist yet, or be empty"):
+    with pytest.raises(ValueError, match=rf"`output_dir` should not exist yet, or be empty .*Received: {folder}, with a {folder}/manifest"):
         table(log(60))
     assert everything(folder) == before
+
+
+def test_a_folder_that_has_lost_its_manifest_is_not_overwritten(table):
+    folder, _ = table(log(50))
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=rf"Received: {folder}, with files, but no {folder}/manifest.json"):
+        table(log(60))
 
 
 def test_no_training_row(table):
