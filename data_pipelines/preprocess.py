@@ -65,8 +65,9 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
     output_dir = output_dir.rstrip("/" + os.sep)
     if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
         manifest = os.path.join(output_dir, "manifest.json")
-        held = "a file" if not os.path.isdir(output_dir) else f"with {'a' if os.path.exists(manifest) else 'files, but no'} {manifest}"
-        raise ValueError(f"`output_dir` should not exist yet, or be empty (delete it, and it is made anew). Received: {output_dir}, {held}")
+        there = "a file" if not os.path.isdir(output_dir) else f"with {'a' if os.path.exists(manifest) else 'files, but no'} {manifest}"
+        should = "`output_dir` should not exist yet, or be empty (delete it, and it is made anew)"
+        raise ValueError(f"{should}. Received: {output_dir}, {there}")
     partial = output_dir + ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     scratch = os.path.join(partial, "scratch")

@@ -84,7 +84,7 @@ def preprocess(job: JobConfig) -> Schema:
         if job.data is None:
             raise ValueError(
                 f"Either a reader with its input, or a folder with records and their manifest, should be given. Received: neither; "
-                f"no records in {job.records_dir}"
+                f"no {os.path.join(job.records_dir, 'manifest.json')}"
             )
         records_dir = os.path.abspath(job.records_dir)
         lock = os.path.join(os.path.dirname(records_dir), f".{os.path.basename(records_dir)}.lock")
@@ -247,7 +247,8 @@ def _size(path: str) -> dict[str, float]:
 def report(job: JobConfig) -> str:
     """Everything above -> `report.html`."""
     if not job.has_records:
-        raise ValueError(f"A report should be of a job whose records are there (preprocess). Received: none in {job.records_dir}")
+        manifest = os.path.join(job.records_dir, "manifest.json")
+        raise ValueError(f"A report should be of a job whose records are there (preprocess). Received: no {manifest}")
     verified(job, full=False)
     return report_lib.write(job.model_dir, Schema.load(job.records_dir))
 
