@@ -47,9 +47,21 @@ SPLITS = 20  # of Avazu's rows
 SHOWN = {"valid_auc": "valid AUC", "auc": "test AUC", "log_loss": "test log loss"}
 
 
+def log_lines(labels: np.ndarray, users: np.ndarray, items: np.ndarray, junk: np.ndarray, first: int = 0) -> list[str]:
+    """Header and rows of a log of this form; ids of rows are counted from `first`."""
+    columns = zip(labels, users, items, junk, strict=True)
+    rows = [f"{int(label)},r{first + row},u{user},{item},i{item},{j}" for row, (label, user, item, j) in enumerate(columns)]
+    return ["label,row,user,item,item_again,junk", *rows]
+
+
 def generated(rows: int, folder: str) -> PreprocessOptions:
     """A log of `rows` training and validation rows and a test file of 100,000, with an id per row and a column twice; users and items
     matter, junk does not."""
+    schema = os.path.join(folder, "log.yaml")  # written last
+    inputs, tests = (os.path.join(folder, "train.csv"),), (os.path.join(folder, "test.csv"),)
+    options = PreprocessOptions("table", inputs, test_input=tests, schema=schema, fractions=(0.9, 0.1, 0.0))
+    if os.path.exists(schema):
+        return options
     os.makedirs(folder, exist_ok=True)
     rng = np.random.default_rng(rows)
     user_effect, item_effect = rng.normal(size=2000), rng.normal(size=200)
@@ -57,17 +69,12 @@ def generated(rows: int, folder: str) -> PreprocessOptions:
     for name, number in (("train", rows), ("test", TEST_ROWS)):
         users, items, junk = rng.zipf(1.3, number) % 2000, rng.integers(200, size=number), rng.integers(500, size=number)
         labels = rng.random(number) < 1 / (1 + np.exp(1.5 - 0.7 * user_effect[users] - 0.5 * item_effect[items]))
-        columns = zip(labels, users, items, junk, strict=True)
-        lines = [f"{int(label)},r{first + row},u{user},{item},i{item},{j}" for row, (label, user, item, j) in enumerate(columns)]
+        with open(os.path.join(folder, f"{name}.csv"), "w", encoding="utf-8") as file:
+            file.write("\n".join(log_lines(labels, users, items, junk, first)))
         first += number
-        path = os.path.join(folder, f"{name}.csv")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("\n".join(["label,row,user,item,item_again,junk", *lines]))
-    schema = os.path.join(folder, "log.yaml")
     with open(schema, "w", encoding="utf-8") as file:
         file.write(FORM)
-    inputs, tests = (os.path.join(folder, "train.csv"),), (os.path.join(folder, "test.csv"),)
-    return PreprocessOptions("table", inputs, test_input=tests, schema=schema, fractions=(0.9, 0.1, 0.0))
+    return options
 
 
 def log_of(name: str, logs: str, out: str) -> PreprocessOptions:

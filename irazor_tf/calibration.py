@@ -116,6 +116,11 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     return {**overall, "calibration_error": float(error), "bins": found}
 
 
+def without_bins(value: Any) -> Any:
+    """A calibration without what each of its bins holds; any other value as it is."""
+    return {key: item for key, item in value.items() if key != "bins"} if isinstance(value, dict) else value
+
+
 def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
     """The slope and intercept of largest likelihood, unpenalised: the mean of p' is then the rate of positives on these rows.
 

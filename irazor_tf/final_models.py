@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from irazor_tf import fit_notices, integrity
-from irazor_tf.calibration import Correction
+from irazor_tf.calibration import Correction, without_bins
 from irazor_tf.candidates import Candidate
 from irazor_tf.input_config import InputConfig
 from irazor_tf.job_config import JobConfig
@@ -146,11 +146,6 @@ def _calibrated(task: Task, labels: np.ndarray, predicted: np.ndarray, correctio
     corrected = correction.apply(predicted)
     metrics = {f"calibrated_{key}": value for key, value in task.corrected_metrics(labels, corrected).items()}
     return {**metrics, "calibration": found, "calibrated": task.calibration(labels, corrected)}
-
-
-def without_bins(value: Any) -> Any:
-    """A calibration without what each of its bins holds; any other value as it is."""
-    return {key: item for key, item in value.items() if key != "bins"} if isinstance(value, dict) else value
 
 
 def _measured(job: JobConfig, candidate: Candidate) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from irazor_tf.baselines import BASELINES, Fitted, sample
+from irazor_tf.calibration import without_bins
 from irazor_tf.candidates import Role
 from irazor_tf.data import Source
 from irazor_tf.job_config import JobConfig
@@ -40,6 +41,7 @@ def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
     """
     pending = [name for name in baseline_names(job) if not os.path.exists(_path(job, name))]
     if pending:
+        task = TASKS.build(job.task)
         train, valid = (Source(job.records_dir, split) for split in ("train", "valid"))
         start = time.perf_counter()
         # Of the validation rows, too, no more are used to choose by than there are to learn from; the metrics are those of all.
@@ -50,13 +52,10 @@ def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
             fitted = BASELINES[name](*learned, *judged, tuple(map(int, schema.vocabulary_sizes)), job.seed)
             record = {"name": name, "role": Role.BASELINE.value, "seed": job.seed, "settings": dict(fitted.settings)}
             record |= {"rows": len(learned[1]), "train_rows": train.rows, "train_seconds": reading + time.perf_counter() - start}
-            metrics = TASKS.build(job.task).metrics(*_predictions(job, fitted, "valid"))
-            record |= {f"valid_{key}": value for key, value in metrics.items()}
+            record |= {f"valid_{key}": value for key, value in task.metrics(*_predictions(job, fitted, "valid")).items()}
             start = time.perf_counter()
             labels, predicted = _predictions(job, fitted, "test")
-            task = TASKS.build(job.task)
-            record |= task.metrics(labels, predicted)
-            record["calibration"] = {key: value for key, value in task.calibration(labels, predicted).items() if key != "bins"}
+            record |= task.metrics(labels, predicted) | {"calibration": without_bins(task.calibration(labels, predicted))}
             write_json(_path(job, name), record | {"test_seconds": time.perf_counter() - start})
     return [_finished(_path(job, name), name) for name in baseline_names(job)]
 

@@ -24,7 +24,7 @@ from irazor_tf import integrity, pricing
 from irazor_tf import report as report_lib
 from irazor_tf.base_model import MODELS
 from irazor_tf.baselines import better_on, outdone
-from irazor_tf.calibration import Correction
+from irazor_tf.calibration import Correction, without_bins
 from irazor_tf.candidates import Candidate, Role, Searched, short_name, unique_names
 from irazor_tf.final_models import (
     correction_of,
@@ -34,7 +34,6 @@ from irazor_tf.final_models import (
     is_trained,
     restored_model,
     train_candidate,
-    without_bins,
 )
 from irazor_tf.input_config import InputConfig, SearchResult
 from irazor_tf.job_baselines import are_fitted, evaluate_baselines

@@ -141,6 +141,7 @@ class Trainer:
         self.pretrained: dict[str, float] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (Source(data_dir, split) for split in ("train", "valid", "test"))
+        # `Any`: these are `TrainOptions` in which nothing is "auto" any more, so that numbers are numbers.
         self.options: Any = options.resolved(known_of(schema, self.train.rows, base))
         self._strategy = strategy
         self._progress = progress

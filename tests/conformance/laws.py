@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from benchmarks.common import FORMER
 from irazor_tf.base_model import MODELS, BaseModel
 from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
 from irazor_tf.method import METHODS, SearchMethod
@@ -49,13 +50,11 @@ VARIANTS = {
 FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
 
 # One step per call compiles in half the time of several, and a fused loop rounds otherwise: SEVERAL is for tests of its own.
-OPTIONS = TrainOptions(
+OPTIONS = dataclasses.replace(
+    FORMER,
     batch_size=128,
     epochs=EPOCHS,
     patience=0,
-    metric="auc",
-    bias_optimizer="ftrl(learning_rate=0.01)",
-    network_optimizer="adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
     embedding_l2=0.01,
     linear_l2=0.01,
     embedding_ridge=0.1,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.common import FORMER
 from irazor_tf.base_model import MODELS
 from irazor_tf.export import export
 from irazor_tf.gate import Gate
@@ -15,7 +16,6 @@ from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResu
 from irazor_tf.method import METHODS
 from irazor_tf.recommender import Recommender
 from irazor_tf.registry import Spec
-from irazor_tf.trainer import TrainOptions
 from tests.conformance import laws
 from tests.conformance.toys import NeedsPairs
 
@@ -166,15 +166,12 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
 
 
 # What a method is given to rank the fields of the tiny data.
-RANKING_OPTIONS = TrainOptions(
+RANKING_OPTIONS = dataclasses.replace(
+    FORMER,
     batch_size=128,
     epochs=6,
     patience=0,
-    metric="auc",
-    bias_optimizer="ftrl(learning_rate=0.01)",
     network_optimizer="adagrad(learning_rate=0.1)",
-    embedding_ridge=0.0,
-    linear_ridge=0.0,
     stddev=0.1,
     steps_per_execution=1,
 )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.common import FORMER
 from irazor_tf import final_models
 from irazor_tf.base_model import MODELS
 from irazor_tf.candidates import Candidate, Role
@@ -29,7 +30,7 @@ from irazor_tf.routing import RoutedRecommender, partition
 from irazor_tf.schema import Field, Schema
 from irazor_tf.searching import search_folder_of, search_with, trainer_of
 from irazor_tf.task import TASKS
-from irazor_tf.trainer import Trainer, TrainOptions
+from irazor_tf.trainer import Trainer
 from tests.conformance import tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
@@ -484,19 +485,7 @@ def data(tmp_path_factory):
     return tiny_data.write(directory), directory
 
 
-OPTIONS = TrainOptions(
-    batch_size=128,
-    epochs=1,
-    patience=0,
-    metric="auc",
-    bias_optimizer="ftrl(learning_rate=0.01)",
-    network_optimizer="adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
-    embedding_ridge=0.0,
-    linear_ridge=0.0,
-    stddev=0.3,
-    eval_batch_size=512,
-    steps_per_execution=1,
-)
+OPTIONS = dataclasses.replace(FORMER, batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=512, steps_per_execution=1)
 FAST = "ihas(epochs=1, pretrain_epochs=1, every=5, majority=0.6)"
 WIDTH = 3
 

@@ -17,11 +17,13 @@ import tensorflow as tf
 from absl.testing import flagsaver
 from tensorflow.core.protobuf import saved_model_pb2
 
+from benchmarks import common
 from irazor_tf import integrity
 from irazor_tf import report as report_lib
 from irazor_tf.job_config import TIMING, JobConfig
 from irazor_tf.json_files import read_json, write_json
 from irazor_tf.method import METHODS
+from irazor_tf.recipe import RULE
 from irazor_tf.recommender import Recommender
 from irazor_tf.schema import Schema
 from launch import flags
@@ -38,16 +40,8 @@ columns:
 SECONDS = ("search_seconds", "train_seconds", "test_seconds")
 RECORD = ("name", "method", "model", "seed", "auc", "log_loss", "valid_auc", "fields", "dims", "params", "total_params", *SECONDS)
 # What jobs were trained with before there was "auto", and without baselines: what tests were written for, and quick.
-FORMER = {
-    "patience": 2,
-    "metric": "auc",
-    "bias_optimizer": "ftrl(learning_rate=0.01)",
-    "network_optimizer": "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
-    "embedding_ridge": 0,
-    "linear_ridge": 0,
-    "min_count": 1,
-    "baselines": "",
-}
+FORMER = {key: getattr(common.FORMER, key) for key in RULE if key not in ("batch_size", "epochs")}
+FORMER |= {"metric": common.FORMER.metric, "min_count": 1, "baselines": ""}
 # A model of each kind is trained in a second or two; a checkpoint lies inside every epoch.
 SMALL = {
     **FORMER,

@@ -13,7 +13,7 @@ from irazor_tf import jobs, recipe
 from irazor_tf.json_files import read_json, write_json
 from tests.jobs.small_jobs import SMALL, job_of, write_table
 
-RULED = ("batch_size", "epochs", "patience", "bias_optimizer", "network_optimizer", "embedding_ridge", "linear_ridge")
+RULED = tuple(recipe.RULE)
 # A job that leaves to the rule what the other tests pin.
 GIVEN = {key: value for key, value in SMALL.items() if key not in (*RULED, "min_count")} | {"controls": "", "epochs": 1}
 

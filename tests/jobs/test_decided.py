@@ -10,20 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.recipes import FORM, log_lines
 from irazor_tf import jobs
 from tests.jobs.small_jobs import FORMER, job_of
 
 UNDECIDED = "this search has not decided after"
-SCHEMA = """
-header: true
-columns:
-  - {name: label, kind: label}
-  - {name: row}
-  - {name: user}
-  - {name: item}
-  - {name: item_again}
-  - {name: junk}
-"""
 
 
 def small_log(folder: pathlib.Path, rows: int) -> dict[str, str]:
@@ -32,10 +23,8 @@ def small_log(folder: pathlib.Path, rows: int) -> dict[str, str]:
     users, items, junk = rng.zipf(1.3, rows) % 2000, rng.integers(200, size=rows), rng.integers(500, size=rows)
     user_effect, item_effect = rng.normal(size=2000), rng.normal(size=200)
     labels = rng.random(rows) < 1 / (1 + np.exp(1.5 - 0.7 * user_effect[users] - 0.5 * item_effect[items]))
-    columns = zip(labels, users, items, junk, strict=True)
-    lines = [f"{int(label)},r{row},u{user},{item},i{item},{j}" for row, (label, user, item, j) in enumerate(columns)]
-    (folder / "log.csv").write_text("\n".join(["label,row,user,item,item_again,junk", *lines]), encoding="utf-8")
-    (folder / "log.yaml").write_text(SCHEMA, encoding="utf-8")
+    (folder / "log.csv").write_text("\n".join(log_lines(labels, users, items, junk)), encoding="utf-8")
+    (folder / "log.yaml").write_text(FORM, encoding="utf-8")
     return {"reader": "table", "schema": str(folder / "log.yaml"), "input": str(folder / "log.csv")}
 
 
