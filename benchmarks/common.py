@@ -34,6 +34,7 @@ FORMER = TrainOptions(
     embedding_l2=0.0,
     embedding_ridge=0.0,
     linear_ridge=0.0,
+    search_steps=0,
 )
 
 

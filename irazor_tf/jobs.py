@@ -1,4 +1,4 @@
-"""The stages, each a function from artifacts on disk to artifacts on disk: preprocess, search, retrain, evaluate, export, report.
+"""The stages, each a function from artifacts on disk to artifacts on disk: preprocess, tune, search, retrain, evaluate, export, report.
 
 A stage first looks at what is there: finished work is picked up, interrupted work resumes, and work done under other settings is
 refused with the difference. What can be chosen after a search (threshold, budget, controls, curve) may change between calls.
@@ -41,6 +41,7 @@ from irazor_tf.job_config import JobConfig, check_trained, claim, mark_trained
 from irazor_tf.job_data import check_splits, guarded, verified
 from irazor_tf.job_lock import held
 from irazor_tf.job_recipe import resolved_job
+from irazor_tf.job_tuning import tune_recipes
 from irazor_tf.json_files import read_json, understanding, write_json
 from irazor_tf.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.notices import warn_once
@@ -95,6 +96,14 @@ def preprocess(job: JobConfig) -> Schema:
     schema = Schema.load(job.records_dir)
     resolved_job(job, schema)
     return schema
+
+
+@_stage
+def tune(job: JobConfig) -> list[dict[str, Any]]:
+    """Records -> `tune/recipe.flags`: the best of a dozen recipes by the validation split, and what each came to (see `tune_recipes`)."""
+    schema = preprocess(job)
+    check_splits(job, verified(job))
+    return guarded(job, lambda: tune_recipes(job, schema))
 
 
 @_stage

@@ -46,28 +46,39 @@ def batch_size(known: Known) -> int:
     return 2 ** round(min(max(math.log2(known.rows) / 2, 6), 13))
 
 
+def search_steps(known: Known) -> int:
+    """An epoch of `batch_size`, and at least 1,000 steps: architecture weights move by a step's rate, however many rows there are."""
+    return max(known.rows // batch_size(known), 1000)
+
+
 def linear_ridge(known: Known) -> float:
     """25 features / rows, from .1 to 30: the fewer rows a feature has, the closer to zero it is believed to be."""
     return float(f"{min(max(25 * known.features / known.rows, 0.1), 30.0):.2g}")
 
 
-def bias_optimizer(known: Known) -> str:
-    """Adagrad whose steps are a share of the prior's standard deviation, 1 / sqrt(`linear_ridge`), which is the scale that a first-order
-    term is believed to have: .1 of it beside embeddings, which a faster first-order term leaves nothing to learn, and .3 alone."""
-    rate = (0.3 if known.first_order else 0.1) / math.sqrt(linear_ridge(known))
+def bias_rate(known: Known) -> float:
+    """A share of the prior's standard deviation, 1 / sqrt(`linear_ridge`), which is the scale that a first-order term is believed to have:
+    a tenth and at most .04 beside embeddings, which a faster first-order term leaves nothing to learn, .3 and at most .15 alone."""
+    share, most = (0.3, 0.15) if known.first_order else (0.1, 0.04)
+    return float(f"{min(share / math.sqrt(linear_ridge(known)), most):.2g}")
+
+
+def adagrad(rate: float) -> str:
+    """Spec of an Adagrad that takes its rate for its first step."""
     return f"adagrad(learning_rate={rate:.2g}, initial_accumulator_value=1e-8)"
 
 
 # Setting of `TrainOptions` -> its value.
 RULE: Mapping[str, Callable[[Known], Any]] = {
     "batch_size": batch_size,
-    "epochs": lambda known: 20,
+    "epochs": lambda known: 60 if known.first_order else 20,  # an epoch of first-order terms teaches little, and costs little
     "patience": lambda known: 3,
-    "bias_optimizer": bias_optimizer,
-    "network_optimizer": lambda known: "adagrad(learning_rate=0.02, initial_accumulator_value=1e-8)",
+    "bias_optimizer": lambda known: adagrad(bias_rate(known)),
+    "network_optimizer": lambda known: adagrad(0.02),
     "embedding_l2": lambda known: 0.0,
     "embedding_ridge": lambda known: 500.0,
     "linear_ridge": linear_ridge,
+    "search_steps": search_steps,
 }
 
 

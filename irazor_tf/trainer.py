@@ -47,6 +47,7 @@ class TrainOptions:
       architecture_optimizer: spec for the gates' weights.
       embedding_l2, linear_l2: see `Recommender`; the first may be auto.
       embedding_ridge, linear_ridge: see `Shares`; or auto.
+      search_steps: steps of a search whose method's spec gives no length; 0: one epoch; or auto.
       stddev: standard deviation of the embeddings' initial values.
       eval_batch_size: rows per step of an evaluation.
       steps_per_execution: steps per call of the compiled function.
@@ -64,6 +65,7 @@ class TrainOptions:
     linear_l2: float = 0.0
     embedding_ridge: float | str = AUTO
     linear_ridge: float | str = AUTO
+    search_steps: int | str = AUTO
     stddev: float = 0.01
     eval_batch_size: int = 8192
     steps_per_execution: int = 8
@@ -72,7 +74,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         check_types(self)
         penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
-        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution", "patience", *penalties, "stddev", "checkpoint_steps"):
+        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution", "patience", "search_steps", *penalties, "stddev", "checkpoint_steps"):
             value = getattr(self, key)
             if key in RULE and value == AUTO:
                 continue
@@ -208,6 +210,7 @@ class Trainer:
         warmup: int = 0,
         stop: Callable[[list[dict[str, float]]], bool] | None = None,
         keep_start: bool = False,
+        pause: int | None = None,
     ) -> list[dict[str, float]]:
         """Trains until `epochs` or until the validation metric stops growing; resumes or returns at once where that was done before.
 
@@ -227,6 +230,7 @@ class Trainer:
           stop: asked after every epoch, with the records so far, whether to end here.
           keep_start: whether the weights that the fit starts from compete for the best epoch too, as epoch 0 (training goes on from a
             trained model, and may only make it worse).
+          pause: returns after so many epochs, warm-up among them, though the fit has not ended; another call goes on from there.
 
         Returns:
           One record per epoch: epoch, loss, mean penalty by group, the metrics of `judge`, and the gates' traces.
@@ -272,7 +276,7 @@ class Trainer:
         ]
         if self._tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(os.path.join(state.directory, "tensorboard"), profile_batch=0))
-        while not state.done:
+        while not state.done and (pause is None or len(state.history) < pause):
             epoch = state.step // per_epoch
             end = min((epoch + 1) * per_epoch, total)
             frozen = always | {"architecture"} if epoch < warmup else always
@@ -298,7 +302,8 @@ class Trainer:
             state.end_epoch(end, record, value, patience, warmup, epochs, stop)
             if self._progress:
                 print("  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()), flush=True)
-        state.restore_final()
+        if state.done:
+            state.restore_final()
         return state.history
 
     def pretrain(
@@ -392,11 +397,15 @@ class _Finite(keras.callbacks.Callback):
         _check_finite(logs or {}, self._epoch, self._first + batch + 1, self._state.directory)
 
 
+class DivergedError(ValueError):
+    """A training whose loss is no longer a number."""
+
+
 def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: str) -> None:
-    """Raises ValueError where a mean is not finite; steps are looked at as often as Keras comes back from the compiled function."""
+    """Raises DivergedError where a mean is not finite; steps are looked at as often as Keras comes back from the compiled function."""
     for key, value in sorted(means.items(), key=lambda item: item[0] != "loss"):  # which the others are part of
         if not math.isfinite(value):
-            raise ValueError(
+            raise DivergedError(
                 f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} of the training in {directory} (try lower "
                 "learning rates or a smaller `stddev`, in another `model_dir`)"
             )

@@ -10,12 +10,13 @@ from launch.signals import Terminated, terminable
 
 JOBS = {
     "preprocess": "log -> block records, vocabularies, manifest",
+    "tune": "records -> the best of a dozen training recipes, as a flagfile (optional)",
     "search": "records -> which fields stay and how wide",
     "retrain": "found config and controls -> trained models",
     "evaluate": "trained models, baselines -> summary.json and curve.json (reads the test split)",
     "export": "found model -> SavedModel that takes raw values",
     "report": "everything -> report.html",
-    "pipeline": "all of them, in this order",
+    "pipeline": "all of them but tune, in this order",
 }
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"launch"},
     {"jobs"},
     {"final_models"},
-    {"job_baselines"},
+    {"job_baselines", "job_tuning"},
     {"job_data", "job_recipe", "searching"},
     {"job_config"},
     {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots"}
@@ -30,13 +30,13 @@ LAYERS = (
     {"pricing", "recommender", "routing", "steps"},
     {"alignment", "base_model", "baselines", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
     {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "notices", "ops"}
-    | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables"},
+    | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables", "tuning"},
 )
 STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
 DATA_PIPELINES_MAY_IMPORT = {"integrity", "notices", "recipe", "schema", "registry"}
 WITHOUT_TENSORFLOW = (
     *("", "baselines", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files"),
-    *("metrics", "notices", "pictures", "recipe", "registry", "regions", "schema"),
+    *("metrics", "notices", "pictures", "recipe", "registry", "regions", "schema", "tuning"),
 )
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 

@@ -136,8 +136,9 @@ class IRazor(SearchMethod):
           penalty: lambda.
           cpt: cumulative probability threshold.
           sweep: other values of cpt worth a point on the curve.
-          epochs: passes over the training rows in the search.
-          search_steps: length of the search in steps instead, whatever the log's size (a small log has few in an epoch); None: `epochs`.
+          epochs: passes over the training rows in the search; None: see `search_steps`.
+          search_steps: length of the search in steps instead, whatever the log's size (a small log has few in an epoch); None, without
+            `epochs` either: that of the training settings.
           stop_at_best: keep alpha of the epoch with the lowest log loss, taken on the held-out rows with `held_out` (the weights never
             see them), else on the validation split.
           warmup: epochs in which alpha is frozen, before `epochs`.
@@ -154,7 +155,7 @@ class IRazor(SearchMethod):
         penalty: float = 1e-4
         cpt: float = 0.4
         sweep: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-        epochs: int = 1
+        epochs: int | None = None
         search_steps: int | None = None
         stop_at_best: bool = False
         warmup: int = 0
@@ -176,7 +177,7 @@ class IRazor(SearchMethod):
             for cpt in (self.cpt, *self.sweep):
                 if not 0 <= cpt <= 1:
                     raise ValueError(f"`cpt` of irazor should lie in [0, 1]. Received: {cpt}")
-            if self.epochs < 1 or self.warmup < 0:
+            if (self.epochs is not None and self.epochs < 1) or self.warmup < 0:
                 raise ValueError(f"`epochs` and `warmup` of irazor should be at least 1 and 0. Received: {self.epochs}, {self.warmup}")
             if self.search_steps is not None and self.search_steps < 1:
                 raise ValueError(f"`search_steps` of irazor should be at least 1. Received: {self.search_steps}")
@@ -194,10 +195,12 @@ class IRazor(SearchMethod):
             "optimizer": {"bias": "ftrl(learning_rate=0.01)", "network": _ADAGRAD},
             "alpha_optimizer": _ADAGRAD,
             "penalty": 1e-4,
+            "epochs": 1,
         },
         # No batch statistics, a constant weight per field in the penalty, a strict comparison, one Adam for the search, Adagrad after it.
         "official_code": {
             "candidates": (0, 1, 2, 4, 8, 16, 30),
+            "epochs": 1,
             "batch_statistics": False,
             "cardinality": False,
             "official_rule": True,
@@ -265,16 +268,18 @@ class IRazor(SearchMethod):
         with trainer.scope():
             gates = self.gates(trainer.schema, space)
         supernet = trainer.build(space, gates)
+        steps = params.search_steps or (trainer.options.search_steps if params.epochs is None else 0)
+        epochs = params.epochs or 1
         judge: Source | None = None if params.held_out is None else trainer.train.held_out(params.held_out)[1]
         trainer.fit(
             supernet,
             "supernet",
             step=self.step(),
             warmup=params.warmup,
-            epochs=params.epochs,
-            steps=params.search_steps,
+            epochs=epochs,
+            steps=steps or None,
             # A fit has no more epochs than steps, so that this never ends it; it keeps the best one.
-            patience=(params.search_steps or params.epochs) if params.stop_at_best else 0,
+            patience=(steps or epochs) if params.stop_at_best else 0,
             metric="log_loss" if params.stop_at_best else None,
             judge=judge,
             optimizers=self.optimizers(),

@@ -1,0 +1,161 @@
+"""A job's recipe tuned on its validation split: `tune/` holds the trainings, what they came to, and the best recipe as a flagfile."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import time
+from typing import Any
+
+from irazor_tf import integrity, pricing
+from irazor_tf.base_model import MODELS
+from irazor_tf.input_config import InputConfig, digest
+from irazor_tf.job_config import JobConfig
+from irazor_tf.job_recipe import resolved_job
+from irazor_tf.json_files import write_json
+from irazor_tf.recipe import AUTO, RULE
+from irazor_tf.registry import parse_spec
+from irazor_tf.schema import Schema
+from irazor_tf.searching import fit_seconds, fit_states, trainer_of
+from irazor_tf.trainer import DivergedError, Trainer, TrainOptions
+from irazor_tf.tuning import DROPOUT, halved, most_epochs, recipes
+
+_notices = logging.getLogger("irazor_tf")
+
+
+def tune_recipes(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
+    """Successive halving among a dozen recipes, every field at the job's width; trainings that were stopped go on.
+
+    Args:
+      job: its settings as given: what is "auto" in them is what the recipes differ in, and the dropout of the final models' base model
+        where its spec does not name it.
+      schema: the data's fields.
+
+    Returns:
+      A record for each recipe, the best first: `changes` from the rule's, `model`, `settings`, whether it was `finished`, how
+      many `epochs` it was trained, the validation `metrics` of its best epoch (none where it `diverged`), seconds. Also in `tune/result.json`; `tune/recipe.flags` is the first one.
+
+    Raises:
+      ValueError: nothing is "auto", or the rule's own recipe cannot be trained.
+    """
+    tuning = _Tuning(job, schema)
+    numbers = range(len(tuning.changes))
+    best = halved(numbers, tuning.epochs, tuning.value)[0]
+    # What was trained to its end comes first: of the others the best epoch is not known.
+    records = [tuning.record(number) for number in sorted(numbers, key=lambda number: (number != best, *tuning.place(number)))]
+    write_json(job.path("tune", "result.json"), {"metric": job.train.metric, "rows": tuning.rows, "recipes": records})
+    with integrity.beside(job.path("tune", "recipe.flags")) as file:
+        file.write(_flagfile(records, job))
+    return records
+
+
+class _Tuning:
+    """The recipes of a job and their trainings."""
+
+    def __init__(self, job: JobConfig, schema: Schema):
+        self._job, self._schema = job, schema
+        self._model = parse_spec(job.retrain_model or job.model)
+        base = MODELS.build(self._model)
+        # Any: in these settings nothing is "auto" any more.
+        self._rule: Any = resolved_job(job, schema).train
+        values = {key: getattr(self._rule, key) for key in RULE if getattr(job.train, key) == AUTO}
+        values = {key: value for key, value in values.items() if key not in ("epochs", "patience")}
+        if hasattr(base.params, DROPOUT) and DROPOUT not in dict(self._model.arguments) and "preset" not in dict(self._model.arguments):
+            values[DROPOUT] = getattr(base.params, DROPOUT)
+        self.changes = recipes(values, not base.sites)
+        if len(self.changes) < 2:
+            raise ValueError(f"Some training settings should be auto, for recipes to differ in. Received: {', '.join(RULE)} all given")
+        self.epochs = self._rule.epochs
+        self.rows = self._trainer(0).train.rows
+        self._metric = job.train.metric
+        self._values: dict[int, float] = {}
+        for optimizer in {self._options(number).network_optimizer for number in range(len(self.changes))}:
+            optimizers = self._rule.optimizers() | {"network": optimizer}
+            pricing.check_memory(schema, self._space(), base, self._trainer(0).task, optimizers)
+        passes = most_epochs(len(self.changes), self.epochs)
+        told = "tune: %d recipes, together at most %d passes over %s training rows (one training: at most %d)"
+        _notices.info(told, len(self.changes), passes, f"{self.rows:,}", self.epochs)
+        self._passes, self._timed = passes, False
+
+    def value(self, number: int, epochs: int | None) -> float:
+        """Trains a recipe up to an epoch; its best validation metric so far, the larger the better."""
+        trainer, start = self._trainer(number), time.perf_counter()
+        before = len(self._history(trainer))
+        try:
+            history = trainer.fit(trainer.build(self._space()), "model", pause=epochs)
+        except DivergedError as error:
+            if number == 0:
+                raise
+            _notices.info("tune: %s is left out: %s", self._said(number), error)
+            self._values[number] = -math.inf
+            return -math.inf
+        best = self._best(trainer, history)[self._metric]
+        _notices.info("tune: %s: validation %s %.4f in %d epochs", self._said(number), self._metric, best, len(history))
+        if not self._timed and len(history) > before:  # the first training that was not there already
+            self._timed, each = True, (time.perf_counter() - start) / (len(history) - before)
+            _notices.info("tune: an epoch of this one takes %.3g s, %d of them %.3g minutes", each, self._passes, each * self._passes / 60)
+        self._values[number] = trainer.task.directions[self._metric] * best
+        return self._values[number]
+
+    def place(self, number: int) -> tuple[bool, float]:
+        """What recipes are sorted by."""
+        return not self._trainer(number).is_done("model"), -self._values[number]
+
+    def record(self, number: int) -> dict[str, Any]:
+        """What a recipe came to."""
+        trainer = self._trainer(number)
+        history, diverged = self._history(trainer), self._values[number] == -math.inf
+        best = {} if diverged else self._best(trainer, history)
+        return {
+            "changes": self.changes[number],
+            "model": self._spec(number),
+            "settings": {key: getattr(trainer.options, key) for key in RULE},
+            "finished": trainer.is_done("model"),
+            "diverged": diverged,
+            "epochs": len(history),
+            "metrics": {key: value for key, value in best.items() if key in trainer.task.directions},
+            "seconds": fit_seconds(trainer.work_dir),
+        }
+
+    def _best(self, trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
+        return max(history, key=lambda record: trainer.task.directions[self._metric] * record[self._metric])
+
+    @staticmethod
+    def _history(trainer: Trainer) -> list[dict[str, float]]:
+        return [record for state in fit_states(trainer.work_dir) for record in state["history"]]
+
+    def _said(self, number: int) -> str:
+        changes = ", ".join(f"{key} {value}" for key, value in self.changes[number].items())
+        return changes or "the rule's recipe"
+
+    def _options(self, number: int) -> TrainOptions:
+        changes = {key: value for key, value in self.changes[number].items() if key != DROPOUT}
+        return dataclasses.replace(self._rule, **changes)
+
+    def _spec(self, number: int) -> str:
+        changes = self.changes[number]
+        return str(self._model.replace(dropout=changes[DROPOUT]) if DROPOUT in changes else self._model)
+
+    def _space(self) -> InputConfig:
+        return InputConfig.uniform(self._schema, self._job.width)
+
+    def _trainer(self, number: int) -> Trainer:
+        job = dataclasses.replace(self._job, train=self._options(number))
+        settings = [dataclasses.asdict(job.train), self._spec(number), job.width, job.seed, self._schema.fingerprint, job.task]
+        return trainer_of(job, self._schema, "tune", digest(settings), model=self._spec(number))
+
+
+def _flagfile(records: list[dict[str, Any]], job: JobConfig) -> str:
+    """The flags of the best recipe, the first, with what they were chosen by."""
+    best, metric = records[0], job.train.metric
+    rule = next(record for record in records if not record["changes"])
+    figures = f"{best['metrics'][metric]:.4f}; the rule's own: {rule['metrics'][metric]:.4f}"
+    lines = [
+        f"# The best of {len(records)} recipes by `tune`, seed {job.seed}, width {job.width}: validation {metric} {figures}.",
+        f"--model={best['model']}",
+        *(f"--{key}={best['settings'][key]}" for key in RULE),
+        f"--metric={metric}",
+    ]
+    return "\n".join(lines) + "\n"
