@@ -1,6 +1,6 @@
 """Dropout, forward and backward: 16 random bits per unit (irazor_tf) against a uniform number per unit, both by (seed, step, row).
 
-    python -m benchmarks.dropout [--rows=2048] [--units=400] [--rate=0.2] [--blocks=15] [--repeats=20]
+python -m benchmarks.dropout [--rows=2048] [--units=400] [--rate=0.2] [--blocks=15] [--repeats=20]
 """
 
 from __future__ import annotations

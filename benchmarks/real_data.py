@@ -26,7 +26,6 @@ ADAM = "alpha_optimizer='adam(learning_rate=0.01)'"
 FAST = "weights_optimizer='adam(learning_rate=2e-3)'"  # a search of few epochs needs larger steps than a long training
 
 
-
 def on_movielens(candidates: tuple[int, ...], penalty: float) -> str:
     """A search of few epochs without batch norm, alpha resting in the first."""
     return f"irazor(candidates={candidates}, penalty={penalty}, warmup=1, {FAST}, {ADAM}, normalize=False, sweep=())"

@@ -13,9 +13,7 @@ _SAME = 1e-3
 _ERRORS, _SHARE = 3.0, 0.05
 
 
-def of_training(
-    history: Sequence[Mapping[str, float]], best: int | None, base_rate: float | None, rows: str = "validation"
-) -> list[str]:
+def of_training(history: Sequence[Mapping[str, float]], best: int | None, base_rate: float | None, rows: str = "validation") -> list[str]:
     """Notices of one training; none where its records have no log loss.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import os
 import time
 from typing import Any
 
@@ -34,8 +33,9 @@ def tune_recipes(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
       schema: the data's fields.
 
     Returns:
-      A record for each recipe, the best first: `changes` from the rule's, `model`, `settings`, whether it was `finished`, how
-      many `epochs` it was trained, the validation `metrics` of its best epoch (none where it `diverged`), seconds. Also in `tune/result.json`; `tune/recipe.flags` is the first one.
+      A record for each recipe, the best first: `changes` from the rule's, `model`, `settings`, whether it was `finished` or `diverged`,
+      how many `epochs` it was trained, the validation `metrics` of its best epoch, seconds. `tune/result.json` has them, too;
+      `tune/recipe.flags` is the first one.
 
     Raises:
       ValueError: nothing is "auto", or the rule's own recipe cannot be trained.

@@ -74,7 +74,17 @@ class TrainOptions:
     def __post_init__(self) -> None:
         check_types(self)
         penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
-        for key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution", "patience", "search_steps", *penalties, "stddev", "checkpoint_steps"):
+        for key in (
+            "batch_size",
+            "epochs",
+            "eval_batch_size",
+            "steps_per_execution",
+            "patience",
+            "search_steps",
+            *penalties,
+            "stddev",
+            "checkpoint_steps",
+        ):
             value = getattr(self, key)
             if key in RULE and value == AUTO:
                 continue

@@ -298,3 +298,19 @@ def test_however_a_final_model_starts_its_corrected_predictions_are_served(name,
             epochs, passes = small_jobs.fits(patch), small_jobs.evaluations(patch)
             assert jobs.pipeline(job) == [record]
         assert not epochs and not passes
+
+
+@pytest.mark.slow
+def test_the_mean_of_many_rows_comes_true(tmp_path):
+    """160,000 rows to fit the correction on and as many to judge it by: the mean prediction is within 1% of the rate. (The rate of 10,000
+    rows is not within 1% of the truth itself.)"""
+    settings = {**small_jobs.FORMER, "reader": "planted(rows=400000)", "fractions": "0.2,0.4,0.4", "model": "mlp(hidden=(32,))"}
+    settings |= {"method": "fde(dim=4)", "width": 4, "batch_size": 512, "network_optimizer": "adam(learning_rate=0.003)", "epochs": 3}
+    settings |= {"patience": 0, "controls": "", "progress": False, "calibrate": True, "model_dir": str(tmp_path)}
+    job = job_of(settings)
+    jobs.retrain(job)
+    (record,) = jobs.evaluate(job)
+    trained, mended = record["calibration"], record["calibrated"]
+    assert trained["rows"] > 150_000 and abs(trained["mean_prediction"] / trained["rate"] - 1) > 0.02, "there should be something to mend"
+    assert mended["mean_prediction"] == pytest.approx(mended["rate"], rel=0.01)
+    assert mended["calibration_error"] < trained["calibration_error"]

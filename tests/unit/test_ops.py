@@ -30,4 +30,3 @@ def test_dropout_repeats_itself_and_differs_by_seed() -> None:
     draw = {(seed, step): batch_dropout(x, 0.5, seed, tf.constant(step, tf.int64)).numpy() for seed in (1, 2) for step in (0, 9)}
     np.testing.assert_array_equal(draw[1, 0], batch_dropout(x, 0.5, 1, tf.constant(0, tf.int64)).numpy())
     assert all((draw[1, 0] != draw[key]).any() for key in draw if key != (1, 0))
-

@@ -200,7 +200,7 @@ def test_a_bad_side_file_is_named(movielens, write):
 
 
 def test_table_with_header_quotes_and_own_names(write, table):
-    reader = table('header: true\nmissing: [NA]\ncolumns: [{name: y, kind: label}, {name: c_1, column: c-1}, {name: x, kind: numeric}]')
+    reader = table("header: true\nmissing: [NA]\ncolumns: [{name: y, kind: label}, {name: c_1, column: c-1}, {name: x, kind: numeric}]")
     path = write("log.csv", ["x,more,c-1,y", '1.5,,"a,""b""",1', "NA,,NA,0", ",,,1"])
     got = rows(reader, path)
     assert got == {"x": [1.5, None, None], "c_1": ['a,"b"', None, None], "label": [1.0, 0.0, 1.0], "time": [], "line": [2, 3, 4]}
@@ -253,7 +253,7 @@ def test_quotes_may_mean_nothing(write, table):
         ("columns: [{name: a, kind: text}]", "`kind` of a column should be one of categorical"),
         ("columns: [a-b, {name: y, kind: label}]", "should be letters, digits"),
         ("columns: [a, {name: y, kind: label}]\nseparator: '::'", "one ASCII character"),
-        ("columns: [a, {name: y, kind: label}]\nseparator: \"\\n\"", "one ASCII character"),
+        ('columns: [a, {name: y, kind: label}]\nseparator: "\\n"', "one ASCII character"),
         ("columns: [a, {name: y, kind: label}]\nquote: ','", "`separator` and `quote` .* should differ"),
         ("columns:", "`columns` of .* should be a list. Received: nothing"),
         ("missing: x", "should have a list of `columns`. Received: none"),

@@ -1,0 +1,167 @@
+"""`tune` through whole jobs: what it leaves, that it goes on where it stopped, and that its flagfile is taken."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pathlib
+import shutil
+from typing import Any
+
+import pytest
+
+from irazor_tf import jobs, tuning
+from irazor_tf.json_files import read_json
+from irazor_tf.recipe import RULE
+from tests.jobs import small_jobs
+from tests.jobs.small_jobs import SMALL, job_of
+
+# What is left to the rule: three recipes (batch, network optimizer, ridge), which differ in speed and in where they end.
+OPEN = ("batch_size", "network_optimizer", "embedding_ridge")
+GIVEN = {key: value for key, value in SMALL.items() if key not in OPEN} | {
+    "model": "mlp(hidden=(16,), dropout=0.0)",
+    "epochs": 3,
+    "patience": 1,
+}
+FEW = (
+    {"network_optimizer": lambda _: "adam(learning_rate=0.02)"},
+    {"batch_size": tuning._times(4), "network_optimizer": lambda _: "sgd(learning_rate=1e-6)"},
+    {"network_optimizer": lambda _: "sgd(learning_rate=1e4)"},
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """Three recipes beside the rule's; the last one diverges."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_CHANGES", FEW)
+        yield
+
+
+def job_at(table: dict[str, str], folder: pathlib.Path, **changes: Any) -> Any:
+    return job_of({**table, **GIVEN, "controls": "", "model_dir": str(folder), **changes})
+
+
+@pytest.fixture(scope="module")
+def tuned(table, tmp_path_factory):
+    """A finished tuning: its job, what it returned, the folders of the epochs it trained, and what it said."""
+    job = job_at(table, tmp_path_factory.mktemp("tuned"))
+    with pytest.MonkeyPatch.context() as patch:
+        trained = small_jobs.fits(patch)
+        said: list[str] = []
+        patch.setattr(logging.getLogger("irazor_tf"), "info", lambda text, *values: said.append(text % values))
+        records = jobs.tune(job)
+    return job, records, trained, said
+
+
+def test_every_recipe_has_its_record_the_best_first(tuned):
+    job, records, trained, _ = tuned
+    assert [record["changes"] for record in records if not record["diverged"]].count({}) == 1 and len(records) == 4
+    assert records[0]["finished"] and not records[0]["diverged"]
+    ended = [record for record in records if record["finished"]]
+    assert [record["metrics"]["auc"] for record in ended] == sorted((record["metrics"]["auc"] for record in ended), reverse=True)
+    assert {} in [record["changes"] for record in ended]
+    (diverged,) = [record for record in records if record["diverged"]]
+    assert diverged["changes"] == {"network_optimizer": "sgd(learning_rate=1e4)"} and diverged["metrics"] == {}
+    assert sum(record["epochs"] for record in records) == len(trained) <= tuning.most_epochs(4, 3)
+    stored = read_json(job.path("tune", "result.json"))[0]
+    assert stored["recipes"] == json.loads(json.dumps(records)) and stored["metric"] == "auc"
+
+
+def test_the_best_epochs_metrics_are_told(tuned):
+    job, records, _, _ = tuned
+    for record in records:
+        if not record["diverged"]:
+            histories = [json.loads(path.read_text())["history"] for path in pathlib.Path(job.path("tune")).glob("*/model/state.json")]
+            assert any(record["metrics"]["auc"] == max(epoch["auc"] for epoch in history) for history in histories)
+            assert record["settings"]["batch_size"] == (256 if "batch_size" in record["changes"] else 64)
+
+
+def test_what_it_costs_is_said_before_anything_is_trained(tuned):
+    rows = read_json(tuned[0].path("tune", "result.json"))[0]["rows"]
+    said = [line for line in tuned[3] if line.startswith("tune: ")]
+    assert (
+        said[0]
+        == f"tune: 4 recipes, together at most {tuning.most_epochs(4, 3)} passes over {rows:,} training rows (one training: at most 3)"
+    )
+    assert said[2].startswith("tune: an epoch of this one takes ") and sum("an epoch of this one" in line for line in said) == 1
+    assert [line for line in said if "is left out: `loss` should stay finite" in line]
+
+
+def test_the_flagfile_holds_the_whole_recipe_and_another_stage_takes_it(tuned, table, tmp_path):
+    job, records, _, _ = tuned
+    folder = shutil.copytree(job.model_dir, tmp_path / "job")
+    path = str(folder / "tune" / "recipe.flags")
+    words = small_jobs.words({**table, **GIVEN, "controls": "", "model_dir": folder, "method": "fde"})
+    own = [word for word in words if word.partition("=")[0].removeprefix("--") not in (*RULE, "model", "metric")]
+    later = job_of([*own, f"--flagfile={path}"])
+    best = records[0]
+    assert {key: getattr(later.train, key) for key in RULE} == best["settings"] and later.model == best["model"]
+    assert later.train.metric == "auc"
+    jobs.retrain(later)  # in the same folder: a tuning binds nobody
+    (metrics,) = (folder / "models").glob("*/metrics.json")
+    assert json.loads(metrics.read_text())["valid_auc"] > 0.6
+
+
+def test_a_second_call_trains_nothing(tuned):
+    job, records, _, _ = tuned
+    with pytest.MonkeyPatch.context() as patch:
+        trained = small_jobs.fits(patch)
+        again = jobs.tune(job)
+    assert not trained and again == records
+
+
+def test_what_was_stopped_goes_on_and_ends_the_same(tuned, table, tmp_path, monkeypatch):
+    job = job_at(table, tmp_path)
+    whole = tuned[2]
+    trained = small_jobs.fits(monkeypatch)
+    from irazor_tf.training_state import TrainingState
+
+    end_epoch = TrainingState.end_epoch
+
+    def stopping(self: Any, *args: Any, **kwargs: Any) -> None:
+        end_epoch(self, *args, **kwargs)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingState, "end_epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.tune(job)
+    monkeypatch.setattr(TrainingState, "end_epoch", end_epoch)
+    records = jobs.tune(job)
+    assert len(trained) == len(whole)
+    assert small_jobs.without_timing(records) == small_jobs.without_timing(tuned[1])
+
+
+def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
+    from irazor_tf.data import Source
+
+    read: list[str] = []
+    ordered = Source.ordered
+    monkeypatch.setattr(Source, "ordered", lambda self, *args: (read.append(self.split), ordered(self, *args))[1])
+    jobs.tune(job_at(table, tmp_path, epochs=1))
+    assert set(read) == {"valid"}
+
+
+def test_something_should_be_left_to_the_rule(table, tmp_path):
+    job = job_of({**table, **SMALL, "model": "mlp(hidden=(16,), dropout=0.0)", "controls": "", "model_dir": str(tmp_path)})
+    with pytest.raises(
+        ValueError, match="Some training settings should be auto, for recipes to differ in. Received: batch_size, .* all given"
+    ):
+        jobs.tune(job)
+
+
+def test_the_rules_own_recipe_has_to_be_trainable(table, tmp_path):
+    job = job_at(table, tmp_path, network_optimizer="sgd(learning_rate=1e4)")
+    with pytest.raises(ValueError, match="`loss` should stay finite"):
+        jobs.tune(job)
+    assert not (tmp_path / "tune" / "recipe.flags").exists()
+
+
+def test_the_command_prints_a_table(tuned, capsys):
+    from launch import tune
+
+    tune._stage(tuned[0])
+    shown = capsys.readouterr().out
+    assert "the rule's recipe" in shown and "diverged" in shown and "to its end" in shown
+    assert shown.rstrip().endswith(f"--flagfile={pathlib.Path(tuned[0].path('tune', 'recipe.flags')).absolute()}")
