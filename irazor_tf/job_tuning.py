@@ -67,7 +67,7 @@ class _Tuning:
         self.changes = recipes(values, not base.sites)
         if len(self.changes) < 2:
             raise ValueError(f"Some training settings should be auto, for recipes to differ in. Received: {', '.join(RULE)} all given")
-        self.epochs = self._rule.epochs
+        self.epochs = int(self._rule.epochs)
         self.rows = self._trainer(0).train.rows
         self._metric = job.train.metric
         self._values: dict[int, float] = {}
@@ -91,8 +91,9 @@ class _Tuning:
             _notices.info("tune: %s is left out: %s", self._said(number), error)
             self._values[number] = -math.inf
             return -math.inf
-        best = self._best(trainer, history)[self._metric]
-        _notices.info("tune: %s: validation %s %.4f in %d epochs", self._said(number), self._metric, best, len(history))
+        seen = history[:epochs]  # a training that was there already may have gone further, and is judged as it was then
+        best = self._best(trainer, seen)[self._metric]
+        _notices.info("tune: %s: validation %s %.4f in %d epochs", self._said(number), self._metric, best, len(seen))
         if not self._timed and len(history) > before:  # the first training that was not there already
             self._timed, each = True, (time.perf_counter() - start) / (len(history) - before)
             _notices.info("tune: an epoch of this one takes %.3g s, %d of them %.3g minutes", each, self._passes, each * self._passes / 60)

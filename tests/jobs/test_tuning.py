@@ -138,7 +138,7 @@ def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
 
     read: list[str] = []
     ordered = Source.ordered
-    monkeypatch.setattr(Source, "ordered", lambda self, *args: (read.append(self.split), ordered(self, *args))[1])
+    monkeypatch.setattr(Source, "ordered", lambda self, *args: (read.append(self.split), ordered(self, *args))[1])  # type: ignore[func-returns-value]
     jobs.tune(job_at(table, tmp_path, epochs=1))
     assert set(read) == {"valid"}
 
