@@ -1,11 +1,15 @@
-"""Plain training by default, as it was and as it is, beside the baselines, on nine logs: AUC, log loss and calibration error.
+"""Plain training by default and by preset, as it was and as it is, beside the baselines, on nine logs: AUC, log loss, calibration error.
 
     python -m benchmarks.recipes --out=DIR --logs=FOLDER [--sets=criteo,frappe,...] [--recipes="before + default + lr"] [--seeds=1,2,3]
 
-`--recipes="default + default(embedding_ridge=0.0)"`: settings in brackets take the place of the recipe's own, `model` and `min_count` too.
+`before` are the defaults before there was "auto", `default` the defaults, `lr` those of the model of that name. `preset` is the log's
+preset with every field at its width, `preset_search` with its search; `former_preset` and `former_preset_search` are the presets before
+this benchmark (benchmarks/former_presets/). `tuned` is what `irazor tune` chooses with that seed. A log without a preset is passed over.
+`--recipes="default + default(embedding_ridge=0.0)"`: settings in brackets take the place of the recipe's own, `model`, `width`, `method`
+and `min_count` too.
 
-Every cell is a job of its own under DIR (method `fde`: every field at the width of the flags' default, 16), so a run that was stopped
-goes on where it was. MovieLens is trained with the first seed alone; Avazu's 9,999 rows once for each of 20 splits, whose mean stands
+Every cell is a job of its own under DIR (every field 16 wide, the flags' default, but with a preset), so a run that was stopped goes on
+where it was. MovieLens is trained with the first seed alone; Avazu's 9,999 rows once for each of 20 splits, whose mean stands
 with its 95% interval. Written at the end: DIR/recipes.json and DIR/recipes.md.
 """
 
@@ -18,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
+from absl.testing import flagsaver
 from scipy import stats
 
 from benchmarks.common import FORMER, mean_and_spread
@@ -30,6 +35,7 @@ from irazor_tf.json_files import write_json
 from irazor_tf.registry import Spec, did_you_mean, parse_specs
 from irazor_tf.tables import markdown_table, text_table
 from irazor_tf.trainer import TrainOptions
+from launch import flags as launch_flags
 from launch.flags import PRESETS
 
 FORM = """
@@ -44,7 +50,7 @@ columns:
 """
 TEST_ROWS = 100_000
 SPLITS = 20  # of Avazu's rows
-SHOWN = {"valid_auc": "valid AUC", "auc": "test AUC", "log_loss": "test log loss"}
+SHOWN = {"valid_log_loss": "valid log loss", "auc": "test AUC", "log_loss": "test log loss"}
 
 
 def log_lines(labels: np.ndarray, users: np.ndarray, items: np.ndarray, junk: np.ndarray, first: int = 0) -> list[str]:
@@ -94,55 +100,83 @@ def log_of(name: str, logs: str, out: str) -> PreprocessOptions:
     return dataclasses.replace(experiment.located(logs), min_count="auto")
 
 
+SETS = ("criteo", "frappe", "movielens", "avazu", "adult", "generated-5000", "generated-30000", "planted", "planted_groups")
 # Recipe -> base model, least count, training settings.
-RECIPES: dict[str, tuple[str, int | str, TrainOptions]] = {
+PLAIN: dict[str, tuple[str, int | str, TrainOptions]] = {
     "before": ("mlp", 1, FORMER),
     "default": ("mlp", "auto", TrainOptions()),
     "lr": ("lr", "auto", TrainOptions()),
+    "tuned": ("mlp", "auto", TrainOptions()),
 }
-SETS = ("criteo", "frappe", "movielens", "avazu", "adult", "generated-5000", "generated-30000", "planted", "planted_groups")
+# Recipe -> folder of the presets.
+FOLDERS = {"preset": PRESETS, "former_preset": os.path.join(os.path.dirname(os.path.abspath(__file__)), "former_presets")}
+RECIPES = (*PLAIN, *(f"{name}{end}" for name in FOLDERS for end in ("", "_search")))
 
 
-def recipe_of(spec: Spec) -> tuple[str, int | str, TrainOptions]:
-    """Base model, least count and training settings.
+def recipe_of(spec: Spec, name: str) -> JobConfig | None:
+    """The job that a recipe makes of the log `name`, its folders aside; None where it is a preset that there is none of.
 
     Raises:
       ValueError: no such recipe, or no such setting.
     """
     if spec.name not in RECIPES:
         raise ValueError(f"A recipe should be one of {', '.join(RECIPES)}. {did_you_mean(spec.name, RECIPES)}")
-    model, least, train = RECIPES[spec.name]
+    if spec.name in PLAIN:
+        model, least, train = PLAIN[spec.name]
+        job = JobConfig("", model=model, method="fde", train=train, data=PreprocessOptions("planted", min_count=least))
+    else:
+        path = os.path.join(FOLDERS[spec.name.removesuffix("_search")], f"{name}.flags")
+        if not os.path.exists(path):
+            return None
+        job = _preset(path)
+        if not spec.name.endswith("_search"):
+            job = dataclasses.replace(job, method="fde", budget_params=None)
+    assert job.data is not None
     given = dict(spec.arguments)
-    model, least = given.pop("model", model), given.pop("min_count", least)
-    known = [field.name for field in dataclasses.fields(train)]
+    data = dataclasses.replace(job.data, min_count=given.pop("min_count", job.data.min_count))
+    own = {key: given.pop(key) for key in ("model", "method", "width") if key in given}
+    known = [field.name for field in dataclasses.fields(job.train)]
     for key in given:
         if key not in known:
             raise ValueError(f"A setting of a recipe should be one of {', '.join(known)}. {did_you_mean(key, known)}")
-    return model, least, dataclasses.replace(train, **given)
+    return dataclasses.replace(job, data=data, train=dataclasses.replace(job.train, **given), **own)
+
+
+def _preset(path: str) -> JobConfig:
+    """The job of a flagfile."""
+    launch_flags.define()
+    with flagsaver.flagsaver():
+        flags.FLAGS(["recipes", f"--flagfile={path}", "--model_dir=", "--input=x"])
+        return launch_flags.job_config()
 
 
 def cell(name: str, spec: Spec, seed: int, data: PreprocessOptions, out: str) -> list[dict[str, Any]]:
-    """What one job has to say: the uniform model and, with the default recipe, the baselines."""
-    model, least, train = recipe_of(spec)
-    recipe = str(spec)
+    """What one job has to say: the model that the recipe is for and, with the default recipe, the baselines."""
+    recipe, shown = recipe_of(spec, name), str(spec).removesuffix("()")
+    if recipe is None:
+        return []
+    assert recipe.data is not None
+    least = recipe.data.min_count
     if name == "avazu":  # another split each time
         data = dataclasses.replace(data, seed=seed)
     records = f"data-{least}-{seed}" if name == "avazu" else f"data-{least}"
-    job = JobConfig(
-        os.path.join(out, name, f"{spec.name}-{digest([recipe])}", f"seed-{seed}"),
-        model=model,
-        method="fde",
+    job = dataclasses.replace(
+        recipe,
+        model_dir=os.path.join(out, name, f"{spec.name}-{digest([str(spec)])}", f"seed-{seed}"),
         data=dataclasses.replace(data, min_count=least),
         data_dir=os.path.join(out, name, records),
-        train=train,
         seed=seed,
         controls=(),
-        baselines=JobConfig.baselines if recipe == "default()" else (),
+        curve=False,
+        baselines=JobConfig.baselines if shown == "default" else (),
         progress=False,
     )
+    if spec.name == "tuned":
+        best = jobs.tune(dataclasses.replace(job, model_dir=os.path.join(out, name, "tune", f"seed-{seed}")))[0]  # its settings are others
+        job = dataclasses.replace(job, model=best["model"], train=dataclasses.replace(job.train, **best["settings"]))
     jobs.retrain(job)
     points = jobs.evaluate(job)
-    return [point | {"set": name, "recipe": point["name"] if "params" not in point else recipe.removesuffix("()")} for point in points]
+    return [point | {"set": name, "recipe": point["name"] if "params" not in point else shown} for point in points]
 
 
 def rows_of(records: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -152,7 +186,10 @@ def rows_of(records: Sequence[dict[str, Any]]) -> list[list[str]]:
         same = [record for record in records if (record["set"], record["recipe"]) == (name, recipe)]
         metrics = [[record[key] for record in same] for key in SHOWN]
         metrics.append([record["calibration"]["calibration_error"] for record in same if "calibration" in record])
-        rows.append([name, recipe, str(len(same)), *(_spread(values, name) for values in metrics)])
+        metrics.append([record["calibrated_log_loss"] for record in same if "calibrated_log_loss" in record])
+        sizes = [record["params"] for record in same if "params" in record]
+        params = f"{round(np.mean(sizes)):,}" if sizes else "-"
+        rows.append([name, recipe, str(len(same)), *(_spread(values, name) for values in metrics), params])
     return rows
 
 
@@ -173,10 +210,10 @@ def main(_: list[str]) -> None:
         seeds = range(1, SPLITS + 1) if name == "avazu" else map(int, given.seeds[:1] if name == "movielens" else given.seeds)
         for seed in seeds:
             for spec in parse_specs(given.recipes):
-                records += cell(name, spec, seed, data, given.out)
-                found = next(record for record in reversed(records) if "params" in record)
-                print(f"{name} {found['recipe']} seed {seed}: {found['auc']:.4f} {found['log_loss']:.4f}", flush=True)
-        header = ("log", "recipe", "seeds", *SHOWN.values(), "calibration error")
+                for record in (found := cell(name, spec, seed, data, given.out)):
+                    print(f"{name} {record['recipe']} seed {seed}: {record['auc']:.4f} {record['log_loss']:.4f}", flush=True)
+                records += found
+        header = ("log", "recipe", "seeds", *SHOWN.values(), "calibration error", "calibrated log loss", "params")
         print(text_table(header, rows_of(records)), flush=True)
         write_json(os.path.join(given.out, "recipes.json"), records)
         with open(os.path.join(given.out, "recipes.md"), "w", encoding="utf-8") as file:
@@ -187,6 +224,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "Folder for everything.", required=True)
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/, ml-1m/, avazu/, adult/).", required=True)
     flags.DEFINE_list("sets", list(SETS), "Which logs.")
-    flags.DEFINE_string("recipes", " + ".join(RECIPES), "Which recipes.")
+    flags.DEFINE_string("recipes", "before + default + lr", f"Which recipes of {', '.join(RECIPES)}.")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Which seeds.")
     app.run(main)
