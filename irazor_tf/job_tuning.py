@@ -155,7 +155,7 @@ def _flagfile(records: list[dict[str, Any]], job: JobConfig) -> str:
     figures = f"{best['metrics'][metric]:.4f}; the rule's own: {rule['metrics'][metric]:.4f}"
     lines = [
         f"# The best of {len(records)} recipes by `tune`, seed {job.seed}, width {job.width}: validation {metric} {figures}.",
-        f"--model={best['model']}",
+        f"--{'retrain_model' if job.retrain_model else 'model'}={best['model']}",
         *(f"--{key}={best['settings'][key]}" for key in RULE),
         f"--metric={metric}",
     ]

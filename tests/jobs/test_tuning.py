@@ -103,6 +103,14 @@ def test_the_flagfile_holds_the_whole_recipe_and_another_stage_takes_it(tuned, t
     assert json.loads(metrics.read_text())["valid_auc"] > 0.6
 
 
+def test_a_final_model_of_its_own_is_the_one_that_is_tuned(table, tmp_path):
+    job = job_at(table, tmp_path, retrain_model="fm", epochs=1)
+    records = jobs.tune(job)
+    assert {record["model"] for record in records} == {"fm()"}
+    words = (tmp_path / "tune" / "recipe.flags").read_text(encoding="utf-8").splitlines()
+    assert words[0].startswith("# ") and "--retrain_model=fm()" in words and not [word for word in words if word.startswith("--model=")]
+
+
 def test_a_second_call_trains_nothing(tuned):
     job, records, _, _ = tuned
     with pytest.MonkeyPatch.context() as patch:
