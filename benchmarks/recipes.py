@@ -4,7 +4,7 @@
 
 `before` are the defaults before there was "auto", `default` the defaults, `lr` those of the model of that name. `preset` is the log's
 preset with every field at its width, `preset_search` with its search; `former_preset` and `former_preset_search` are the presets before
-this benchmark (benchmarks/former_presets/). `tuned` is what `irazor tune` chooses with that seed. A log without a preset is passed over.
+this benchmark (benchmarks/former_presets/). A log without a preset is passed over.
 `--recipes="default + default(embedding_ridge=0.0)"`: settings in brackets take the place of the recipe's own, `model`, `width`, `method`
 and `min_count` too.
 
@@ -106,7 +106,6 @@ PLAIN: dict[str, tuple[str, int | str, TrainOptions]] = {
     "before": ("mlp", 1, FORMER),
     "default": ("mlp", "auto", TrainOptions()),
     "lr": ("lr", "auto", TrainOptions()),
-    "tuned": ("mlp", "auto", TrainOptions()),
 }
 # Recipe -> folder of the presets.
 FOLDERS = {"preset": PRESETS, "former_preset": os.path.join(os.path.dirname(os.path.abspath(__file__)), "former_presets")}
@@ -171,9 +170,6 @@ def cell(name: str, spec: Spec, seed: int, data: PreprocessOptions, out: str) ->
         baselines=JobConfig.baselines if shown == "default" else (),
         progress=False,
     )
-    if spec.name == "tuned":
-        best = jobs.tune(dataclasses.replace(job, model_dir=os.path.join(out, name, "tune", f"seed-{seed}")))[0]  # its settings are others
-        job = dataclasses.replace(job, model=best["model"], train=dataclasses.replace(job.train, **best["settings"]))
     jobs.retrain(job)
     points = jobs.evaluate(job)
     return [point | {"set": name, "recipe": point["name"] if "params" not in point else shown} for point in points]
