@@ -60,9 +60,9 @@ class Course:
 def test_halves_go_and_the_rest_are_trained_to_their_end():
     """Recipe n is the better the larger n; the first one, the worst, is trained to its end all the same."""
     value = Course([[n] * 20 for n in range(12)])
-    assert tuning.halved(range(12), 20, value) == [11, 10, 0]
-    assert [value.trained[n] for n in range(12)] == [20] + [2] * 5 + [4] * 3 + [8] + [20] * 2
-    assert sum(value.trained.values()) <= tuning.most_epochs(12, 20) == 24 + 14 + 16 + 36
+    assert tuning.halved(range(12), 20, value) == [11, 10, 9, 0]
+    assert [value.trained[n] for n in range(12)] == [20] + [4] * 5 + [8] * 3 + [20] * 3
+    assert sum(value.trained.values()) <= tuning.most_epochs(12, 20) == 48 + 28 + 48
 
 
 def test_a_late_bloomer_that_is_left_out_early_does_not_win():
@@ -72,7 +72,7 @@ def test_a_late_bloomer_that_is_left_out_early_does_not_win():
 
 
 def test_equals_stay_in_their_order_and_few_recipes_will_do():
-    assert tuning.halved(range(12), 20, Course([[0.0] * 20] * 12)) == [0, 1]
+    assert tuning.halved(range(12), 20, Course([[0.0] * 20] * 12)) == [0, 1, 2]
     assert tuning.halved(range(2), 20, Course([[0.0] * 20, [1.0] * 20])) == [1, 0]
     assert tuning.halved(range(1), 1, Course([[0.0]])) == [0]
 
@@ -80,7 +80,7 @@ def test_equals_stay_in_their_order_and_few_recipes_will_do():
 def test_what_diverges_goes_whatever_the_rest_are_worth():
     value = Course([[-math.inf if n else 0.0] * 20 for n in range(12)])
     assert tuning.halved(range(12), 20, value) == [0]
-    assert all(value.trained[n] == 2 for n in range(1, 12))
+    assert all(value.trained[n] == 4 for n in range(1, 12))
 
 
 @pytest.mark.parametrize(("number", "epochs"), [(12, 20), (12, 60), (5, 3), (2, 1)])
