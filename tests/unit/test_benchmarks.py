@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_rel
 
-from benchmarks import mends, methods
+from benchmarks import mends, methods, recipes
 from benchmarks.common import Experiment, Points, mean_and_spread, over_common_budgets, table
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.method import METHODS
+from irazor_tf.registry import Spec, parse_spec
 from irazor_tf.trainer import TrainOptions
 
 
@@ -112,3 +113,27 @@ def test_what_mends_change_is_told_by_series_and_point() -> None:
     assert header[-1] == "size after each epoch"
     assert rows[0] == ["HAM, a half", "2", "90", "0.7500 (0.0000)", "0.7050 (0.0071)", "0.5000 (0.0000)", "200 100; 200 99"]
     assert rows[1] == ["SSEDS, a half", "1", "90", "0.6500", "0.6000", "0.5000", "-"]
+
+
+@pytest.mark.parametrize("name", recipes.SETS)
+def test_every_recipe_of_the_table_makes_a_job(name: str) -> None:
+    for recipe in recipes.RECIPES:
+        folder = pathlib.Path(recipes.FOLDERS.get(recipe.removesuffix("_search"), "."))
+        there = recipe in recipes.PLAIN or (folder / f"{name}.flags").exists()
+        job = recipes.recipe_of(Spec(recipe), name)
+        assert (job is not None) == there, recipe
+        if job is not None:
+            assert (job.method == "fde") == (not recipe.endswith("_search"))
+            assert recipe.endswith("_search") or job.budget is None
+
+
+def test_settings_of_a_recipe_take_the_place_of_its_own() -> None:
+    spec = parse_spec("former_preset(width=4, min_count=7, batch_size=32, model='fm')")
+    job = recipes.recipe_of(spec, "criteo")
+    assert job is not None and job.data is not None
+    assert (job.width, job.data.min_count, job.train.batch_size, job.model) == (4, 7, 32, "fm")
+    assert job.train.bias_optimizer == "ftrl(learning_rate=0.02)"
+    with pytest.raises(ValueError, match=r"A recipe should be one of before, .*Received: 'befor' \(did you mean 'before'\?\)"):
+        recipes.recipe_of(parse_spec("befor"), "criteo")
+    with pytest.raises(ValueError, match="A setting of a recipe should be one of batch_size, .*Received: 'batch'"):
+        recipes.recipe_of(parse_spec("default(batch=3)"), "criteo")
