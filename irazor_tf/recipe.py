@@ -21,13 +21,13 @@ class Known:
       rows: of the training split.
       fields: how many.
       features: ids of all fields, out-of-vocabulary among them.
-      first_order: whether the model has first-order terms alone.
+      tower: whether dense layers read the embeddings; without them the first-order terms lead (first-order models and factorisation machines).
     """
 
     rows: int
     fields: int
     features: int
-    first_order: bool = False
+    tower: bool = True
 
     def __post_init__(self) -> None:
         for key in ("rows", "fields", "features"):
@@ -53,8 +53,8 @@ def linear_ridge(known: Known) -> float:
 
 def bias_rate(known: Known) -> float:
     """A share of the prior's standard deviation, 1 / sqrt(`linear_ridge`), which is the scale that a first-order term is believed to have:
-    a tenth and at most .04 beside embeddings, which a faster first-order term leaves nothing to learn, .3 and at most .15 alone."""
-    share, most = (0.3, 0.15) if known.first_order else (0.1, 0.04)
+    a tenth and at most .04 beside a tower, which a faster first-order term leaves nothing to learn, .3 and at most .15 without one."""
+    share, most = (0.1, 0.04) if known.tower else (0.3, 0.15)
     return float(f"{min(share / math.sqrt(linear_ridge(known)), most):.2g}")
 
 
@@ -66,12 +66,12 @@ def adagrad(rate: float) -> str:
 # Setting of `TrainOptions` -> its value.
 RULE: Mapping[str, Callable[[Known], Any]] = {
     "batch_size": batch_size,
-    "epochs": lambda known: 60 if known.first_order else 20,  # an epoch of first-order terms teaches little, and costs little
+    "epochs": lambda known: 20 if known.tower else 60,  # an epoch without a tower teaches little, and costs little
     "patience": lambda known: 3,
     "bias_optimizer": lambda known: adagrad(bias_rate(known)),
     "network_optimizer": lambda known: adagrad(0.02),
     "embedding_l2": lambda known: 0.0,
-    "embedding_ridge": lambda known: 500.0,
+    "embedding_ridge": lambda known: 500.0 if known.tower else 50.0,  # a tower can make up for small embeddings, products cannot
     "linear_ridge": linear_ridge,
     "search_steps": lambda known: 0,  # an epoch, of about the square root of the rows in steps; more of them memorise
 }

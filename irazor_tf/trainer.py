@@ -107,7 +107,7 @@ class TrainOptions:
 
 def known_of(schema: Schema, rows: int, base: BaseModel) -> Known:
     """What the rule for "auto" knows of a log with so many training rows and of a model."""
-    return Known(rows, len(schema.fields), schema.num_features, not base.sites)
+    return Known(rows, len(schema.fields), schema.num_features, "flat" in base.uses)
 
 
 class Trainer:

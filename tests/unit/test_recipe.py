@@ -64,7 +64,7 @@ def test_first_order_terms_move_by_a_share_of_their_scale():
     """Criteo's 64,000 rows have the ridge 20, hence the standard deviation .224."""
     known = Known(63_861, 39, 50_192)
     assert recipe.bias_rate(known) == 0.022
-    alone = dataclasses.replace(known, first_order=True)
+    alone = dataclasses.replace(known, tower=False)
     assert recipe.bias_rate(alone) == 0.067
 
 
