@@ -21,7 +21,7 @@ class Known:
       rows: of the training split.
       fields: how many.
       features: ids of all fields, out-of-vocabulary among them.
-      tower: whether dense layers read the embeddings; without them the first-order terms lead (first-order models and factorisation machines).
+      tower: whether dense layers read the embeddings; without them (factorisation machines, say) the first-order terms lead.
     """
 
     rows: int

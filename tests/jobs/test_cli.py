@@ -166,7 +166,7 @@ def test_a_signal_while_the_program_starts_ends_in_one_line(number, word, moment
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pipelin"], "one of preprocess, search, retrain, evaluate, export, report, pipeline (or settings)."),
+        (["pipelin"], "one of preprocess, tune, search, retrain, evaluate, export, report, pipeline (or settings)."),
         (["pipelin"], "Received: 'pipelin' (did you mean 'pipeline'?)"),
         (["search"], "--model_dir"),
         (["search", "--model_dir=d", "--epoch=3"], "Unknown command line flag 'epoch'"),
