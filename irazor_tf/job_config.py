@@ -31,7 +31,7 @@ _FREE = frozenset(
     | {"progress", "tensorboard", "distribution_strategy"}
 )
 # What a job begun before these settings were there was trained with.
-_NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0, "rate_decay": 1.0, "search_steps": 0}
+_NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0, "search_steps": 0}
 # What differs between two runs of one job, wherever it stands in a result file.
 TIMING = (
     "seconds",

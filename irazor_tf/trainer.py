@@ -47,8 +47,6 @@ class TrainOptions:
       architecture_optimizer: spec for the gates' weights.
       embedding_l2, linear_l2: see `Recommender`; the first may be auto.
       embedding_ridge, linear_ridge: see `Shares`; or auto.
-      rate_decay: factor of the learning rates of first-order terms, tables and dense weights after every epoch that did not better the
-        validation metric, where `patience` watches it; 1: they stay.
       search_steps: steps of a search whose method's spec gives no length; 0: one epoch; or auto.
       stddev: standard deviation of the embeddings' initial values.
       eval_batch_size: rows per step of an evaluation.
@@ -67,7 +65,6 @@ class TrainOptions:
     linear_l2: float = 0.0
     embedding_ridge: float | str = AUTO
     linear_ridge: float | str = AUTO
-    rate_decay: float = 1.0
     search_steps: int | str = AUTO
     stddev: float = 0.01
     eval_batch_size: int = 8192
@@ -98,8 +95,6 @@ class TrainOptions:
                 raise ValueError(f"`{key}` should be at least {least}. Received: {value}")
             if key in penalties and value > 1e10:  # beyond it the product with a weight leaves float32
                 raise ValueError(f"`{key}` should be at most 1e10. Received: {value}")
-        if not 0 < self.rate_decay <= 1:
-            raise ValueError(f"`rate_decay` should lie in (0, 1]. Received: {self.rate_decay}")
 
     def resolved(self, known: Known) -> TrainOptions:
         """The settings with the rule's values for "auto"."""
@@ -255,7 +250,6 @@ class Trainer:
         epochs = options.epochs if epochs is None else epochs
         patience = options.patience if patience is None else patience
         metric = self.task.check_metric(metric or options.metric)
-        direction = self.task.directions[metric]
         judge = judge or self.valid
         # What an alternating step calls validation rows: a cluster's own where one is trained.
         rows = self.valid if train is None else judge
@@ -268,7 +262,6 @@ class Trainer:
         specs = options.optimizers() | self.optimizers | dict(optimizers or {})
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
-            rates = {group: optimizer.get_config()["learning_rate"] for group, optimizer in model.optimizers.items()}
             for group, optimizer in model.optimizers.items():
                 # A function that makes variables is traced twice.
                 optimizer._create_all_weights(model.variable_groups[group])
@@ -285,7 +278,7 @@ class Trainer:
             return state.history
         state.restore_last()
         if keep_start and patience and not state.begun:
-            state.begin(direction * self.evaluate(model, judge)[metric])
+            state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
         callbacks: list[keras.callbacks.Callback] = [
             _Finite(state),
             state.callback(options.checkpoint_steps, per_epoch, total),
@@ -300,10 +293,6 @@ class Trainer:
             if model.frozen != frozen:
                 model.frozen = frozen
                 model.train_function = None  # it was traced for other groups
-            factor = options.rate_decay ** _stalls([record[metric] * direction for record in state.history[warmup:]]) if patience else 1.0
-            with self.scope():
-                for group in model.optimizers.keys() - {"architecture"}:
-                    model.optimizers[group].learning_rate = rates[group] * factor
             elements = step.elements(train, rows, options.batch_size, seed, state.step).take(end - state.step)
             logs = model.fit(
                 elements,
@@ -317,7 +306,7 @@ class Trainer:
             record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
             for gate in model.gates.values():
                 record |= {key: float(value) for key, value in gate.traces().items()}
-            value = direction * record[metric]
+            value = self.task.directions[metric] * record[metric]
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
             state.end_epoch(end, record, value, patience, warmup, epochs, stop)
@@ -416,11 +405,6 @@ class _Finite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         _check_finite(logs or {}, self._epoch, self._first + batch + 1, self._state.directory)
-
-
-def _stalls(values: list[float]) -> int:
-    """How many epochs' values, the larger the better, were no better than the best before them."""
-    return sum(value <= max(values[:place]) for place, value in enumerate(values) if place)
 
 
 class DivergedError(ValueError):

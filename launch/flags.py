@@ -145,8 +145,6 @@ def define() -> None:
     ridge = "Half of this times the squared norm of all embeddings enters the loss of an epoch, summed over its rows: 1/C of scikit-learn."
     _define_auto("embedding_ridge", ridge, _TRAIN, float)
     _define_auto("linear_ridge", "The same for first-order terms.", _TRAIN, float)
-    decay = "Factor of the learning rates after every epoch that did not better the validation metric; 1: they stay."
-    flags.DEFINE_float("rate_decay", 1.0, decay, module_name=_TRAIN)
     _define_auto("search_steps", "Steps of a search whose method gives no length; 0: one epoch.", _TRAIN, int)
     flags.DEFINE_float("stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN)
     flags.DEFINE_integer("eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN)
