@@ -31,7 +31,7 @@ _FREE = frozenset(
     | {"progress", "tensorboard", "distribution_strategy"}
 )
 # What a job begun before these settings were there was trained with.
-_NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0, "search_steps": 0}
+NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0, "search_steps": 0}
 # What differs between two runs of one job, wherever it stands in a result file.
 TIMING = (
     "seconds",
@@ -187,8 +187,10 @@ def claim(job: JobConfig) -> None:
     path = job.path("job.json")
     before = _written(path)
     if before.get("settings", {}).get("train"):
-        before["settings"]["train"] = _NEUTRAL | before["settings"]["train"]
-    if not before and _has_trained(job):
+        # What "auto" stood for is kept since before there was this one, so "auto" may stand for what the job had: see `resolved_job`.
+        own = {"search_steps": AUTO} if job.train.search_steps == AUTO else {}
+        before["settings"]["train"] = NEUTRAL | own | before["settings"]["train"]
+    if not before and has_trained(job):
         raise ValueError(f"What was trained in a folder should have its settings beside it. Received: no {path}. {_SETTINGS_GONE}")
     old, settings = before.get("settings", {}), _plain(job.settings())
     fingerprint = None
@@ -205,7 +207,7 @@ def claim(job: JobConfig) -> None:
                 f"The settings of the data should be those that the records in {job.records_dir} were made with (or be left out), or the "
                 f"folder another. Received: {'; '.join(changed)}"
             )
-    if before and _has_trained(job):
+    if before and has_trained(job):
         changed = _difference(_but_data(old), _but_data(settings))
         known = before.get("data_fingerprint")
         changed += _difference(known, fingerprint, "data fingerprint") if known and fingerprint else []
@@ -221,7 +223,7 @@ def claim(job: JobConfig) -> None:
         write_json(path, now)
 
 
-def _has_trained(job: JobConfig) -> bool:
+def has_trained(job: JobConfig) -> bool:
     """Whether any fit has left a state, or any search a result."""
     patterns = [os.path.join(glob.escape(job.path(stage)), "**", "state.json") for stage in ("search", "models")]
     return os.path.exists(job.path("search", "result.json")) or any(glob.glob(pattern, recursive=True) for pattern in patterns)

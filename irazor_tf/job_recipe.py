@@ -9,9 +9,9 @@ from typing import Any
 
 from data_pipelines.records import load_manifest
 from irazor_tf.base_model import MODELS
-from irazor_tf.job_config import JobConfig
+from irazor_tf.job_config import NEUTRAL, JobConfig, has_trained
 from irazor_tf.json_files import read_json, understanding, write_json
-from irazor_tf.recipe import RULE, resolved
+from irazor_tf.recipe import AUTO, RULE, resolved
 from irazor_tf.schema import Schema
 from irazor_tf.trainer import known_of
 
@@ -22,23 +22,25 @@ def resolved_job(job: JobConfig, schema: Schema) -> JobConfig:
     """The job with values for what is "auto" in its training settings.
 
     `resolved.json` holds what the rule said when the settings were first resolved, and a later call takes it from there, whatever the
-    rule says by then. Settings that have changed since, which `job_config.claim` allows as long as nothing is trained, are resolved anew.
+    rule says by then. As long as nothing is trained, settings that have changed since (see `job_config.claim`), the base model among
+    them, are resolved anew. What a trained job of an earlier version had no setting for stays as it was without (`NEUTRAL`).
     """
     path = job.path("resolved.json")
     given = {key: getattr(job.train, key) for key in RULE}
     stored = read_json(path)[0] if os.path.exists(path) else {}
     with understanding(path):
-        if not stored or stored["given"] != given or stored["fingerprint"] != schema.fingerprint:
+        if not stored or not has_trained(job):
             manifest = load_manifest(job.records_dir)
             known = known_of(schema, manifest["splits"]["train"]["rows"], MODELS.build(job.model))
-            values = resolved(given, known)
-            whole = manifest.get("resolved", {}) | given | values
-            stored = {"given": given, "fingerprint": schema.fingerprint, "known": dataclasses.asdict(known)}
-            stored |= {"values": values, "recipe": whole}
-            write_json(path, stored)
-            if said := _said(manifest.get("resolved", {}) | values):
-                _notices.info("auto: %s (%s rows, %s features; see resolved.json)", said, f"{known.rows:,}", f"{known.features:,}")
-        return dataclasses.replace(job, train=dataclasses.replace(job.train, **stored["values"]))
+            now = {"given": given, "fingerprint": schema.fingerprint, "known": dataclasses.asdict(known)}
+            if {key: stored.get(key) for key in now} != now:
+                values = resolved(given, known)
+                stored = now | {"values": values, "recipe": manifest.get("resolved", {}) | given | values}
+                write_json(path, stored)
+                if said := _said(manifest.get("resolved", {}) | values):
+                    _notices.info("auto: %s (%s rows, %s features; see resolved.json)", said, f"{known.rows:,}", f"{known.features:,}")
+        values = {key: (NEUTRAL | stored["values"])[key] for key, value in given.items() if value == AUTO}
+        return dataclasses.replace(job, train=dataclasses.replace(job.train, **values))
 
 
 def recipe_of(job: JobConfig) -> dict[str, Any]:

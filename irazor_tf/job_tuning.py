@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 import time
 from typing import Any
 
 from irazor_tf import integrity, pricing
 from irazor_tf.base_model import MODELS
+from irazor_tf.data import Source
 from irazor_tf.input_config import InputConfig, digest
 from irazor_tf.job_config import JobConfig
 from irazor_tf.job_recipe import resolved_job
@@ -19,7 +21,7 @@ from irazor_tf.registry import parse_spec
 from irazor_tf.schema import Schema
 from irazor_tf.searching import fit_seconds, fit_states, trainer_of
 from irazor_tf.trainer import DivergedError, Trainer, TrainOptions
-from irazor_tf.tuning import DROPOUT, halved, most_epochs, recipes
+from irazor_tf.tuning import DROPOUT, halved, most_epochs, recipes, varied
 
 _notices = logging.getLogger("irazor_tf")
 
@@ -64,11 +66,15 @@ class _Tuning:
         values = {key: value for key, value in values.items() if key not in ("epochs", "patience")}
         if hasattr(base.params, DROPOUT) and DROPOUT not in dict(self._model.arguments) and "preset" not in dict(self._model.arguments):
             values[DROPOUT] = getattr(base.params, DROPOUT)
-        self.changes = recipes(values, not base.sites)
-        if len(self.changes) < 2:
-            raise ValueError(f"Some training settings should be auto, for recipes to differ in. Received: {', '.join(RULE)} all given")
         self.epochs = int(self._rule.epochs)
-        self.rows = self._trainer(0).train.rows
+        self.rows = Source(job.records_dir, "train").rows
+        self.changes = recipes(values, not base.sites, self.rows)
+        if len(self.changes) < 2:
+            open_to_it = ", ".join(varied(not base.sites))
+            raise ValueError(
+                f"For recipes to differ in, some of {open_to_it} should be auto (dropout: not named in the model's spec; --batch_size=auto "
+                "behind a flagfile leaves that one open). Received: none that is, and that this model has"
+            )
         self._metric = job.train.metric
         self._values: dict[int, float] = {}
         for optimizer in {self._options(number).network_optimizer for number in range(len(self.changes))}:
@@ -82,15 +88,19 @@ class _Tuning:
     def value(self, number: int, epochs: int | None) -> float:
         """Trains a recipe up to an epoch; its best validation metric so far, the larger the better."""
         trainer, start = self._trainer(number), time.perf_counter()
-        before = len(self._history(trainer))
+        before, marker = len(self._history(trainer)), os.path.join(trainer.work_dir, "diverged.json")
+        if self._job.progress:
+            print(f"[{number + 1}/{len(self.changes)}] {self._said(number)}", flush=True)
+        if os.path.exists(marker):
+            return self._values.setdefault(number, -math.inf)
         try:
             history = trainer.fit(trainer.build(self._space()), "model", pause=epochs)
-        except DivergedError as error:
+        except DivergedError:
             if number == 0:
                 raise
-            _notices.info("tune: %s is left out: %s", self._said(number), error)
-            self._values[number] = -math.inf
-            return -math.inf
+            _notices.info("tune: %s is left out: its loss is no number any more", self._said(number))
+            write_json(marker, True)
+            return self._values.setdefault(number, -math.inf)
         seen = history[:epochs]  # a training that was there already may have gone further, and is judged as it was then
         best = self._best(trainer, seen)[self._metric]
         _notices.info("tune: %s: validation %s %.4f in %d epochs", self._said(number), self._metric, best, len(seen))
@@ -121,6 +131,9 @@ class _Tuning:
         }
 
     def _best(self, trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
+        """The epoch whose weights a training of these epochs ends with."""
+        if not self._rule.patience:
+            return history[-1]
         return max(history, key=lambda record: trainer.task.directions[self._metric] * record[self._metric])
 
     @staticmethod

@@ -42,8 +42,9 @@ def min_count(rows: int) -> int:
 
 
 def batch_size(known: Known) -> int:
-    """The power of two nearest to the square root of the rows, from 64 to 8,192: so an epoch has about as many steps as a batch rows."""
-    return 2 ** round(min(max(math.log2(known.rows) / 2, 6), 13))
+    """The power of two nearest to the square root of the rows, from 64 to 8,192: so an epoch has about as many steps as a batch rows. Of
+    fewer than 64 rows, the largest power of two that they fill."""
+    return 2 ** min(round(min(max(math.log2(known.rows) / 2, 6), 13)), int(math.log2(known.rows)))
 
 
 def linear_ridge(known: Known) -> float:

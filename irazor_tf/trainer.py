@@ -240,7 +240,8 @@ class Trainer:
           stop: asked after every epoch, with the records so far, whether to end here.
           keep_start: whether the weights that the fit starts from compete for the best epoch too, as epoch 0 (training goes on from a
             trained model, and may only make it worse).
-          pause: returns after so many epochs, warm-up among them, though the fit has not ended; another call goes on from there.
+          pause: returns after so many epochs, warm-up among them, though the fit has not ended, with the
+            weights of the last one; another call goes on from there.
 
         Returns:
           One record per epoch: epoch, loss, mean penalty by group, the metrics of `judge`, and the gates' traces.

@@ -56,20 +56,30 @@ _FIRST_ORDER_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = tuple(
 )
 
 
-def recipes(values: Mapping[str, Any], first_order: bool) -> list[dict[str, Any]]:
+def varied(first_order: bool) -> list[str]:
+    """The settings that recipes differ in; `first_order`: see `recipes`."""
+    return sorted({key for changes in _changes(first_order) for key in changes})
+
+
+def recipes(values: Mapping[str, Any], first_order: bool, rows: int) -> list[dict[str, Any]]:
     """The rule's own recipe, which changes nothing, and up to eleven others, each as the settings that it changes.
 
     Args:
       values: the rule's values of the settings that may be changed, `dropout` among them where the base model has it.
       first_order: whether the model has first-order terms alone.
+      rows: to train on; no batch is larger.
     """
     found: list[dict[str, Any]] = [{}]
-    for changes in _FIRST_ORDER_CHANGES if first_order else _CHANGES:
+    for changes in _changes(first_order):
         new = {key: change(values[key]) for key, change in changes.items() if key in values}
         new = {key: value for key, value in new.items() if value != values[key]}
-        if new not in found:
+        if new not in found and new.get("batch_size", 0) <= rows:
             found.append(new)
     return found
+
+
+def _changes(first_order: bool) -> tuple[Mapping[str, Callable[[Any], Any]], ...]:
+    return _FIRST_ORDER_CHANGES if first_order else _CHANGES
 
 
 @dataclasses.dataclass(frozen=True)

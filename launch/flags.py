@@ -145,7 +145,12 @@ def define() -> None:
     ridge = "Half of this times the squared norm of all embeddings enters the loss of an epoch, summed over its rows: 1/C of scikit-learn."
     _define_auto("embedding_ridge", ridge, _TRAIN, float)
     _define_auto("linear_ridge", "The same for first-order terms.", _TRAIN, float)
-    _define_auto("search_steps", "Steps of a search whose method gives no length; 0: one epoch.", _TRAIN, int)
+    _define_auto(
+        "search_steps",
+        "Steps of a search by a method with a setting of this name that its spec does not give; 0: one epoch.",
+        _TRAIN,
+        int,
+    )
     flags.DEFINE_float("stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN)
     flags.DEFINE_integer("eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN)
     flags.DEFINE_integer("steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN)

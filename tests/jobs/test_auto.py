@@ -9,8 +9,9 @@ import queue
 import pytest
 
 from data_pipelines.records import load_manifest
-from irazor_tf import jobs, recipe
+from irazor_tf import job_recipe, jobs, recipe
 from irazor_tf.json_files import read_json, write_json
+from irazor_tf.schema import Schema
 from tests.jobs.small_jobs import SMALL, job_of, write_table
 
 RULED = tuple(recipe.RULE)
@@ -82,6 +83,37 @@ def test_settings_that_change_before_training_are_resolved_anew(table, tmp_path)
     after = read(tmp_path, "resolved.json")
     assert "batch_size" in before["values"] and "batch_size" not in after["values"]
     assert after["recipe"] == before["recipe"] | {"batch_size": 96}
+
+
+def test_another_model_before_training_is_resolved_anew(table, tmp_path):
+    job = {**table, **GIVEN, "method": "fde", "model_dir": tmp_path}
+    jobs.preprocess(job_of(job))
+    assert read(tmp_path, "resolved.json")["known"]["tower"] is True
+    jobs.preprocess(job_of({**job, "model": "lr"}))
+    after = read(tmp_path, "resolved.json")
+    assert after["known"]["tower"] is False and after["values"]["embedding_ridge"] == recipe.RULE["embedding_ridge"](
+        recipe.Known(**after["known"])
+    )
+
+
+def test_a_job_begun_before_a_setting_was_there_keeps_its_values(table, tmp_path, monkeypatch):
+    """`search_steps` came after `resolved.json`: a trained job of before has none, and the rest of its recipe stays as it was."""
+    job = job_of({**table, **GIVEN, "model_dir": tmp_path})
+    jobs.search(job)
+    for name, places in (("job.json", ("settings", "train")), ("resolved.json", ("given",)), ("resolved.json", ("values",))):
+        value = read_json(str(tmp_path / name))[0]
+        inner = value
+        for place in places:
+            inner = inner[place]
+        del inner["search_steps"]
+        write_json(str(tmp_path / name), value)
+    (tmp_path / ".checksums").unlink()
+    before = read(tmp_path, "resolved.json")
+    monkeypatch.setattr(recipe, "RULE", dict.fromkeys(recipe.RULE, lambda size: 1))
+    resolved = job_recipe.resolved_job(job, Schema.load(job.records_dir))
+    jobs.retrain(job)
+    assert read(tmp_path, "resolved.json") == before
+    assert resolved.train.search_steps == 0 and resolved.train.batch_size == before["values"]["batch_size"]
 
 
 def test_values_stay_what_they_were(table, tmp_path, monkeypatch):

@@ -69,11 +69,13 @@ def test_preset_makes_a_job(name):
     assert job.data is not None and job.data.make_reader().fields()
 
 
-def test_a_preset_with_a_budget_gives_way_to_a_threshold():
-    assert preset("movielens").budget == 54_336
+def test_a_flagfile_with_a_budget_gives_way_to_a_threshold(tmp_path):
+    path = tmp_path / "own.flags"
+    path.write_text("--flagfile=" + str(pathlib.Path(flags.PRESETS) / "movielens.flags") + "\n--budget_params=54336\n")
+    assert preset(str(path)).budget == 54_336
     with pytest.raises(ValueError, match=r"cpt and budget_params \(--budget_params=0 after --flagfile takes a preset's away\)"):
-        preset("movielens", "--cpt=0.3")
-    job = preset("movielens", "--cpt=0.3", "--budget_params=0")
+        preset(str(path), "--cpt=0.3")
+    job = preset(str(path), "--cpt=0.3", "--budget_params=0")
     assert job.budget is None and "cpt=0.3" in job.method
 
 

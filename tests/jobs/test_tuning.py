@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from irazor_tf import jobs, tuning
 from irazor_tf.json_files import read_json
 from irazor_tf.recipe import RULE
+from irazor_tf.trainer import Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 
@@ -68,13 +71,39 @@ def test_every_recipe_has_its_record_the_best_first(tuned):
     assert stored["recipes"] == json.loads(json.dumps(records)) and stored["metric"] == "auc"
 
 
+def history_of(job: Any, record: Any) -> list[dict[str, float]]:
+    """The epochs of a recipe's training, found by their number and its settings."""
+    paths = pathlib.Path(job.path("tune")).glob("*/model/state.json")
+    histories = [json.loads(path.read_text(encoding="utf-8"))["history"] for path in paths]
+    (found,) = [history for history in histories if any(record["metrics"].items() <= epoch.items() for epoch in history)]
+    return found
+
+
 def test_the_best_epochs_metrics_are_told(tuned):
     job, records, _, _ = tuned
     for record in records:
         if not record["diverged"]:
-            histories = [json.loads(path.read_text())["history"] for path in pathlib.Path(job.path("tune")).glob("*/model/state.json")]
-            assert any(record["metrics"]["auc"] == max(epoch["auc"] for epoch in history) for history in histories)
+            history = history_of(job, record)
+            assert len(history) == record["epochs"] and record["metrics"]["auc"] == max(epoch["auc"] for epoch in history)
             assert record["settings"]["batch_size"] == (256 if "batch_size" in record["changes"] else 64)
+
+
+def test_by_log_loss_the_lowest_is_best_and_without_patience_the_last_epoch_counts(table, tmp_path):
+    job = job_at(table, tmp_path, metric="log_loss", patience=0, epochs=6, network_optimizer="adam(learning_rate=0.1)")
+    records = jobs.tune(job)
+    ended = [record for record in records if record["finished"]]
+    assert ended and [record["metrics"]["log_loss"] for record in ended] == sorted(r["metrics"]["log_loss"] for r in ended)
+    for record in ended:
+        history = history_of(job, record)
+        assert record["metrics"]["log_loss"] == history[-1]["log_loss"]
+    assert any(record["metrics"]["log_loss"] > min(epoch["log_loss"] for epoch in history_of(job, record)) for record in ended)
+
+
+def test_a_small_log_has_recipes_too(table, tmp_path):
+    lines = small_jobs.table_lines(rows=60)
+    job = job_at(small_jobs.write_table(tmp_path / "log", lines), tmp_path / "job", epochs=1, patience=0, fractions="0.6,0.2,0.2")
+    records = jobs.tune(job)
+    assert {record["settings"]["batch_size"] for record in records} == {32}
 
 
 def test_what_it_costs_is_said_before_anything_is_trained(tuned):
@@ -85,7 +114,7 @@ def test_what_it_costs_is_said_before_anything_is_trained(tuned):
         == f"tune: 4 recipes, together at most {tuning.most_epochs(4, 3)} passes over {rows:,} training rows (one training: at most 3)"
     )
     assert said[2].startswith("tune: an epoch of this one takes ") and sum("an epoch of this one" in line for line in said) == 1
-    assert [line for line in said if "is left out: `loss` should stay finite" in line]
+    assert [line for line in said if line == "tune: network_optimizer sgd(learning_rate=1e4) is left out: its loss is no number any more"]
 
 
 def test_the_flagfile_holds_the_whole_recipe_and_another_stage_takes_it(tuned, table, tmp_path):
@@ -115,8 +144,13 @@ def test_a_second_call_trains_nothing(tuned):
     job, records, _, _ = tuned
     with pytest.MonkeyPatch.context() as patch:
         trained = small_jobs.fits(patch)
+        fit = Trainer.fit
+        begun: list[str] = []
+        patch.setattr(Trainer, "fit", lambda self, *args, **kwargs: (begun.append(self.work_dir), fit(self, *args, **kwargs))[1])  # type: ignore[func-returns-value]
         again = jobs.tune(job)
     assert not trained and again == records
+    diverged = {os.path.dirname(path) for path in glob.glob(os.path.join(job.path("tune"), "*", "diverged.json"))}
+    assert len(diverged) == 1 and begun and not diverged & set(begun)
 
 
 def test_what_was_stopped_goes_on_and_ends_the_same(tuned, table, tmp_path, monkeypatch):
@@ -154,7 +188,7 @@ def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
 def test_something_should_be_left_to_the_rule(table, tmp_path):
     job = job_of({**table, **SMALL, "model": "mlp(hidden=(16,), dropout=0.0)", "controls": "", "model_dir": str(tmp_path)})
     with pytest.raises(
-        ValueError, match="Some training settings should be auto, for recipes to differ in. Received: batch_size, .* all given"
+        ValueError, match="some of batch_size, network_optimizer should be auto .*Received: none that is, and that this model"
     ):
         jobs.tune(job)
 

@@ -9,14 +9,16 @@ from absl.testing import flagsaver
 
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf import recipe
+from irazor_tf.base_model import MODELS
 from irazor_tf.optimizers import make_optimizer
 from irazor_tf.recipe import AUTO, RULE, Known
-from irazor_tf.trainer import TrainOptions
+from irazor_tf.schema import Field, Schema
+from irazor_tf.trainer import TrainOptions, known_of
 from launch import flags
 
 ROWS = [1, 100, 5000, 8002, 26_964, 63_861, 800_000, 10**6, 4 * 10**7, 10**9, 10**11]
 FEATURES = [1, 40, 2000, 50_000, 10**6, 10**9]
-RANGES = {"batch_size": (64, 8192), "epochs": (1, 100), "patience": (1, 10), "embedding_l2": (0, 1), "linear_ridge": (0.1, 30)}
+RANGES = {"batch_size": (1, 8192), "epochs": (1, 100), "patience": (1, 10), "embedding_l2": (0, 1), "linear_ridge": (0.1, 30)}
 RANGES |= {"embedding_ridge": (1, 10_000), "search_steps": (0, 0)}
 NUMBERS = sorted(RANGES)
 
@@ -27,10 +29,11 @@ def test_every_setting_of_the_rule_is_an_option_whose_default_is_auto():
     assert set(NUMBERS) | {"bias_optimizer", "network_optimizer"} == set(RULE)
 
 
+@pytest.mark.parametrize("tower", [True, False])
 @pytest.mark.parametrize("key", NUMBERS)
-def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key):
+def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key, tower):
     low, high = RANGES[key]
-    by_rows = [[RULE[key](Known(rows, 10, features)) for rows in ROWS] for features in FEATURES]
+    by_rows = [[RULE[key](Known(rows, 10, features, tower)) for rows in ROWS] for features in FEATURES]
     assert all(low <= value <= high for row in by_rows for value in row)
     falling = key == "linear_ridge"  # more rows a feature, less to hold it back
     for row in by_rows:
@@ -66,6 +69,27 @@ def test_first_order_terms_move_by_a_share_of_their_scale():
     assert recipe.bias_rate(known) == 0.022
     alone = dataclasses.replace(known, tower=False)
     assert recipe.bias_rate(alone) == 0.067
+
+
+@pytest.mark.parametrize(("tower", "least", "most"), [(True, 0.018, 0.04), (False, 0.055, 0.15)])
+def test_the_rate_of_first_order_terms_grows_with_rows_up_to_a_most(tower, least, most):
+    for features in FEATURES:
+        rates = [recipe.bias_rate(Known(rows, 39, features, tower)) for rows in ROWS]
+        assert rates == sorted(rates) and least <= rates[0] and rates[-1] == most or features == 10**9
+    assert recipe.bias_rate(Known(1, 39, 10**9, tower)) == least
+
+
+def test_a_batch_is_filled_by_the_rows():
+    assert [recipe.batch_size(Known(rows, 3, 3)) for rows in (1, 3, 54, 63, 64, 5000)] == [1, 2, 32, 32, 64, 64]
+
+
+@pytest.mark.parametrize(("model", "tower"), [("mlp", True), ("deepfm", True), ("fm", False), ("lr", False)])
+def test_a_tower_is_what_reads_the_embeddings_by_dense_layers(model, tower):
+    schema = Schema((Field("user", vocabulary_size=5),))
+    known = known_of(schema, 1000, MODELS.build(model))
+    assert known == Known(1000, 1, schema.num_features, tower)
+    options = TrainOptions().resolved(known)
+    assert (options.epochs, options.embedding_ridge) == ((20, 500.0) if tower else (60, 50.0))
 
 
 def test_least_counts():

@@ -12,7 +12,7 @@ VALUES = {key: rule(Known(63_861, 39, 50_192)) for key, rule in RULE.items()} | 
 
 
 def test_a_dozen_recipes_that_differ_and_can_be_trained():
-    found = tuning.recipes(VALUES, first_order=False)
+    found = tuning.recipes(VALUES, False, 63_861)
     assert len(found) == 12 and found[0] == {} and all(found[1:])
     assert len({tuple(sorted(changes.items())) for changes in found}) == 12
     for changes in found:
@@ -23,7 +23,7 @@ def test_a_dozen_recipes_that_differ_and_can_be_trained():
 
 
 def test_first_order_terms_have_recipes_of_their_own():
-    found = tuning.recipes(VALUES, first_order=True)
+    found = tuning.recipes(VALUES, True, 63_861)
     assert len(found) == 12 and found[0] == {}
     assert {key for changes in found for key in changes} == {"bias_optimizer", "linear_ridge"}
     assert {changes.get("linear_ridge", 20.0) for changes in found} == {2.0, 6.0, 20.0, 60.0}
@@ -33,14 +33,20 @@ def test_what_is_given_is_not_changed():
     for first_order in (False, True):
         for key in VALUES:
             left = {name: value for name, value in VALUES.items() if name != key}
-            found = tuning.recipes(left, first_order)
+            found = tuning.recipes(left, first_order, 63_861)
             assert found[0] == {} and all(found[1:]) and not [changes for changes in found if key in changes]
             assert len({str(changes) for changes in found}) == len(found)
-    assert tuning.recipes({}, first_order=False) == [{}]
+    assert tuning.recipes({}, False, 63_861) == [{}]
+
+
+def test_no_batch_is_larger_than_the_log():
+    for rows, number in ((1024, 12), (1023, 11)):
+        found = tuning.recipes(VALUES, False, rows)
+        assert len(found) == number and max(changes.get("batch_size", 256) for changes in found) <= rows
 
 
 def test_a_learning_rate_is_scaled_and_the_rest_of_the_optimizer_stays():
-    found = [changes["bias_optimizer"] for changes in tuning.recipes(VALUES, first_order=False) if "bias_optimizer" in changes]
+    found = [changes["bias_optimizer"] for changes in tuning.recipes(VALUES, False, 63_861) if "bias_optimizer" in changes]
     assert found == [f"adagrad(learning_rate={rate}, initial_accumulator_value=1e-08)" for rate in (0.0088, 0.055)]
 
 
