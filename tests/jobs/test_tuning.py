@@ -89,7 +89,7 @@ def test_the_best_epochs_metrics_are_told(tuned):
 
 
 def test_by_log_loss_the_lowest_is_best_and_without_patience_the_last_epoch_counts(table, tmp_path):
-    job = job_at(table, tmp_path, metric="log_loss", patience=0, epochs=6, network_optimizer="adam(learning_rate=0.1)")
+    job = job_at(table, tmp_path, metric="log_loss", patience=0, epochs=6, network_optimizer="adam(learning_rate=0.05)", embedding_ridge=0)
     records = jobs.tune(job)
     ended = [record for record in records if record["finished"]]
     assert ended and [record["metrics"]["log_loss"] for record in ended] == sorted(r["metrics"]["log_loss"] for r in ended)
