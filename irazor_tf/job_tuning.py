@@ -88,19 +88,22 @@ class _Tuning:
     def value(self, number: int, epochs: int | None) -> float:
         """Trains a recipe up to an epoch; its best validation metric so far, the larger the better."""
         trainer, start = self._trainer(number), time.perf_counter()
-        before, marker = len(self._history(trainer)), os.path.join(trainer.work_dir, "diverged.json")
+        history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
+        before = len(history)
         if self._job.progress:
             print(f"[{number + 1}/{len(self.changes)}] {self._said(number)}", flush=True)
-        if os.path.exists(marker):
-            return self._values.setdefault(number, -math.inf)
-        try:
-            history = trainer.fit(trainer.build(self._space()), "model", pause=epochs)
-        except DivergedError:
-            if number == 0:
-                raise
-            _notices.info("tune: %s is left out: its loss is no number any more", self._said(number))
-            write_json(marker, True)
-            return self._values.setdefault(number, -math.inf)
+        if not (trainer.is_done("model") or (epochs is not None and before >= epochs)):
+            try:
+                if os.path.exists(marker):
+                    raise DivergedError
+                history = trainer.fit(trainer.build(self._space()), "model", pause=epochs)
+            except DivergedError:
+                if number == 0:
+                    raise
+                _notices.info("tune: %s is left out: its loss is no number any more", self._said(number))
+                write_json(marker, True)
+                self._values[number] = -math.inf
+                return -math.inf
         seen = history[:epochs]  # a training that was there already may have gone further, and is judged as it was then
         best = self._best(trainer, seen)[self._metric]
         _notices.info("tune: %s: validation %s %.4f in %d epochs", self._said(number), self._metric, best, len(seen))

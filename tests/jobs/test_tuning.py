@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from irazor_tf import jobs, tuning
+from irazor_tf import jobs, recipe, tuning
 from irazor_tf.json_files import read_json
 from irazor_tf.recipe import RULE
-from irazor_tf.trainer import Trainer
+from irazor_tf.trainer import DivergedError, Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 
@@ -150,7 +150,7 @@ def test_a_second_call_trains_nothing(tuned):
         again = jobs.tune(job)
     assert not trained and again == records
     diverged = {os.path.dirname(path) for path in glob.glob(os.path.join(job.path("tune"), "*", "diverged.json"))}
-    assert len(diverged) == 1 and begun and not diverged & set(begun)
+    assert len(diverged) == 1 and not begun
 
 
 def test_what_was_stopped_goes_on_and_ends_the_same(tuned, table, tmp_path, monkeypatch):
@@ -183,6 +183,28 @@ def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
     monkeypatch.setattr(Source, "ordered", lambda self, *args: (read.append(self.split), ordered(self, *args))[1])  # type: ignore[func-returns-value]
     jobs.tune(job_at(table, tmp_path, epochs=1))
     assert set(read) == {"valid"}
+
+
+def test_what_diverges_later_is_left_out_then_and_again(table, tmp_path, monkeypatch):
+    """The second recipe, better than the rule's on the rungs, diverges after them; a second call trains nothing and tells the same."""
+    monkeypatch.setattr(tuning, "_CHANGES", FEW[:1])
+    monkeypatch.setattr(recipe, "RULE", {**RULE, "network_optimizer": lambda known: "sgd(learning_rate=1e-9)"})
+    job = job_at(table, tmp_path)
+    fit, begun = Trainer.fit, []
+
+    def failing(self: Any, *args: Any, pause: int | None = None, **kwargs: Any) -> Any:
+        begun.append(pause)
+        if pause is None and "adam" in self.options.network_optimizer:
+            raise DivergedError("nan")
+        return fit(self, *args, pause=pause, **kwargs)
+
+    monkeypatch.setattr(Trainer, "fit", failing)
+    records = jobs.tune(job)
+    assert [record["changes"] for record in records if record["finished"]] == [{}] and records[0]["changes"] == {}
+    (diverged,) = [record for record in records if record["diverged"]]
+    assert diverged["epochs"] == 1 and diverged["metrics"] == {}
+    count = len(begun)
+    assert jobs.tune(job) == records and len(begun) == count
 
 
 def test_something_should_be_left_to_the_rule(table, tmp_path):
