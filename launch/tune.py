@@ -21,7 +21,8 @@ def _stage(job: Any) -> None:
     metrics = list(records[0]["metrics"])
     header = ("recipe", *(f"valid {metric.replace('_', ' ')}" for metric in metrics), "epochs", "trained", "seconds")
     print(f"\n{tables.text_table(header, [_row(record, metrics) for record in records])}\n")
-    print(f"The first as flags, for the other jobs, behind their other flags: --flagfile={os.path.abspath(job.path('tune', 'recipe.flags'))}")
+    path = os.path.abspath(job.path("tune", "recipe.flags"))
+    print(f"The first as flags, for the other jobs, behind their other flags: --flagfile={path}")
 
 
 def _row(record: Mapping[str, Any], metrics: list[str]) -> tuple[str, ...]:
