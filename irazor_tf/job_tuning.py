@@ -20,7 +20,7 @@ from irazor_tf.recipe import AUTO, RULE
 from irazor_tf.registry import parse_spec
 from irazor_tf.schema import Schema
 from irazor_tf.searching import fit_seconds, fit_states, trainer_of
-from irazor_tf.trainer import DivergedError, Trainer, TrainOptions
+from irazor_tf.trainer import DivergedError, Trainer
 from irazor_tf.tuning import DROPOUT, halved, most_epochs, recipes, varied
 
 _notices = logging.getLogger("irazor_tf")
@@ -75,11 +75,12 @@ class _Tuning:
                 f"For recipes to differ in, some of {open_to_it} should be auto (dropout: not named in the model's spec; --batch_size=auto "
                 "behind a flagfile leaves that one open). Received: none that is, and that this model has"
             )
+        self._trainers = [self._trainer(number) for number in range(len(self.changes))]
         self._metric = job.train.metric
         self._values: dict[int, float] = {}
-        for optimizer in {self._options(number).network_optimizer for number in range(len(self.changes))}:
+        for optimizer in {trainer.options.network_optimizer for trainer in self._trainers}:
             optimizers = self._rule.optimizers() | {"network": optimizer}
-            pricing.check_memory(schema, self._space(), base, self._trainer(0).task, optimizers)
+            pricing.check_memory(schema, self._space(), base, self._trainers[0].task, optimizers)
         passes = most_epochs(len(self.changes), self.epochs)
         told = "tune: %d recipes, together at most %d passes over %s training rows (one training: at most %d)"
         _notices.info(told, len(self.changes), passes, f"{self.rows:,}", self.epochs)
@@ -87,7 +88,7 @@ class _Tuning:
 
     def value(self, number: int, epochs: int | None) -> float:
         """Trains a recipe up to an epoch; its best validation metric so far, the larger the better."""
-        trainer, start = self._trainer(number), time.perf_counter()
+        trainer, start = self._trainers[number], time.perf_counter()
         history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
         before = len(history)
         if self._job.progress:
@@ -115,11 +116,11 @@ class _Tuning:
 
     def place(self, number: int) -> tuple[bool, float]:
         """What recipes are sorted by."""
-        return not self._trainer(number).is_done("model"), -self._values[number]
+        return not self._trainers[number].is_done("model"), -self._values[number]
 
     def record(self, number: int) -> dict[str, Any]:
         """What a recipe came to."""
-        trainer = self._trainer(number)
+        trainer = self._trainers[number]
         history, diverged = self._history(trainer), self._values[number] == -math.inf
         best = {} if diverged else self._best(trainer, history)
         return {
@@ -147,10 +148,6 @@ class _Tuning:
         changes = ", ".join(f"{key} {value}" for key, value in self.changes[number].items())
         return changes or "the rule's recipe"
 
-    def _options(self, number: int) -> TrainOptions:
-        changes = {key: value for key, value in self.changes[number].items() if key != DROPOUT}
-        return dataclasses.replace(self._rule, **changes)
-
     def _spec(self, number: int) -> str:
         changes = self.changes[number]
         return str(self._model.replace(dropout=changes[DROPOUT]) if DROPOUT in changes else self._model)
@@ -159,7 +156,8 @@ class _Tuning:
         return InputConfig.uniform(self._schema, self._job.width)
 
     def _trainer(self, number: int) -> Trainer:
-        job = dataclasses.replace(self._job, train=self._options(number))
+        changes = {key: value for key, value in self.changes[number].items() if key != DROPOUT}
+        job = dataclasses.replace(self._job, train=dataclasses.replace(self._rule, **changes))
         settings = [dataclasses.asdict(job.train), self._spec(number), job.width, job.seed, self._schema.fingerprint, job.task]
         return trainer_of(job, self._schema, "tune", digest(settings), model=self._spec(number))
 

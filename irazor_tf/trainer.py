@@ -73,24 +73,15 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
+        at_least_one = ("batch_size", "epochs", "eval_batch_size", "steps_per_execution")
         penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
-        for key in (
-            "batch_size",
-            "epochs",
-            "eval_batch_size",
-            "steps_per_execution",
-            "patience",
-            "search_steps",
-            *penalties,
-            "stddev",
-            "checkpoint_steps",
-        ):
+        for key in (*at_least_one, "patience", "search_steps", *penalties, "stddev", "checkpoint_steps"):
             value = getattr(self, key)
             if key in RULE and value == AUTO:
                 continue
             if isinstance(value, str):
                 raise ValueError(f"`{key}` should be a number, or {AUTO}. Received: {value!r}")
-            least = 1 if key in ("batch_size", "epochs", "eval_batch_size", "steps_per_execution") else 0
+            least = 1 if key in at_least_one else 0
             if value < least:
                 raise ValueError(f"`{key}` should be at least {least}. Received: {value}")
             if key in penalties and value > 1e10:  # beyond it the product with a weight leaves float32

@@ -130,6 +130,15 @@ def test_values_stay_what_they_were(table, tmp_path, monkeypatch):
     assert [record["train_steps"] for record in summary] == [steps]
 
 
+def test_a_search_takes_the_steps_of_the_training_settings(table, tmp_path):
+    """Where its method's spec gives no length; one that does goes its own way."""
+    for name, method, steps in (("settings", "irazor()", 3), ("spec", "irazor(search_steps=2)", 2)):
+        job = job_of({**table, **GIVEN, "method": method, "search_steps": 3, "model_dir": tmp_path / name})
+        jobs.search(job)
+        (path,) = (tmp_path / name / "search").glob("*/supernet/state.json")
+        assert json.loads(path.read_text(encoding="utf-8"))["step"] == steps
+
+
 def test_damage_is_named(table, tmp_path):
     job = job_of({**table, **GIVEN, "model_dir": tmp_path})
     jobs.preprocess(job)
