@@ -5,10 +5,20 @@ from setuptools import find_packages, setup
 setup(
     name="irazor-tf",
     version="0.1.0",
-    description="Field selection and embedding dimension search for recommendation models in TensorFlow: i-Razor and its neighbours",
+    description="Field selection and embedding dimension search for recommendation models in "
+    "TensorFlow: i-Razor and its neighbours",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["irazor_tf", "irazor_tf.*", "data_pipelines", "data_pipelines.*", "launch", "launch.*"]),
+    packages=find_packages(
+        include=[
+            "irazor_tf",
+            "irazor_tf.*",
+            "data_pipelines",
+            "data_pipelines.*",
+            "launch",
+            "launch.*",
+        ]
+    ),
     package_data={"launch": ["presets/*.flags", "presets/*.yaml"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
@@ -32,7 +42,14 @@ setup(
         "beam": ["apache-beam>=2.66,<3"],
         "serving": ["tensorflow-serving-api>=2.19,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "test": ["pytest>=8.3,<10", "ruff>=0.12,<1", "mypy>=1.15,<3", "types-PyYAML", "types-tqdm", "wrapt>=1.14"],
+        "test": [
+            "pytest>=8.3,<10",
+            "ruff>=0.12,<1",
+            "mypy>=1.15,<3",
+            "types-PyYAML",
+            "types-tqdm",
+            "wrapt>=1.14",
+        ],
     },
     entry_points={"console_scripts": ["irazor = launch.main:main"]},
 )

@@ -1,4 +1,5 @@
-"""What the quality benchmarks share: points trained on one data set with one seed, resumable, and tables over seeds."""
+"""What the quality benchmarks share: points trained on one data set with one seed, resumable, and
+tables over seeds."""
 
 from __future__ import annotations
 
@@ -11,19 +12,24 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf import final_models, jobs, searching
-from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import InputConfig, SearchResult
-from irazor_tf.job_config import JobConfig
-from irazor_tf.job_recipe import resolved_job
-from irazor_tf.json_files import read_json
-from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Spec
-from irazor_tf.tables import text_table
-from irazor_tf.trainer import TrainOptions
+from irazor_tf.config.files import read_json
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.layout import Role
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.specs import Spec
+from irazor_tf.jobs import final_models, trainers
+from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.candidates import Candidate
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.recipe import resolved_job
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.report.tables import text_table
+from irazor_tf.search import run as searching
+from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.training.options import TrainOptions
 
-# What the tables of docs/results.md were trained with where an experiment says nothing else: the defaults before there was "auto".
+# What the tables of docs/results.md were trained with where an experiment says nothing else: the
+# defaults before there was "auto".
 FORMER = TrainOptions(
     batch_size=1024,
     epochs=10,
@@ -63,12 +69,16 @@ class Experiment:
     def located(self, folder: str) -> PreprocessOptions:
         """`data` with its paths under `folder`."""
         data = self.data
-        inputs, tests = (tuple(os.path.join(folder, path) for path in paths) for paths in (data.input, data.test_input))
+        inputs, tests = (
+            tuple(os.path.join(folder, path) for path in paths)
+            for paths in (data.input, data.test_input)
+        )
         return dataclasses.replace(data, input=inputs, test_input=tests)
 
 
 class Points:
-    """Points of one experiment and seed: added, then trained and evaluated; what is on disk is picked up.
+    """Points of one experiment and seed: added, then trained and evaluated; what is on disk is
+    picked up.
 
     Args:
       experiment: the data set.
@@ -93,15 +103,26 @@ class Points:
         self.schema = jobs.preprocess(self.job)
         self.job = resolved_job(self.job, self.schema)
         self.space = InputConfig.uniform(self.schema, experiment.width)
-        self._trainer = searching.trainer_of(self.job, self.schema)
+        self._trainer = trainers.trainer_of(self.job, self.schema)
         self._supernets: dict[str, Any] = {}
         self._points: list[tuple[str, str, Candidate]] = []
 
-    def add(self, series: str, label: str, spec: str | SearchMethod, budget: int | None = None, *, train: bool = True) -> Candidate:
-        """Searches (once per supernet) and notes the derived config as a point, unless `train` is off or it keeps no field."""
+    def add(
+        self,
+        series: str,
+        label: str,
+        spec: str | SearchMethod,
+        budget: int | None = None,
+        *,
+        train: bool = True,
+    ) -> Candidate:
+        """Searches (once per supernet) and notes the derived config as a point, unless `train` is
+        off or it keeps no field."""
         method = METHODS.build(spec) if isinstance(spec, str) else spec
         folder = searching.search_folder_of(method, self.space)
-        result, self._supernets[folder] = searching.search_with(self._trainer, method, self.space, budget, self._supernets.get(folder))
+        result, self._supernets[folder] = searching.search_with(
+            self._trainer, method, self.space, budget, self._supernets.get(folder)
+        )
         candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
         if train and not all(config.num_fields for config in candidate.result.clusters):
             print(f"  {series} {label} keeps no field: no point")
@@ -121,8 +142,12 @@ class Points:
     def add_widths(self, widths: Sequence[int]) -> None:
         """Uniform models, whatever the width of the space."""
         for width in widths:
-            result = SearchResult((InputConfig.uniform(self.schema, width),), Spec("fde", (("dim", width),)))
-            self._points.append(("uniform", f"dim={width}", Candidate(Role.CURVE, f"uniform dim={width}", result)))
+            result = SearchResult(
+                (InputConfig.uniform(self.schema, width),), Spec("fde", (("dim", width),))
+            )
+            self._points.append(
+                ("uniform", f"dim={width}", Candidate(Role.CURVE, f"uniform dim={width}", result))
+            )
 
     def add_controls(self, sizes: Sequence[tuple[str, int]]) -> None:
         """Magnitude and random at these sizes."""
@@ -157,9 +182,15 @@ class Points:
             else:
                 record = final_models.describe_candidate(self.job, self.schema, candidate)
             records.append(record | {"series": series, "label": label})
-            quality = f"valid {record['valid_auc']:.4f}" + (f" test {record['auc']:.4f}" if test else "")
+            quality = f"valid {record['valid_auc']:.4f}" + (
+                f" test {record['auc']:.4f}" if test else ""
+            )
             taken = time.perf_counter() - start
-            print(f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} {quality}  {taken:.0f} s", flush=True)
+            print(
+                f"  [{number + 1}/{len(self._points)}] {series} {label}: {record['params']:>9,} "
+                f"{quality}  {taken:.0f} s",
+                flush=True,
+            )
         return records
 
 
@@ -173,15 +204,23 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
     """Mean and spread over seeds per point, in the order of the runs.
 
     Args:
-      records: as `Points.run` returns them, of all seeds; without test metrics, their columns are left out.
+      records: as `Points.run` returns them, of all seeds; without test metrics, their columns are
+        left out.
       extra: further keys to show, as they came out for each seed.
     """
     rows = []
     seeds = len({record["seed"] for record in records})
-    titles = {"valid_auc": "valid AUC", "valid_log_loss": "valid log loss", "auc": "test AUC", "log_loss": "test log loss"}
+    titles = {
+        "valid_auc": "valid AUC",
+        "valid_log_loss": "valid log loss",
+        "auc": "test AUC",
+        "log_loss": "test log loss",
+    }
     shown = [key for key in titles if all(key in record for record in records)]
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
-        same = [record for record in records if (record["series"], record["label"]) == (series, label)]
+        same = [
+            record for record in records if (record["series"], record["label"]) == (series, label)
+        ]
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
         fields = f"{np.mean([record['fields'] for record in same]):.1f}"
         metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
@@ -192,21 +231,28 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
     return text_table(header, rows)
 
 
-def over_common_budgets(records: Sequence[dict[str, Any]], metric: str = "auc") -> dict[str, list[float]]:
+def over_common_budgets(
+    records: Sequence[dict[str, Any]], metric: str = "auc"
+) -> dict[str, list[float]]:
     """Series -> its mean metric over the budgets that all series reach, one value per seed.
 
-    Every series is read at 16 budgets, evenly spaced in the logarithm of the parameters, on straight lines between its points (those of one
-    size averaged).
-    """
+    Every series is read at 16 budgets, evenly spaced in the logarithm of the parameters, on
+    straight lines between its points (those of one size averaged)."""
     found: dict[str, list[float]] = {}
     for seed in dict.fromkeys(record["seed"] for record in records):
         curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for series in dict.fromkeys(record["series"] for record in records):
-            own = [(record["params"], record[metric]) for record in records if (record["seed"], record["series"]) == (seed, series)]
+            own = [
+                (record["params"], record[metric])
+                for record in records
+                if (record["seed"], record["series"]) == (seed, series)
+            ]
             sizes = sorted({size for size, _ in own})
             values = [np.mean([value for size, value in own if size == at]) for at in sizes]
             curves[series] = (np.log(sizes), np.array(values))
         low, high = max(x[0] for x, _ in curves.values()), min(x[-1] for x, _ in curves.values())
         for series, (x, y) in curves.items():
-            found.setdefault(series, []).append(float(np.interp(np.linspace(low, high, 16), x, y).mean()))
+            found.setdefault(series, []).append(
+                float(np.interp(np.linspace(low, high, 16), x, y).mean())
+            )
     return found

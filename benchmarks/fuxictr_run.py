@@ -1,11 +1,13 @@
-"""One training of FuxiCTR's DNN or DeepFM: what `benchmarks.fuxictr_beside` starts in FuxiCTR's own environment.
+"""One training of FuxiCTR's DNN or DeepFM: what `benchmarks.fuxictr_beside` starts in FuxiCTR's own
+environment.
 
     ENV/bin/python fuxictr_run.py CONFIG_DIR EXPERIMENT RESULT.json
 
-The package has FuxiCTR's layers, its training loop, feature encoder, data loader and metrics, but not its model zoo; `Network` puts those
-layers together as model_zoo/DNN/DNN_torch/src/DNN.py and model_zoo/DeepFM/DeepFM_torch/src/DeepFM.py of reczoo/FuxiCTR do. Rows lie in
-memory (`NpzDataLoader`, without worker processes), as in its benchmark; nothing but FuxiCTR, torch and what they need is imported here.
-"""
+The package has FuxiCTR's layers, its training loop, feature encoder, data loader and metrics, but
+not its model zoo; `Network` puts those layers together as model_zoo/DNN/DNN_torch/src/DNN.py and
+model_zoo/DeepFM/DeepFM_torch/src/DeepFM.py of reczoo/FuxiCTR do. Rows lie in memory
+(`NpzDataLoader`, without worker processes), as in its benchmark; nothing but FuxiCTR, torch and
+what they need is imported here."""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ SPLITS = ("train", "valid", "test")
 
 
 class Network(BaseModel):
-    """A tower over the embeddings; in DeepFM, a factorization machine and first-order terms beside it.
+    """A tower over the embeddings; in DeepFM, a factorization machine and first-order terms beside
+    it.
 
     Args:
       feature_map: FuxiCTR's.
@@ -49,7 +52,9 @@ class Network(BaseModel):
             dropout_rates=params["net_dropout"],
             batch_norm=params["batch_norm"],
         )
-        self.epochs: list[tuple[float, float]] = []  # seconds by the clock and of the processor, the validation pass among them
+        self.epochs: list[
+            tuple[float, float]
+        ] = []  # seconds by the clock and of the processor, the validation pass among them
         self.compile(params["optimizer"], params["loss"], params["learning_rate"])
         self.reset_parameters()
         self.model_to_device()
@@ -71,12 +76,16 @@ class Network(BaseModel):
 
 
 def encoded(params: dict[str, Any]) -> Any:
-    """FuxiCTR's feature map of a log, whose encoded splits lie beside it from now on; `params` then names them."""
+    """FuxiCTR's feature map of a log, whose encoded splits lie beside it from now on; `params` then
+    names them."""
     encoder = FeatureProcessor(**params)
     folder = encoder.data_dir
     paths = {split: os.path.join(folder, f"{split}.npz") for split in SPLITS}
     if not all(map(os.path.exists, paths.values())):
-        frames = {split: encoder.preprocess(encoder.read_data(params[f"{split}_data"])) for split in SPLITS}
+        frames = {
+            split: encoder.preprocess(encoder.read_data(params[f"{split}_data"]))
+            for split in SPLITS
+        }
         encoder.fit(frames["train"], min_categr_count=params["min_categr_count"])
         for split, frame in frames.items():
             np.savez(paths[split], **encoder.transform(frame.collect().to_dict(as_series=False)))

@@ -2,10 +2,10 @@
 
     python -m benchmarks.input_pipeline [--rows=400000] [--example_rows=60000] [--blocks=5]
 
-39 fields, batches of 1024, files in the page cache, eight files each, the readers taking turns. Shuffled readers are compared with the
-shuffled reader of blocks, those that keep the order with the one that keeps it; the shuffle of Examples has a buffer as large as the
-window of 16 blocks. All map functions run in parallel (AUTOTUNE).
-"""
+39 fields, batches of 1024, files in the page cache, eight files each, the readers taking turns.
+Shuffled readers are compared with the shuffled reader of blocks, those that keep the order with the
+one that keeps it; the shuffle of Examples has a buffer as large as the window of 16 blocks. All map
+functions run in parallel (AUTOTUNE)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from absl import app, flags
 
 from benchmarks import timing
 from data_pipelines import records
-from irazor_tf.data import Source
-from irazor_tf.tables import text_table
+from irazor_tf.report.tables import text_table
+from irazor_tf.training.source import Source
 
 _FIELDS, _BATCH, _BLOCK, _FILES = 39, 1024, 1024, 8
 _WINDOW = 16 * _BLOCK
@@ -33,7 +33,10 @@ def _write_blocks(directory: str, ids: np.ndarray, label: np.ndarray) -> None:
     with records.BlockWriter(directory, "train", len(label), _BLOCK, _FILES) as writer:
         writer.add(ids, label)
         entry = writer.finish()
-    records.save_manifest(directory, {"options": {}, "fingerprint": "", "block_rows": _BLOCK, "splits": {"train": entry}})
+    records.save_manifest(
+        directory,
+        {"options": {}, "fingerprint": "", "block_rows": _BLOCK, "splits": {"train": entry}},
+    )
 
 
 def _write_examples(directory: str, name: str, ids: np.ndarray, label: np.ndarray) -> list[str]:
@@ -45,9 +48,15 @@ def _write_examples(directory: str, name: str, ids: np.ndarray, label: np.ndarra
     paths = [os.path.join(directory, f"{name}-{k}.tfrecord") for k in range(_FILES)]
     writers = [tf.io.TFRecordWriter(path) for path in paths]
     for i, (row, value) in enumerate(zip(ids, label, strict=True)):
-        features = {"ids": integers(row)} if name == "list" else {f"f{k}": integers(row[k : k + 1]) for k in range(_FIELDS)}
+        features = (
+            {"ids": integers(row)}
+            if name == "list"
+            else {f"f{k}": integers(row[k : k + 1]) for k in range(_FIELDS)}
+        )
         features["label"] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-        writers[i % _FILES].write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        writers[i % _FILES].write(
+            tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        )
     for writer in writers:
         writer.close()
     return paths
@@ -63,14 +72,20 @@ def _parser(name: str, batched: bool) -> Callable[[tf.Tensor], dict[str, tf.Tens
 
     def read(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         found = parse(serialized, features)
-        ids = found["ids"] if name == "list" else tf.stack([found[f"f{k}"] for k in range(_FIELDS)], axis=-1)
+        ids = (
+            found["ids"]
+            if name == "list"
+            else tf.stack([found[f"f{k}"] for k in range(_FIELDS)], axis=-1)
+        )
         return {"ids": tf.cast(ids, tf.int32), "label": found["label"]}
 
     return read
 
 
 def _examples(paths: list[str], name: str, *, batched: bool, shuffled: bool) -> tf.data.Dataset:
-    data = tf.data.Dataset.from_tensor_slices(paths).interleave(tf.data.TFRecordDataset, cycle_length=4 if shuffled else 1)
+    data = tf.data.Dataset.from_tensor_slices(paths).interleave(
+        tf.data.TFRecordDataset, cycle_length=4 if shuffled else 1
+    )
     if shuffled:
         data = data.shuffle(_WINDOW)
     if batched:
@@ -89,25 +104,34 @@ def _read(data: tf.data.Dataset) -> tuple[float, float]:
 
 
 def main(_: list[str]) -> None:
-    """Writes every layout into a temporary folder, reads each several times and prints the table."""
+    """Writes every layout into a temporary folder, reads each
+    several times and prints the table."""
     given = flags.FLAGS
     rng = np.random.default_rng(1)
-    ids = (1e5 ** rng.random((given.rows, _FIELDS))).astype(np.int32)  # heavy-tailed: small ids are frequent, and short as varints
+    ids = (1e5 ** rng.random((given.rows, _FIELDS))).astype(
+        np.int32
+    )  # heavy-tailed: small ids are frequent, and short as varints
     label = (rng.random(given.rows) < 0.25).astype(np.float32)
     some = slice(0, given.example_rows)
     with tempfile.TemporaryDirectory() as directory:
         _write_blocks(directory, ids, label)
         source = Source(directory, "train")
         data = {
-            ("block records", "rows shuffled"): source.batches(_BATCH, 1).take(source.batches_per_epoch(_BATCH)),
+            ("block records", "rows shuffled"): source.batches(_BATCH, 1).take(
+                source.batches_per_epoch(_BATCH)
+            ),
             ("block records", "in order"): source.ordered(_BATCH),
         }
         for name, text in (("list", "one int list"), ("fields", "a feature per field")):
             paths = _write_examples(directory, name, ids[some], label[some])
             for order, shuffled in (("rows shuffled", True), ("in order", False)):
-                data[f"Example, {text}, parsed in batches", order] = _examples(paths, name, batched=True, shuffled=shuffled)
+                data[f"Example, {text}, parsed in batches", order] = _examples(
+                    paths, name, batched=True, shuffled=shuffled
+                )
             if name == "fields":
-                data[f"Example, {text}, parsed singly", "in order"] = _examples(paths, name, batched=False, shuffled=False)
+                data[f"Example, {text}, parsed singly", "in order"] = _examples(
+                    paths, name, batched=False, shuffled=False
+                )
         rates: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in data}
         for block in range(given.blocks + 1):
             for key, dataset in data.items():
@@ -124,8 +148,24 @@ def main(_: list[str]) -> None:
         speed = (f"{statistics.median(clock):,.0f}", f"{min(clock):,.0f}-{max(clock):,.0f}")
         rows.append((f"{layout}, {order}", *speed, *(f"{ratio:.1f}" for ratio in ratios), verdict))
     print(timing.machine())
-    print(f"{_FIELDS} fields, batches of {_BATCH}; {given.rows:,} rows as blocks, {given.example_rows:,} as Examples")
-    print(text_table(("layout", "rows/s", "range", "blocks are x times faster", "of processor time", f"aim {_AIM:g}"), rows), flush=True)
+    print(
+        f"{_FIELDS} fields, batches of {_BATCH}; {given.rows:,} rows as blocks, "
+        f"{given.example_rows:,} as Examples"
+    )
+    print(
+        text_table(
+            (
+                "layout",
+                "rows/s",
+                "range",
+                "blocks are x times faster",
+                "of processor time",
+                f"aim {_AIM:g}",
+            ),
+            rows,
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""How many of the entries that DNIS keeps are those that plain magnitude keeps, and where its search stops.
+"""How many of the entries that DNIS keeps are those that plain magnitude keeps, and where its
+search stops.
 
     python -m benchmarks.kept_entries --out=DIR --logs=FOLDER [--set=criteo] [--seeds=1,2,3]
 
-A quarter and a half of uniform 8's parameters. "Of its own table": the largest entries of the searched table before alpha is merged in;
-"of a plain training": those of a model trained without a gate, from the same initial values, by the same optimizer. The DIR of
-benchmarks.methods serves, and spares the searches.
-"""
+A quarter and a half of uniform 8's parameters. "Of its own table": the largest entries of the
+searched table before alpha is merged in; "of a plain training": those of a model trained without a
+gate, from the same initial values, by the same optimizer. The DIR of benchmarks.methods serves, and
+spares the searches."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ from absl import app, flags, logging
 
 from benchmarks.common import Points, mean_and_spread
 from benchmarks.methods import ADAM, SHARES, WIDTHS, experiment_of
-from irazor_tf.entries import largest
-from irazor_tf.input_config import InputConfig
-from irazor_tf.json_files import read_json
-from irazor_tf.method import METHODS
-from irazor_tf.recommender import Recommender
-from irazor_tf.searching import search_folder_of
-from irazor_tf.tables import text_table
+from irazor_tf.config.files import read_json
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.report.tables import text_table
+from irazor_tf.search.entries import largest
+from irazor_tf.search.method import METHODS
+from irazor_tf.search.run import search_folder_of
 
 SEARCHES = {
     "the flags' optimizers": ("dnis()", "magnitude(per='entry')"),
@@ -58,24 +59,44 @@ def main(_: list[str]) -> None:
         shares: dict[str, tuple[list[float], list[float]]] = {label: ([], []) for label in SHARES}
         stops = []
         for seed in map(int, given.seeds):
-            points = Points(experiment, experiment.located(given.logs), os.path.join(given.out, given.set), seed)
+            points = Points(
+                experiment, experiment.located(given.logs), os.path.join(given.out, given.set), seed
+            )
             sizes = {field.name: field.vocabulary_size for field in points.schema.fields}
             for label, share in SHARES.items():
                 size = int(share * InputConfig.uniform(points.schema, 8).num_params(points.schema))
-                ours, theirs = (points.add("entries", label, spec, size, train=False).result.config for spec in (dnis, magnitude))
+                ours, theirs = (
+                    points.add("entries", label, spec, size, train=False).result.config
+                    for spec in (dnis, magnitude)
+                )
                 kept, plain = (entries(config, points.space, sizes) for config in (ours, theirs))
-                for found, other in zip(shares[label], (of_own_table(points.supernet(dnis), size), plain), strict=True):
+                for found, other in zip(
+                    shares[label], (of_own_table(points.supernet(dnis), size), plain), strict=True
+                ):
                     found.append(np.count_nonzero(kept & other) / np.count_nonzero(kept))
-            folder = os.path.join(points.job.model_dir, search_folder_of(METHODS.build(dnis), points.space), "supernet")
+            folder = os.path.join(
+                points.job.model_dir,
+                search_folder_of(METHODS.build(dnis), points.space),
+                "supernet",
+            )
             state = read_json(os.path.join(folder, "state.json"))[0]
             stops.append(f"{state['best']['epoch']} of {len(state['history'])}")
-        rows += [(title, label, *(mean_and_spread(own, 3) for own in found), ", ".join(stops)) for label, found in shares.items()]
-    print(text_table(("DNIS", "budget", "of its own table", "of a plain training", "best epoch"), rows))
+        rows += [
+            (title, label, *(mean_and_spread(own, 3) for own in found), ", ".join(stops))
+            for label, found in shares.items()
+        ]
+    print(
+        text_table(
+            ("DNIS", "budget", "of its own table", "of a plain training", "best epoch"), rows
+        )
+    )
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("out", None, "Folder for everything.", required=True)
-    flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, frappe/, ml-1m/).", required=True)
+    flags.DEFINE_string(
+        "logs", None, "Folder of the logs (criteo/, frappe/, ml-1m/).", required=True
+    )
     flags.DEFINE_enum("set", "criteo", list(WIDTHS), "Which set of benchmarks.methods.")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Which seeds.")
     app.run(main)

@@ -1,6 +1,8 @@
-"""What every method keeps on the planted log, whose truth is known, over seeds; AUC beside uniform widths, controls and the ceiling.
+"""What every method keeps on the planted log, whose truth is known, over seeds; AUC beside uniform
+widths, controls and the ceiling.
 
-    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--searches=i-Razor,DNIS,...] [--rows=200000] [--min_count=1]
+    python -m benchmarks.planted --out=DIR [--seeds=1,2,3,4,5] [--searches=i-Razor,DNIS,...]
+    [--rows=200000] [--min_count=1]
         [--model=SPEC] [--network_optimizer=SPEC] [--stddev=0.01]
 
 Resumable: every trained model stays under DIR.
@@ -20,9 +22,9 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
 from data_pipelines import planted
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf.json_files import write_json
-from irazor_tf.method import BudgetError
-from irazor_tf.tables import text_table
+from irazor_tf.config.files import write_json
+from irazor_tf.report.tables import text_table
+from irazor_tf.search.method import BudgetError
 
 WIDTH = 8
 EXPERIMENT = Experiment(
@@ -57,10 +59,14 @@ SEARCHES = {
 CONTROLS = ("magnitude", "magnitude(per='entry')", "random")
 
 
-def run_seed(experiment: Experiment, out: str, seed: int, searches: dict[str, str]) -> list[dict[str, Any]]:
+def run_seed(
+    experiment: Experiment, out: str, seed: int, searches: dict[str, str]
+) -> list[dict[str, Any]]:
     """All models of one seed, trained or picked up."""
     points = Points(experiment, experiment.data, out, seed)
-    size = points.add("i-Razor", "", SEARCHES["i-Razor"], train="i-Razor" in searches).num_params(points.schema)
+    size = points.add("i-Razor", "", SEARCHES["i-Razor"], train="i-Razor" in searches).num_params(
+        points.schema
+    )
     for name, spec in searches.items():
         if name != "i-Razor":
             try:
@@ -74,13 +80,19 @@ def run_seed(experiment: Experiment, out: str, seed: int, searches: dict[str, st
     for record in records:
         dims = {name: max(own[name] for own in record["field_dims"]) for name in planted.FIELDS}
         dims_of_item = max(dims["item"], dims["item_copy"])  # one of the two is enough
-        record["strong_kept"] = sum((dims_of_item if name == "item" else dims[name]) > 0 for name in planted.STRONG)
+        record["strong_kept"] = sum(
+            (dims_of_item if name == "item" else dims[name]) > 0 for name in planted.STRONG
+        )
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
         found = points.scores(searches[record["series"]]) if record["series"] in searches else {}
         if found:
             names = [*planted.STRONG, *planted.NOISE]
             found = found | {"item": max(found["item"], found["item_copy"])}
-            record["separation"] = float(roc_auc_score([name in planted.STRONG for name in names], [found[name] for name in names]))
+            record["separation"] = float(
+                roc_auc_score(
+                    [name in planted.STRONG for name in names], [found[name] for name in names]
+                )
+            )
     return records
 
 
@@ -89,8 +101,12 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     given = flags.FLAGS
     seeds = [int(seed) for seed in given.seeds]
-    data = dataclasses.replace(EXPERIMENT.data, reader=f"planted(rows={given.rows})", min_count=given.min_count)
-    train = dataclasses.replace(EXPERIMENT.train, network_optimizer=given.network_optimizer, stddev=given.stddev)
+    data = dataclasses.replace(
+        EXPERIMENT.data, reader=f"planted(rows={given.rows})", min_count=given.min_count
+    )
+    train = dataclasses.replace(
+        EXPERIMENT.train, network_optimizer=given.network_optimizer, stddev=given.stddev
+    )
     experiment = dataclasses.replace(EXPERIMENT, data=data, model=given.model, train=train)
     searches = {name: SEARCHES[name] for name in given.searches}
     records = {seed: run_seed(experiment, given.out, seed, searches) for seed in seeds}
@@ -110,7 +126,10 @@ def main(_: list[str]) -> None:
     every = [record for seed in seeds for record in records[seed]]
     for key in dict.fromkeys((record["series"], record["label"]) for record in every):
         same = [record for record in every if (record["series"], record["label"]) == key]
-        quality = [mean_and_spread([record[key] for record in same]) for key in ("valid_auc", "auc", "log_loss")]
+        quality = [
+            mean_and_spread([record[key] for record in same])
+            for key in ("valid_auc", "auc", "log_loss")
+        ]
         by_seed = {record["seed"]: str(record["strong_kept"]) for record in same}
         strong = "/".join(by_seed.get(seed, "-") for seed in seeds)
         lacking = f" ({len(same)} of {len(seeds)} seeds)" if len(same) < len(seeds) else ""
@@ -118,8 +137,25 @@ def main(_: list[str]) -> None:
         ranks = [record["separation"] for record in same if "separation" in record]
         ranked = mean_and_spread(ranks, 2) if ranks else "-"
         params = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((" ".join(key).strip() + lacking, *quality, params, ranked, strong, f"{dropped} of {len(same)}"))
-    titles = ("model", "valid AUC", "test AUC", "test log loss", "params", "separation", "strong kept of 6, by seed")
+        rows.append(
+            (
+                " ".join(key).strip() + lacking,
+                *quality,
+                params,
+                ranked,
+                strong,
+                f"{dropped} of {len(same)}",
+            )
+        )
+    titles = (
+        "model",
+        "valid AUC",
+        "test AUC",
+        "test log loss",
+        "params",
+        "separation",
+        "strong kept of 6, by seed",
+    )
     header = (*titles, "both large noise fields dropped")
     print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
 
@@ -129,8 +165,16 @@ if __name__ == "__main__":
     flags.DEFINE_list("seeds", ["1", "2", "3", "4", "5"], "Seeds of training.")
     flags.DEFINE_list("searches", list(SEARCHES), "Which searches.")
     flags.DEFINE_integer("rows", planted.ROWS, "Rows of the log.")
-    flags.DEFINE_integer("min_count", 1, "Values seen less often in training have no id of their own.")
+    flags.DEFINE_integer(
+        "min_count", 1, "Values seen less often in training have no id of their own."
+    )
     flags.DEFINE_string("model", EXPERIMENT.model, "Base model.")
-    flags.DEFINE_string("network_optimizer", EXPERIMENT.train.network_optimizer, "Optimizer of embeddings and tower.")
-    flags.DEFINE_float("stddev", EXPERIMENT.train.stddev, "Standard deviation of the embeddings' initial values.")
+    flags.DEFINE_string(
+        "network_optimizer",
+        EXPERIMENT.train.network_optimizer,
+        "Optimizer of embeddings and tower.",
+    )
+    flags.DEFINE_float(
+        "stddev", EXPERIMENT.train.stddev, "Standard deviation of the embeddings' initial values."
+    )
     app.run(main)

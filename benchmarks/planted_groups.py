@@ -1,11 +1,12 @@
-"""iHAS on the log whose users' hidden group decides which fields matter: do its clusters find the groups? AUC beside one model for all.
+"""iHAS on the log whose users' hidden group decides which fields matter: do its clusters find the
+groups? AUC beside one model for all.
 
     python -m benchmarks.planted_groups --out=DIR [--seeds=1,2,3,4,5] [--rows=100000]
 
-Two measures over the validation rows. Adjusted Rand index of the clusters and the groups: 1 where they are the same, about 0 by chance;
-embeddings that differ by group reach it with masks that do not. Selectivity: how much more often a gate is open in the fields of the
-row's own group than in those of the other, 1 where only those are open, 0 where gates know nothing of groups. Resumable.
-"""
+Two measures over the validation rows. Adjusted Rand index of the clusters and the groups: 1 where
+they are the same, about 0 by chance; embeddings that differ by group reach it with masks that do
+not. Selectivity: how much more often a gate is open in the fields of the row's own group than in
+those of the other, 1 where only those are open, 0 where gates know nothing of groups. Resumable."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
 from data_pipelines import planted_groups
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf.data import Source
-from irazor_tf.final_models import restored_model
-from irazor_tf.input_config import InputConfig
-from irazor_tf.json_files import write_json
-from irazor_tf.method import METHODS
-from irazor_tf.routing import RoutedRecommender
-from irazor_tf.tables import text_table
+from irazor_tf.config.files import write_json
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.jobs.final_models import restored_model
+from irazor_tf.model.routing import RoutedRecommender
+from irazor_tf.report.tables import text_table
+from irazor_tf.search.method import METHODS
+from irazor_tf.training.source import Source
 
 EXPERIMENT = Experiment(
     data=PreprocessOptions(reader="planted_groups", min_count=1),
@@ -59,9 +60,15 @@ def groups(directory: str) -> np.ndarray:
         return np.array([-1, *(of_user.get(line.rstrip("\n"), -1) for line in file)])
 
 
-def agreement(model: RoutedRecommender, space: InputConfig, source: Source, of_id: np.ndarray) -> dict[str, float]:
-    """Adjusted Rand index of clusters and groups, and selectivity of the gates, over the rows of `source`."""
-    parts = np.repeat([planted_groups.PARTS[name] for name in space.kept], [space.fields[name].dim for name in space.kept])
+def agreement(
+    model: RoutedRecommender, space: InputConfig, source: Source, of_id: np.ndarray
+) -> dict[str, float]:
+    """Adjusted Rand index of clusters and groups, and selectivity of the gates, over the rows of
+    `source`."""
+    parts = np.repeat(
+        [planted_groups.PARTS[name] for name in space.kept],
+        [space.fields[name].dim for name in space.kept],
+    )
     clusters, truth, leads = [], [], []
     for batch in source.ordered(8192):
         group = of_id[batch["ids"].numpy()[:, model.schema.index("user")]]
@@ -86,7 +93,9 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
         if candidate is not None and candidate.result.router is not None:
             model = restored_model(points.job, points.schema, candidate)
             record |= agreement(model, points.space, Source(points.job.records_dir, "valid"), of_id)
-        elif candidate is not None and METHODS.build(SEARCHES[record["series"]]).params.clusters > 1:
+        elif (
+            candidate is not None and METHODS.build(SEARCHES[record["series"]]).params.clusters > 1
+        ):
             record["rand_index"] = 0.0  # one cluster was left
     return records
 
@@ -97,23 +106,43 @@ def main(_: list[str]) -> None:
     given = flags.FLAGS
     data = dataclasses.replace(EXPERIMENT.data, reader=f"planted_groups(rows={given.rows})")
     experiment = dataclasses.replace(EXPERIMENT, data=data)
-    every = [record for seed in map(int, given.seeds) for record in run_seed(experiment, given.out, seed)]
+    every = [
+        record for seed in map(int, given.seeds) for record in run_seed(experiment, given.out, seed)
+    ]
     write_json(os.path.join(given.out, "planted_groups.json"), every)
     kept = []
     for record in every:
         if record["series"] in SEARCHES:
-            dims = ["/".join(str(own[name]) for own in record["field_dims"]) for name in planted_groups.FIELDS]
+            dims = [
+                "/".join(str(own[name]) for own in record["field_dims"])
+                for name in planted_groups.FIELDS
+            ]
             measures = [f"{record[key]:.3f}" if key in record else "-" for key in MEASURES]
             kept.append((f"{record['series']}, seed {record['seed']}", *dims, *measures))
     print(text_table(("width of", *planted_groups.FIELDS, *MEASURES.values()), kept))
     rows = []
     for key in dict.fromkeys((record["series"], record["label"]) for record in every):
         same = [record for record in every if (record["series"], record["label"]) == key]
-        quality = [mean_and_spread([record[metric] for record in same]) for metric in ("valid_auc", "auc", "log_loss")]
+        quality = [
+            mean_and_spread([record[metric] for record in same])
+            for metric in ("valid_auc", "auc", "log_loss")
+        ]
         found = [[record[measure] for record in same if measure in record] for measure in MEASURES]
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
-        rows.append((" ".join(key), *quality, size, *(mean_and_spread(values, 3) if values else "-" for values in found)))
-    print("\n" + text_table(("model", "valid AUC", "test AUC", "test log loss", "params", *MEASURES.values()), rows))
+        rows.append(
+            (
+                " ".join(key),
+                *quality,
+                size,
+                *(mean_and_spread(values, 3) if values else "-" for values in found),
+            )
+        )
+    print(
+        "\n"
+        + text_table(
+            ("model", "valid AUC", "test AUC", "test log loss", "params", *MEASURES.values()), rows
+        )
+    )
 
 
 if __name__ == "__main__":

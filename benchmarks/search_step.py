@@ -2,9 +2,9 @@
 
     python -m benchmarks.search_step [--blocks=9]
 
-24 fields, 1M features, batch 1024; width 16 and 30; three layers of 400 and the five of 700 of the paper. Supernet and plain model
-live in one process and take turns, block by block; the ratio is the median over pairs of neighbouring blocks.
-"""
+24 fields, 1M features, batch 1024; width 16 and 30; three layers of 400 and the five of 700 of the
+paper. Supernet and plain model live in one process and take turns, block by block; the ratio is the
+median over pairs of neighbouring blocks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from absl import app, flags
 
 from benchmarks import timing
 from benchmarks.common import FORMER
-from irazor_tf.input_config import InputConfig
-from irazor_tf.tables import text_table
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.report.tables import text_table
 
 _FIELDS, _FEATURES = 24, 1_000_000
 _TOWERS = ("(400,400,400)", "(700,700,700,700,700)")
@@ -34,17 +34,41 @@ def main(_: list[str]) -> None:
         for tower in _TOWERS:
             base = f"mlp(hidden={tower})"
             methods = {"plain": None, "search": given.method}
-            calls = {name: timing.runner(timing.build(schema, config, base, options, method), batches) for name, method in methods.items()}
+            calls = {
+                name: timing.runner(timing.build(schema, config, base, options, method), batches)
+                for name, method in methods.items()
+            }
             seconds = timing.in_turn(calls, given.blocks, given.executions, warm_up=2)
             ratio = timing.median_ratio(seconds["search"].clock, seconds["plain"].clock)
             work = timing.median_ratio(seconds["search"].processor, seconds["plain"].processor)
-            columns = [timing.spread(seconds[name].clock, 1000 / options.steps_per_execution) for name in methods]
-            rows.append((f"width {width}, {tower}", *columns, f"{ratio:.3f}", f"{work:.3f}", "met" if ratio <= _AIM else "MISSED"))
+            columns = [
+                timing.spread(seconds[name].clock, 1000 / options.steps_per_execution)
+                for name in methods
+            ]
+            rows.append(
+                (
+                    f"width {width}, {tower}",
+                    *columns,
+                    f"{ratio:.3f}",
+                    f"{work:.3f}",
+                    "met" if ratio <= _AIM else "MISSED",
+                )
+            )
             if given.verbose:
                 print("  ".join(rows[-1]), flush=True)
     print(timing.machine())
-    print(f"{given.method}, batch {options.batch_size}, {given.distinct} different ids per field and batch")
-    header = ("model", "plain, ms per step (range)", "search, ms per step (range)", "ratio", "of processor time", f"aim {_AIM}")
+    print(
+        f"{given.method}, batch {options.batch_size}, {given.distinct} different ids per field and "
+        "batch"
+    )
+    header = (
+        "model",
+        "plain, ms per step (range)",
+        "search, ms per step (range)",
+        "ratio",
+        "of processor time",
+        f"aim {_AIM}",
+    )
     print(text_table(header, rows), flush=True)
 
 

@@ -1,10 +1,11 @@
-"""Known noise: every field of a real log beside a row-shuffled copy of itself. Which does i-Razor keep, and what does that win back?
+"""Known noise: every field of a real log beside a row-shuffled copy of itself. Which does i-Razor
+keep, and what does that win back?
 
-    python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens] [--seeds=1,2,3] [--validation_only]
+    python -m benchmarks.shadow_fields --out=DIR --logs=FOLDER [--sets=criteo,movielens]
+    [--seeds=1,2,3] [--validation_only]
 
-Resumable. Two tables: real and shadow fields kept at every threshold; AUC of some of these configs, beside the uniform model with and
-without the shadows.
-"""
+Resumable. Two tables: real and shadow fields kept at every threshold; AUC of some of these configs,
+beside the uniform model with and without the shadows."""
 
 from __future__ import annotations
 
@@ -19,16 +20,22 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import Experiment, Points, mean_and_spread, table
 from benchmarks.real_data import ADAM, EXPERIMENTS
-from irazor_tf.json_files import write_json
-from irazor_tf.method import METHODS
-from irazor_tf.tables import text_table
+from irazor_tf.config.files import write_json
+from irazor_tf.report.tables import text_table
+from irazor_tf.search.method import METHODS
 
 # Label -> a search and which of its thresholds are retrained.
 SEARCHES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "criteo": {
         "one-level": ("irazor(temperature=0.05, penalty=1e-3)", ("cpt=0.2",)),
-        "held-out": (f"irazor(temperature=0.05, penalty=1e-3, held_out=0.25, {ADAM})", ("cpt=0.2",)),
-        "one-level, no batch norm": (f"irazor(temperature=0.05, penalty=1e-3, {ADAM}, normalize=False)", ("cpt=0.2",)),
+        "held-out": (
+            f"irazor(temperature=0.05, penalty=1e-3, held_out=0.25, {ADAM})",
+            ("cpt=0.2",),
+        ),
+        "one-level, no batch norm": (
+            f"irazor(temperature=0.05, penalty=1e-3, {ADAM}, normalize=False)",
+            ("cpt=0.2",),
+        ),
         "held-out, no batch norm": (
             f"irazor(temperature=0.05, penalty=1e-3, held_out=0.25, {ADAM}, normalize=False)",
             ("cpt=0.2", "cpt=0.4"),
@@ -36,18 +43,30 @@ SEARCHES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     },
     "movielens": {
         "one-level": (f"irazor(temperature=0.05, penalty=1e-4, warmup=1, {ADAM})", ("cpt=0.2",)),
-        "held-out": (f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM})", ("cpt=0.4",)),
-        "one-level, no batch norm": (f"irazor(temperature=0.05, penalty=3e-5, epochs=2, {ADAM}, normalize=False)", ("cpt=0.8",)),
-        "held-out, no batch norm": (f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM}, normalize=False)", ()),
+        "held-out": (
+            f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM})",
+            ("cpt=0.4",),
+        ),
+        "one-level, no batch norm": (
+            f"irazor(temperature=0.05, penalty=3e-5, epochs=2, {ADAM}, normalize=False)",
+            ("cpt=0.8",),
+        ),
+        "held-out, no batch norm": (
+            f"irazor(temperature=0.05, penalty=1e-4, held_out=0.25, {ADAM}, normalize=False)",
+            (),
+        ),
     },
 }
 
-# The recipes of benchmarks.real_data, but for MovieLens-1M a shorter one: three seeds, twice the fields.
+# The recipes of benchmarks.real_data, but for MovieLens-1M a shorter one: three seeds, twice the
+# fields.
 RECIPES = EXPERIMENTS | {
     "movielens": dataclasses.replace(
         EXPERIMENTS["movielens"],
         model="mlp(hidden=(400,400,400))",
-        train=dataclasses.replace(EXPERIMENTS["movielens"].train, network_optimizer="adam(learning_rate=2e-3)", epochs=8),
+        train=dataclasses.replace(
+            EXPERIMENTS["movielens"].train, network_optimizer="adam(learning_rate=2e-3)", epochs=8
+        ),
     )
 }
 
@@ -60,7 +79,12 @@ def run_seed(
     folder = os.path.join(out, "shadow_fields", name)
     plain = Points(experiment, data, os.path.join(folder, "without"), seed)
     plain.add("uniform", "without shadows", "fde")
-    points = Points(experiment, dataclasses.replace(data, shadow_fields=True), os.path.join(folder, "with"), seed)
+    points = Points(
+        experiment,
+        dataclasses.replace(data, shadow_fields=True),
+        os.path.join(folder, "with"),
+        seed,
+    )
     points.add("uniform", "with shadows", "fde")
     shadow = np.array([field.role == "shadow" for field in points.schema.fields])
     kept = []
@@ -69,10 +93,24 @@ def run_seed(
             candidate = points.add(f"i-Razor {label}", setting, method, train=setting in trained)
             dims = candidate.result.config.dims
             found = np.array([dims[field] > 0 for field in points.schema.names])
-            row = {"search": label, "setting": setting, "real": int(found[~shadow].sum()), "shadow": int(found[shadow].sum())}
+            row = {
+                "search": label,
+                "setting": setting,
+                "real": int(found[~shadow].sum()),
+                "shadow": int(found[shadow].sum()),
+            }
             scores = points.scores(spec)
-            separation = float(roc_auc_score(~shadow, [scores[field] for field in points.schema.names]))
-            kept.append(row | {"seed": seed, "params": candidate.num_params(points.schema), "separation": separation})
+            separation = float(
+                roc_auc_score(~shadow, [scores[field] for field in points.schema.names])
+            )
+            kept.append(
+                row
+                | {
+                    "seed": seed,
+                    "params": candidate.num_params(points.schema),
+                    "separation": separation,
+                }
+            )
     return kept, plain.run(test=test) + points.run(test=test)
 
 
@@ -81,9 +119,14 @@ def kept_table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for key in dict.fromkeys((row["search"], row["setting"]) for row in rows):
         same = [row for row in rows if (row["search"], row["setting"]) == key]
-        fields, sizes = (" ".join(f"{row['real']}/{row['shadow']}" for row in same), " ".join(f"{row['params']:,}" for row in same))
+        fields, sizes = (
+            " ".join(f"{row['real']}/{row['shadow']}" for row in same),
+            " ".join(f"{row['params']:,}" for row in same),
+        )
         lines.append((*key, mean_and_spread([row["separation"] for row in same], 3), fields, sizes))
-    return text_table(("search", "threshold", "separation", "real/shadow kept, by seed", "params, by seed"), lines)
+    return text_table(
+        ("search", "threshold", "separation", "real/shadow kept, by seed", "params, by seed"), lines
+    )
 
 
 def main(_: list[str]) -> None:
@@ -97,7 +140,9 @@ def main(_: list[str]) -> None:
         start = time.perf_counter()
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
-            found = run_seed(name, RECIPES[name], given.out, given.logs, seed, not given.validation_only)
+            found = run_seed(
+                name, RECIPES[name], given.out, given.logs, seed, not given.validation_only
+            )
             kept += found[0]
             records += found[1]
         path = os.path.join(given.out, f"{name}-shadows{suffix}.json")
@@ -113,5 +158,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("logs", None, "Folder of the logs (criteo/, ml-1m/).", required=True)
     flags.DEFINE_list("sets", list(SEARCHES), "Which data sets.")
     flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds of training.")
-    flags.DEFINE_bool("validation_only", False, "Leave the test split unread: for choosing settings.")
+    flags.DEFINE_bool(
+        "validation_only", False, "Leave the test split unread: for choosing settings."
+    )
     app.run(main)

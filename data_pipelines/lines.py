@@ -1,7 +1,8 @@
-"""Text files, plain or gzip, in large pieces cut at a newline, so that memory does not grow with the file.
+"""Text files, plain or gzip, in large pieces cut at a newline, so that memory does not grow with
+the file.
 
-A file is opened once and read from its first byte to its last, so a pipe (`/dev/stdin`, a FIFO, a process substitution) gives every row.
-"""
+A file is opened once and read from its first byte to its last, so a pipe (`/dev/stdin`, a FIFO, a
+process substitution) gives every row."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 CHUNK_BYTES = 24 << 20
-LINE_BYTES = 16 << 20  # a longer line is refused, for what has no newlines would be held in memory whole
+LINE_BYTES = (
+    16 << 20
+)  # a longer line is refused, for what has no newlines would be held in memory whole
 _RECEIVED_CHARACTERS = 400
 _BOM = b"\xef\xbb\xbf"
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -35,21 +38,27 @@ _FOREIGN = (
 
 def bad_row(should: str, received: str, path: str, line: int) -> ValueError:
     """The error for one row: what should hold, what was there (its beginning), and where."""
-    received = received if len(received) <= _RECEIVED_CHARACTERS else received[:_RECEIVED_CHARACTERS] + "..."
+    received = (
+        received
+        if len(received) <= _RECEIVED_CHARACTERS
+        else received[:_RECEIVED_CHARACTERS] + "..."
+    )
     return ValueError(f"{should} Received: {received} ({path}, line {line})")
 
 
 def read_chunks(path: str, chunk_bytes: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Whole lines of a file, some tens of megabytes at a time; the next piece is read while the caller works on this one.
+    """Whole lines of a file, some tens of megabytes at a time; the next piece is read while the
+    caller works on this one.
 
-    A byte-order mark and blank lines at the end of the file are left out, and the last line always ends in a newline.
+    A byte-order mark and blank lines at the end of the file are left out, and the last line always
+    ends in a newline.
 
     Yields:
       The number of the first line, counted from 1, and the lines.
 
     Raises:
-      ValueError: a gzip file that is cut off or damaged (the message names the file and the last line read), a line above `LINE_BYTES`,
-        a second byte-order mark, or a file of another kind.
+      ValueError: a gzip file that is cut off or damaged (the message names the file and the last
+        line read), a line above `LINE_BYTES`, a second byte-order mark, or a file of another kind.
     """
     line, beginning = 1, True
     unfinished: list[bytes] = []  # pieces of a line whose end has not come yet
@@ -62,7 +71,9 @@ def read_chunks(path: str, chunk_bytes: int | None = None) -> Iterator[tuple[int
             except _DAMAGE as error:
                 last = line - 1 + blank.count(b"\n")
                 should = "A gzip file should be complete and undamaged."
-                raise ValueError(f"{should} Received: {error} ({path}, last line read {last})") from None
+                raise ValueError(
+                    f"{should} Received: {error} ({path}, last line read {last})"
+                ) from None
             except OSError as error:
                 raise _unreadable(path, error) from None
             if beginning:
@@ -99,13 +110,19 @@ def first_line(path: str) -> str:
       ValueError: what `read_chunks` refuses, and a file that cannot be read a second time.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"An input that is looked at before it is read should be a regular file. Received: {path}, which is none")
+        raise ValueError(
+            "An input that is looked at before it is read should be a regular file. Received: "
+            f"{path}, which is none"
+        )
     header, _ = split_header(path, 1 << 16)
     return header.decode("utf-8", "replace")
 
 
-def split_header(path: str, chunk_bytes: int | None = None) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
-    """The first line, without its end (empty for an empty file), and the other lines as `read_chunks` gives them, in one pass."""
+def split_header(
+    path: str, chunk_bytes: int | None = None
+) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
+    """The first line, without its end (empty for an empty file), and the other lines as
+    `read_chunks` gives them, in one pass."""
     chunks = read_chunks(path, chunk_bytes)
     line, text = next(chunks, (1, b""))
     header, _, rest = text.partition(b"\n")
@@ -115,7 +132,9 @@ def split_header(path: str, chunk_bytes: int | None = None) -> tuple[bytes, Iter
 def _check_kind(path: str, data: bytes) -> None:
     for pattern, kind in _FOREIGN:
         if re.match(pattern, data):
-            should = "An input file should be text, plain or gzip, in an encoding that extends ASCII."
+            should = (
+                "An input file should be text, plain or gzip, in an encoding that extends ASCII."
+            )
             raise ValueError(f"{should} Received: {path}, which is {kind}")
 
 
@@ -130,19 +149,32 @@ def _check_lines(path: str, line: int, text: bytes) -> None:
     if text.startswith(_BOM) or b"\n" + _BOM in text:
         place = 0 if text.startswith(_BOM) else text.index(b"\n" + _BOM) + 1
         should = "A byte-order mark should stand once, at the beginning of a file."
-        raise bad_row(should, "one more, as files have that were joined", path, line + text.count(b"\n", 0, place))
+        raise bad_row(
+            should,
+            "one more, as files have that were joined",
+            path,
+            line + text.count(b"\n", 0, place),
+        )
 
 
 def _too_long(path: str, line: int) -> ValueError:
-    return bad_row(f"A line, and blank lines in a row, should take at most {LINE_BYTES >> 20} MiB.", "more", path, line)
+    return bad_row(
+        f"A line, and blank lines in a row, should take at most {LINE_BYTES >> 20} MiB.",
+        "more",
+        path,
+        line,
+    )
 
 
 def _unreadable(path: str, error: OSError) -> ValueError:
-    return ValueError(f"An input file should be readable. Received: {path} ({error.strerror or error})")
+    return ValueError(
+        f"An input file should be readable. Received: {path} ({error.strerror or error})"
+    )
 
 
 class _Input:
-    """A file opened once: `read` gives its bytes, unpacked where they are gzip, and reads ahead in a thread where that cannot block."""
+    """A file opened once: `read` gives its bytes, unpacked where they are gzip, and reads ahead in
+    a thread where that cannot block."""
 
     def __init__(self, path: str):
         try:
@@ -152,7 +184,9 @@ class _Input:
         except OSError as error:
             raise _unreadable(path, error) from None
         except ValueError as error:  # a NUL in the name
-            raise ValueError(f"An input file should be readable. Received: {path!r} ({error})") from None
+            raise ValueError(
+                f"An input file should be readable. Received: {path!r} ({error})"
+            ) from None
         self._source: _Head | _Gzip = _Gzip(head) if head.is_gzip else head
         # A thread that waits for a pipe could not be stopped when a row is refused.
         self._pool = ThreadPoolExecutor(1) if regular else None
@@ -162,8 +196,9 @@ class _Input:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A reading that is given up ends where the garbage collector finds it, maybe inside `threading`: a thread joined there, by
-        # the default `wait`, would wait for ever for locks that are held further up.
+        # A reading that is given up ends where the garbage collector finds it, maybe inside
+        # `threading`: a thread joined there, by the default `wait`, would wait for ever for locks
+        # that are held further up.
         if self._pool is not None:
             self._pool.shutdown(wait=False)
         self._file.close()
@@ -191,7 +226,8 @@ class _Head:
 
 
 class _Gzip:
-    """Reads ahead of the damage: what could be unpacked is handed out before the error is raised."""
+    """Reads ahead of the damage: what could be unpacked is handed
+    out before the error is raised."""
 
     def __init__(self, file: _Head):
         self._file = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[call-overload]

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from data_pipelines.reader import READERS, Reader
-from irazor_tf.recipe import AUTO
-from irazor_tf.registry import check_types, parse_spec
-from irazor_tf.schema import TRANSFORMS
+from irazor_tf.config.checks import check_types
+from irazor_tf.config.recipe import AUTO
+from irazor_tf.config.schema import TRANSFORMS
+from irazor_tf.config.specs import parse_spec
 
 SPLIT_RULES = ("random", "sequential", "time")
 
@@ -21,22 +22,27 @@ class PreprocessOptions:
 
     Args:
       reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
-      input: files or glob patterns (a single one may be given as a plain string); none for a generated log.
+      input: files or glob patterns (a single one may be given as a plain string); none for a
+        generated log.
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
       schema: YAML file that describes the columns, for the readers that take one.
-      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto: what `recipe.min_count` says for so
-        many training rows.
+      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto:
+        what `recipe.min_count` says for so many training rows.
       max_vocab: at most so many features per field, the most frequent ones; None for all.
-      split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by `time_boundaries`).
-      fractions: of training, validation and test rows; those of the splits that have files of their own are left out and the rest
-        renormalised.
-      time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2, test rows time > t2.
+      split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by
+        `time_boundaries`).
+      fractions: of training, validation and test rows; those of the splits that have files of their
+        own are left out and the rest renormalised.
+      time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2,
+        test rows time > t2.
       seed: of split, shuffle and shadows.
-      positive_above: a label above this is positive; None: the reader's own rule, or labels that are 0 and 1 already.
+      positive_above: a label above this is positive; None: the reader's own rule, or labels that
+        are 0 and 1 already.
       drop_labels: rows with these labels are left out, before `positive_above` is applied.
       numeric_transform: `log_square` or `floor` for every numeric field; None: the reader's own.
-      shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split, so noise with F's frequencies.
+      shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split,
+        so noise with F's frequencies.
       block_rows: rows per record.
       num_files: record files per split.
     """
@@ -60,7 +66,14 @@ class PreprocessOptions:
     num_files: int = 8
 
     def __post_init__(self) -> None:
-        for key in ("input", "valid_input", "test_input", "fractions", "time_boundaries", "drop_labels"):
+        for key in (
+            "input",
+            "valid_input",
+            "test_input",
+            "fractions",
+            "time_boundaries",
+            "drop_labels",
+        ):
             value = getattr(self, key)
             if isinstance(value, str | Iterable):
                 object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
@@ -69,18 +82,38 @@ class PreprocessOptions:
             value = getattr(self, key)
             if key == "min_count" and isinstance(value, str):
                 if value != AUTO:
-                    raise ValueError(f"`min_count` should be a whole number, or {AUTO}. Received: {value!r}")
+                    raise ValueError(
+                        f"`min_count` should be a whole number, or {AUTO}. Received: {value!r}"
+                    )
             elif value is not None and value < 1:
                 raise ValueError(f"`{key}` should be at least 1. Received: {value}")
         if self.split not in SPLIT_RULES:
-            raise ValueError(f"`split` should be one of {', '.join(SPLIT_RULES)}. Received: {self.split!r}")
-        if len(self.fractions) != 3 or min(self.fractions) < 0 or self.fractions[0] <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError(f"`fractions` should be three numbers >= 0 that sum to 1, the first above 0. Received: {self.fractions}")
+            raise ValueError(
+                f"`split` should be one of {', '.join(SPLIT_RULES)}. Received: {self.split!r}"
+            )
+        if (
+            len(self.fractions) != 3
+            or min(self.fractions) < 0
+            or self.fractions[0] <= 0
+            or abs(sum(self.fractions) - 1) > 1e-6
+        ):
+            raise ValueError(
+                "`fractions` should be three numbers >= 0 that sum to 1, the first above 0. "
+                f"Received: {self.fractions}"
+            )
         bounds = self.time_boundaries
-        if (self.split == "time") != (bounds is not None) or (bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1])):
-            raise ValueError(f"`time_boundaries` should be two ascending times with split=time, and only then. Received: {bounds}")
+        if (self.split == "time") != (bounds is not None) or (
+            bounds is not None and (len(bounds) != 2 or bounds[0] > bounds[1])
+        ):
+            raise ValueError(
+                "`time_boundaries` should be two ascending times with split=time, and only then. "
+                f"Received: {bounds}"
+            )
         if self.numeric_transform is not None and self.numeric_transform not in TRANSFORMS[1:]:
-            raise ValueError(f"`numeric_transform` should be one of {', '.join(TRANSFORMS[1:])}. Received: {self.numeric_transform!r}")
+            raise ValueError(
+                f"`numeric_transform` should be one of {', '.join(TRANSFORMS[1:])}. Received: "
+                f"{self.numeric_transform!r}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -91,12 +124,17 @@ class PreprocessOptions:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in value:
             if key not in known:
-                raise ValueError(f"A preprocessing option should be one of {', '.join(known)}. Received: {key!r}")
+                raise ValueError(
+                    f"A preprocessing option should be one of {', '.join(known)}. Received: {key!r}"
+                )
         return cls(**value)
 
     def make_reader(self) -> Reader:
         spec = parse_spec(self.reader)
         if self.schema is not None and "schema" in dict(spec.arguments):
             received = f"{self.reader} and {self.schema}"
-            raise ValueError(f"`schema` should be given once, by itself or as the reader's setting. Received: {received}")
+            raise ValueError(
+                "`schema` should be given once, by itself or as the reader's setting. Received: "
+                f"{received}"
+            )
         return READERS.build(spec if self.schema is None else spec.replace(schema=self.schema))

@@ -1,18 +1,25 @@
-"""The planted log: made-up clicks whose truth is known, to test whether a method finds the fields that matter.
+"""The planted log: made-up clicks whose truth is known, to test whether a method finds the fields
+that matter.
 
-For a row with user u, item i, hour h, pair (a, b), weak values w1, w2 and price p, the click is drawn with the probability
+For a row with user u, item i, hour h, pair (a, b), weak values w1, w2 and price p, the click is
+drawn with the probability
 
-    sigmoid(intercept + 1.2 / sqrt(6) <U[u], V[i]> + H[h] + .8 S[a, b] + W1[w1] + W2[w2] + .5 (log p - 2))
+    sigmoid(intercept + 1.2 / sqrt(6) <U[u], V[i]> + H[h] + .8 S[a, b] + W1[w1] + W2[w2] + .5 (log p
+    - 2))
 
-where U and V hold standard normal vectors of length 6, H ~ N(0, .4), W ~ N(0, .15), S is a balanced sign matrix (each of its rows
-and columns sums to 0: neither field says anything alone), and the last term is 0 where the price is missing. Every other field says
-nothing new: `item_copy` renames the item, `category` is a function of it, the noise fields are drawn apart from everything.
+where U and V hold standard normal vectors of length 6, H ~ N(0, .4), W ~ N(0, .15), S is a balanced
+sign matrix (each of its rows
+and columns sums to 0: neither field says anything alone), and the last term is 0 where the price is
+missing. Every other field says
+nothing new: `item_copy` renames the item, `category` is a function of it, the noise fields are
+drawn apart from everything.
 
-The log is a pure function of (rows, seed). Everything is made from uniform numbers of PCG64 (normal ones by Box-Muller, Zipf ones by
-inversion), because that stream is the part of numpy least likely ever to change. Tables, effects and the intercept depend on the seed
-alone, and rows are drawn in chunks with a stream each, so two logs of one seed tell of the same world and differ, as far as the shorter
-goes, in `noise_id` only. `tests/planted` pins the text: a change here is a change of the instrument, and of every figure measured on it.
-"""
+The log is a pure function of (rows, seed). Everything is made from uniform numbers of PCG64 (normal
+ones by Box-Muller, Zipf ones by inversion), because that stream is the part of numpy least likely
+ever to change. Tables, effects and the intercept depend on the seed alone, and rows are drawn in
+chunks with a stream each, so two logs of one seed tell of the same world and differ, as far as the
+shorter goes, in `noise_id` only. `tests/planted` pins the text: a change here is a change of the
+instrument, and of every figure measured on it."""
 
 from __future__ import annotations
 
@@ -25,13 +32,14 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf import integrity
+from irazor_tf.config import integrity
 
 ROWS = 200_000
 SEED = 7
 VERSION = 1
 
-# Column order after the label. Strong fields carry most of the logit; a method that ranks fields should put them first.
+# Column order after the label. Strong fields carry most of the logit; a method that ranks fields
+# should put them first.
 _FIRST = ("user", "item", "hour", "pair_a", "pair_b", "item_copy", "category", "weak_1", "weak_2")
 FIELDS = (*_FIRST, "price", "noise_number", "noise_low", "noise_high", "noise_id")
 COLUMNS = ("label", *FIELDS)
@@ -39,18 +47,41 @@ NUMERIC = ("price", "noise_number")
 STRONG = ("user", "item", "hour", "pair_a", "pair_b", "price")
 WEAK = ("weak_1", "weak_2")
 NOISE = ("noise_number", "noise_low", "noise_high", "noise_id")
-REDUNDANT = {"item_copy": "item", "category": "item"}  # field -> the field that already says all it says
+REDUNDANT = {
+    "item_copy": "item",
+    "category": "item",
+}  # field -> the field that already says all it says
 
-SIZES = {"user": 2_000, "item": 1_000, "hour": 24, "pair_a": 8, "pair_b": 8, "item_copy": 1_000, "category": 20}
+SIZES = {
+    "user": 2_000,
+    "item": 1_000,
+    "hour": 24,
+    "pair_a": 8,
+    "pair_b": 8,
+    "item_copy": 1_000,
+    "category": 20,
+}
 SIZES |= {"weak_1": 50, "weak_2": 50, "noise_low": 10, "noise_high": 20_000}
-ZIPF = {"user": 1.1, "item": 1.1, "noise_high": 1.05}  # P(k-th value) ~ k^-exponent; every other field is uniform
+ZIPF = {
+    "user": 1.1,
+    "item": 1.1,
+    "noise_high": 1.05,
+}  # P(k-th value) ~ k^-exponent; every other field is uniform
 LATENT = 6
-STRENGTHS = {"user_item": 1.2 / LATENT**0.5, "hour": 0.4, "pair": 0.8, "weak_1": 0.15, "weak_2": 0.15, "price": 0.5}
+STRENGTHS = {
+    "user_item": 1.2 / LATENT**0.5,
+    "hour": 0.4,
+    "pair": 0.8,
+    "weak_1": 0.15,
+    "weak_2": 0.15,
+    "price": 0.5,
+}
 LOG_PRICE_MEAN = 2.0
 PRICE_MISSING = 0.1
 POSITIVE_RATE = 0.25
 NOISE_NUMBER_SCALE = 100.0
-# Rows draw `noise_id` from .628 n names, of which n * .628 * (1 - exp(-1 / .628)), that is about n / 2, then occur.
+# Rows draw `noise_id` from .628 n names, of which n * .628 * (1 - exp(-1 / .628)), that is about n
+# / 2, then occur.
 NOISE_ID_NAMES = 0.628
 
 _CHUNK = 65_536
@@ -76,9 +107,12 @@ class Stream:
         return np.floor(self.uniform(rows) * size).astype(np.int64)
 
     def zipf(self, size: int, exponent: float, rows: int) -> np.ndarray:
-        """Integers 0 .. size - 1, the k-th (from 1) with a probability in proportion to k^-exponent."""
+        """Integers 0 .. size - 1, the k-th (from 1) with a probability in proportion to
+        k^-exponent."""
         cumulative = np.cumsum(np.arange(1, size + 1, dtype=np.float64) ** -exponent)
-        return np.minimum(np.searchsorted(cumulative / cumulative[-1], self.uniform(rows), side="right"), size - 1)
+        return np.minimum(
+            np.searchsorted(cumulative / cumulative[-1], self.uniform(rows), side="right"), size - 1
+        )
 
     def permutation(self, size: int) -> np.ndarray:
         return np.argsort(self.uniform(size), kind="stable")
@@ -112,9 +146,11 @@ class World:
     def draw(cls, seed: int) -> World:
         stream = Stream(seed, _WORLD)
         user, item = (stream.normal(SIZES[name], LATENT) for name in ("user", "item"))
-        hour, weak_1, weak_2 = (STRENGTHS[name] * stream.normal(SIZES[name]) for name in ("hour", "weak_1", "weak_2"))
-        # A circulant half-plus half-minus matrix with its rows and columns shuffled: balanced, and of rank 4, so that it is more than
-        # a product of two scalars.
+        hour, weak_1, weak_2 = (
+            STRENGTHS[name] * stream.normal(SIZES[name]) for name in ("hour", "weak_1", "weak_2")
+        )
+        # A circulant half-plus half-minus matrix with its rows and columns shuffled: balanced, and
+        # of rank 4, so that it is more than a product of two scalars.
         half = np.where((np.arange(8)[:, None] - np.arange(8)[None, :]) % 8 < 4, 1.0, -1.0)
         pair = half[stream.permutation(8)][:, stream.permutation(8)]
         item_copy = stream.permutation(SIZES["item"])
@@ -123,9 +159,13 @@ class World:
         return dataclasses.replace(world, intercept=world._calibrate(seed))
 
     def _calibrate(self, seed: int) -> float:
-        """Bisection for the intercept, on rows of their own so that it does not depend on the length of the log."""
+        """Bisection for the intercept, on rows of their own so that it does not depend on the
+        length of the log."""
         stream = Stream(seed, _CALIBRATION)
-        return calibrated(np.concatenate([self.logits(draw_fields(stream, self, _CHUNK)) for _ in range(8)]), POSITIVE_RATE)
+        return calibrated(
+            np.concatenate([self.logits(draw_fields(stream, self, _CHUNK)) for _ in range(8)]),
+            POSITIVE_RATE,
+        )
 
     def logits(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """True logit of each row, [B], from the columns of `draw_fields`."""
@@ -135,7 +175,9 @@ class World:
         logits = self.intercept + STRENGTHS["user_item"] * product + self.hour[columns["hour"]]
         logits += STRENGTHS["pair"] * self.pair[columns["pair_a"], columns["pair_b"]]
         logits += self.weak_1[columns["weak_1"]] + self.weak_2[columns["weak_2"]]
-        return logits + np.nan_to_num(STRENGTHS["price"] * (np.log(columns["price"]) - LOG_PRICE_MEAN), nan=0.0)
+        return logits + np.nan_to_num(
+            STRENGTHS["price"] * (np.log(columns["price"]) - LOG_PRICE_MEAN), nan=0.0
+        )
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -148,7 +190,9 @@ def calibrated(logits: np.ndarray, rate: float) -> float:
     while high - low > 1e-6:
         middle = (low + high) / 2
         low, high = (middle, high) if sigmoid(logits + middle).mean() < rate else (low, middle)
-    return round((low + high) / 2, 4)  # few digits, so that the last bits of a mean cannot reach the labels
+    return round(
+        (low + high) / 2, 4
+    )  # few digits, so that the last bits of a mean cannot reach the labels
 
 
 def draw_fields(stream: Stream, world: World, rows: int, ids: int = 1) -> dict[str, np.ndarray]:
@@ -161,24 +205,31 @@ def draw_fields(stream: Stream, world: World, rows: int, ids: int = 1) -> dict[s
       ids: number of names that `noise_id` is drawn from.
 
     Returns:
-      Field name -> [rows]: int64 numbers of values, and float64 for `price` (nan: missing) and `noise_number`, rounded as they are
-      written, so that the logit is a function of what a reader sees.
+      Field name -> [rows]: int64 numbers of values, and float64 for `price` (nan: missing) and
+      `noise_number`, rounded as they are written, so that the logit is a function of what a reader
+      sees.
     """
     columns: dict[str, np.ndarray] = {}
     for name, size in SIZES.items():
         if name in REDUNDANT:
             continue
-        columns[name] = stream.zipf(size, ZIPF[name], rows) if name in ZIPF else stream.below(size, rows)
+        columns[name] = (
+            stream.zipf(size, ZIPF[name], rows) if name in ZIPF else stream.below(size, rows)
+        )
     columns["item_copy"] = world.item_copy[columns["item"]]
     columns["category"] = world.category[columns["item"]]
     price = np.maximum(np.round(np.exp(LOG_PRICE_MEAN + stream.normal(rows)), 2), 0.01)
     columns["price"] = np.where(stream.uniform(rows) < PRICE_MISSING, np.nan, price)
-    columns["noise_number"] = np.round(NOISE_NUMBER_SCALE * stream.normal(rows), 2) + 0.0  # + 0: no "-0.00"
+    columns["noise_number"] = (
+        np.round(NOISE_NUMBER_SCALE * stream.normal(rows), 2) + 0.0
+    )  # + 0: no "-0.00"
     columns["noise_id"] = stream.below(ids, rows)
     return columns
 
 
-def chunks(rows: int = ROWS, seed: int = SEED) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+def chunks(
+    rows: int = ROWS, seed: int = SEED
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
     """Draws the log chunk by chunk.
 
     Yields:
@@ -187,7 +238,9 @@ def chunks(rows: int = ROWS, seed: int = SEED) -> Iterator[tuple[dict[str, np.nd
     world = World.draw(seed)
     for number, start in enumerate(range(0, rows, _CHUNK)):
         stream = Stream(seed, _ROWS, number)
-        columns = draw_fields(stream, world, _CHUNK, _ids(rows))  # always a whole chunk, so that a shorter log is the start of a longer one
+        columns = draw_fields(
+            stream, world, _CHUNK, _ids(rows)
+        )  # always a whole chunk, so that a shorter log is the start of a longer one
         logits = world.logits(columns)
         labels = (stream.uniform(_CHUNK) < sigmoid(logits)).astype(np.int64)
         kept = slice(0, min(_CHUNK, rows - start))
@@ -205,7 +258,9 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     positives, negatives = int(labels.sum()), int(len(labels) - labels.sum())
     if not positives or not negatives:
         return float("nan")
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(
+        (ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    )
 
 
 def truth_path(path: str) -> str:
@@ -224,7 +279,13 @@ def is_complete(path: str, rows: int = ROWS, seed: int = SEED) -> bool:
 
 
 def identity(path: str, rows: int, seed: int) -> dict[str, Any]:
-    return {"version": VERSION, "log": os.path.basename(path), "rows": rows, "seed": seed, "bytes": os.path.getsize(path)}
+    return {
+        "version": VERSION,
+        "log": os.path.basename(path),
+        "rows": rows,
+        "seed": seed,
+        "bytes": os.path.getsize(path),
+    }
 
 
 def check(rows: int, seed: int) -> None:
@@ -235,9 +296,11 @@ def check(rows: int, seed: int) -> None:
 
 
 def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
-    """Writes the log as tab-separated text with a header (label first, a missing price is empty), and `truth.json` beside it.
+    """Writes the log as tab-separated text with a header (label first, a missing price is empty),
+    and `truth.json` beside it.
 
-    Both are written under another name and renamed when whole, the truth last: where it lies, the log is complete.
+    Both are written under another name and renamed when whole, the truth last: where it lies, the
+    log is complete.
 
     Args:
       path: the log to write; its folder is made where it does not exist.
@@ -256,7 +319,10 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
 
     def tokens() -> Iterator[list[Iterable[str]]]:
         for columns, chunk_labels, chunk_logits in chunks(rows, seed):
-            yield [map(str, chunk_labels.tolist()), *(_tokens(name, columns[name]) for name in FIELDS)]
+            yield [
+                map(str, chunk_labels.tolist()),
+                *(_tokens(name, columns[name]) for name in FIELDS),
+            ]
             for name, values in seen.items():
                 values[columns[name]] = True
             all_labels.append(chunk_labels)
@@ -283,7 +349,8 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
 
 
 def write_log(path: str, columns: Sequence[str], chunks: Iterable[list[Iterable[str]]]) -> str:
-    """Writes a tab-separated log with a header beside and renames; each chunk has the tokens of every column. Returns its SHA-256."""
+    """Writes a tab-separated log with a header beside and renames; each chunk has the tokens of
+    every column. Returns its SHA-256."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     if os.path.exists(truth_path(path)):
         os.remove(truth_path(path))  # it would speak for a log that is about to be replaced
@@ -292,7 +359,9 @@ def write_log(path: str, columns: Sequence[str], chunks: Iterable[list[Iterable[
         file.write(header := ("\t".join(columns) + "\n").encode("ascii"))
         digest.update(header)
         for tokens in chunks:
-            text = "".join("\t".join(row) + "\n" for row in zip(*tokens, strict=True)).encode("ascii")
+            text = "".join("\t".join(row) + "\n" for row in zip(*tokens, strict=True)).encode(
+                "ascii"
+            )
             file.write(text)
             digest.update(text)
     os.replace(path + ".partial", path)
@@ -315,7 +384,15 @@ def ceilings(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
     }
 
 
-_PREFIXES = {"user": "u", "item": "i", "hour": "h", "pair_a": "a", "pair_b": "b", "item_copy": "c", "category": "g"}
+_PREFIXES = {
+    "user": "u",
+    "item": "i",
+    "hour": "h",
+    "pair_a": "a",
+    "pair_b": "b",
+    "item_copy": "c",
+    "category": "g",
+}
 _PREFIXES |= {"weak_1": "v", "weak_2": "w", "noise_low": "l", "noise_high": "n", "noise_id": "x"}
 
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from irazor_tf.registry import Registry
-from irazor_tf.schema import Field
+from irazor_tf.config.registry import Registry
+from irazor_tf.config.schema import Field
 
 READERS = Registry("reader", "data_pipelines.readers")
 
@@ -26,7 +26,8 @@ class RawField:
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.
       transform: `log_square` or `floor` for a numeric field, else `none`.
-      missing, strip: how the reader cleans the field's texts, for the served model to do the same; see `Field`.
+      missing, strip: how the reader cleans the field's texts, for the served model to do the same;
+        see `Field`.
     """
 
     name: str
@@ -39,17 +40,31 @@ class RawField:
 
     def __post_init__(self) -> None:
         if self.kind not in ("categorical", "numeric"):
-            raise ValueError(f"`kind` of field {self.name!r} should be categorical or numeric. Received: {self.kind!r}")
+            raise ValueError(
+                f"`kind` of field {self.name!r} should be categorical or numeric. Received: "
+                f"{self.kind!r}"
+            )
         if self.role == "shadow":
-            raise ValueError(f"`role` of field {self.name!r} should be user, item or context. Received: 'shadow'")
+            raise ValueError(
+                f"`role` of field {self.name!r} should be user, item or context. Received: 'shadow'"
+            )
         if (self.kind == "numeric") != (self.dtype == "float64"):
-            raise ValueError(f"A numeric field, and no other, should have `dtype` float64. Received: {self}")
+            raise ValueError(
+                f"A numeric field, and no other, should have `dtype` float64. Received: {self}"
+            )
         self.to_field()
 
     def to_field(self, vocabulary_size: int = 1) -> Field:
         """The field of the schema that comes of this one."""
         return Field(
-            self.name, self.kind, vocabulary_size, self.dtype, self.transform, role=self.role, missing=self.missing, strip=self.strip
+            self.name,
+            self.kind,
+            vocabulary_size,
+            self.dtype,
+            self.transform,
+            role=self.role,
+            missing=self.missing,
+            strip=self.strip,
         )
 
 
@@ -60,8 +75,9 @@ class Chunk:
     Args:
       path: the file.
       first_line: line of the first row, counted from 1; row i is line `first_line + i`.
-      columns: field name -> one array of B values, plain or dictionary-encoded. Categorical: strings, null = missing; a field of
-        dtype int64 has strings in canonical form, `str(int)`. Numeric: float64, null or nan = missing.
+      columns: field name -> one array of B values, plain or dictionary-encoded. Categorical:
+        strings, null = missing; a field of dtype int64 has strings in canonical form, `str(int)`.
+        Numeric: float64, null or nan = missing.
       label: [B] float64, the label or rating as it is in the log.
       time: [B] float64, or None for a log without time.
     """
@@ -82,7 +98,8 @@ class Reader(abc.ABC):
 
     Attributes:
       label: name of the label column.
-      positive_above: a label above this is positive, unless the options say otherwise; None where labels are 0 and 1 already.
+      positive_above: a label above this is positive, unless the options say otherwise; None where
+        labels are 0 and 1 already.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -97,10 +114,12 @@ class Reader(abc.ABC):
         self.params = params if params is not None else type(self).Params()
 
     def inspect(self, paths: Sequence[str]) -> None:
-        """Called once, with all files and before `fields`, for a format whose fields are known only from a file."""
+        """Called once, with all files and before `fields`, for a format whose fields are known only
+        from a file."""
 
     def described(self) -> Any:
-        """What the format says of the log beside its options, as JSON holds it (a schema file's content); None: nothing."""
+        """What the format says of the log beside its options, as JSON holds it (a schema file's
+        content); None: nothing."""
         return None
 
     @abc.abstractmethod
@@ -116,5 +135,8 @@ class Reader(abc.ABC):
         """
 
     def prepare(self, directory: str) -> tuple[str, ...]:
-        """Makes the log in `directory` where no input is given, and returns its files; only generated logs can."""
-        raise ValueError(f"The reader {self.registry_name!r} should be given its input files. Received: none")
+        """Makes the log in `directory` where no input is given, and returns its files; only
+        generated logs can."""
+        raise ValueError(
+            f"The reader {self.registry_name!r} should be given its input files. Received: none"
+        )

@@ -1,8 +1,9 @@
-"""Block records: rows are scattered to bucket files, shuffled bucket by bucket, and written as blocks; and the manifest of it all.
+"""Block records: rows are scattered to bucket files, shuffled bucket by bucket, and written as
+blocks; and the manifest of it all.
 
-A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 [rows, N], row-major, as one bytes value), `label`
-(little-endian float32 [rows], as one bytes value) and `block` (its number in the split). Block b lies in file b % num_files.
-"""
+A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 [rows, N],
+row-major, as one bytes value), `label` (little-endian float32 [rows], as one bytes value) and
+`block` (its number in the split). Block b lies in file b % num_files."""
 
 from __future__ import annotations
 
@@ -17,24 +18,30 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from irazor_tf import integrity
-from irazor_tf.notices import warn_once
-from irazor_tf.schema import Schema
+from irazor_tf.config import integrity
+from irazor_tf.config.notices import warn_once
+from irazor_tf.config.schema import Schema
 
 SPLITS = ("train", "valid", "test")
 MANIFEST_VERSION = 1
 BUCKET_ROWS = 1 << 18
-_SMALL = {"schema.json", "counts.npz", "vocab"}  # what every process looks at before it works with the data
+_SMALL = {
+    "schema.json",
+    "counts.npz",
+    "vocab",
+}  # what every process looks at before it works with the data
 _ANEW = "Restore it, or delete the folder and run preprocess again"
-_loaded: dict[str, tuple[Any, dict[str, Any]]] = {}  # manifests of large logs are large: as they were read, and the file's stamp then
+_loaded: dict[
+    str, tuple[Any, dict[str, Any]]
+] = {}  # manifests of large logs are large: as they were read, and the file's stamp then
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def mix(seed: int, stream: int, counters: np.ndarray) -> np.ndarray:
     """Random numbers that are a pure function of (seed, stream, counter), [len(counters)] uint64.
 
-    SplitMix64 (Steele, Lea, Flood 2014), so that any part of the data can be drawn without the parts before it.
-    """
+    SplitMix64 (Steele, Lea, Flood 2014), so that any part of the data can be drawn without the
+    parts before it."""
 
     def finish(z: np.ndarray) -> np.ndarray:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -54,7 +61,8 @@ def permutation(seed: int, stream: int, rows: int) -> np.ndarray:
 
 
 class Shuffler:
-    """The external shuffle of one split: a row goes to a random bucket file, and a bucket is put in random order in memory.
+    """The external shuffle of one split: a row goes to a random bucket file, and a bucket is put in
+    random order in memory.
 
     Args:
       directory: where the bucket files go.
@@ -65,10 +73,25 @@ class Shuffler:
       bucket_rows: rows that a bucket holds on average, so the rows in memory; None: `BUCKET_ROWS`.
     """
 
-    def __init__(self, directory: str, split: str, rows: int, width: int, seed: int, bucket_rows: int | None = None):
+    def __init__(
+        self,
+        directory: str,
+        split: str,
+        rows: int,
+        width: int,
+        seed: int,
+        bucket_rows: int | None = None,
+    ):
         buckets = max(1, -(-rows // (bucket_rows or BUCKET_ROWS)))
-        self._paths = [os.path.join(directory, f"{split}-{bucket:05d}.bucket") for bucket in range(buckets)]
-        self._width, self._seed, self._stream, self._seen = width, seed, 1000 * (1 + SPLITS.index(split)), 0
+        self._paths = [
+            os.path.join(directory, f"{split}-{bucket:05d}.bucket") for bucket in range(buckets)
+        ]
+        self._width, self._seed, self._stream, self._seen = (
+            width,
+            seed,
+            1000 * (1 + SPLITS.index(split)),
+            0,
+        )
 
     def add(self, rows: np.ndarray) -> None:
         """Scatters rows, [B, width] int32."""
@@ -77,7 +100,9 @@ class Shuffler:
         if len(self._paths) == 1:
             parts = [(0, rows)] if len(rows) else []
         else:
-            bucket = (mix(self._seed, self._stream, counters) % np.uint64(len(self._paths))).astype(np.int64)
+            bucket = (mix(self._seed, self._stream, counters) % np.uint64(len(self._paths))).astype(
+                np.int64
+            )
             order = np.argsort(bucket, kind="stable")
             ends = np.cumsum(np.bincount(bucket, minlength=len(self._paths)))
             parts = list(enumerate(np.split(rows[order], ends[:-1])))
@@ -108,9 +133,13 @@ class BlockWriter:
     def __init__(self, directory: str, split: str, rows: int, block_rows: int, num_files: int):
         self._num_files = min(num_files, -(-rows // block_rows))
         self._block_rows, self._rows = block_rows, rows
-        self._paths = [os.path.join(directory, f"{split}-{k:05d}-of-{self._num_files:05d}.tfrecord") for k in range(self._num_files)]
+        self._paths = [
+            os.path.join(directory, f"{split}-{k:05d}-of-{self._num_files:05d}.tfrecord")
+            for k in range(self._num_files)
+        ]
         self._files: list[dict[str, Any]] = [
-            {"name": os.path.basename(path), "bytes": 0, "rows": 0, "blocks": [], "crc32": []} for path in self._paths
+            {"name": os.path.basename(path), "bytes": 0, "rows": 0, "blocks": [], "crc32": []}
+            for path in self._paths
         ]
         self._rest: list[tuple[np.ndarray, np.ndarray]] = []
         self._block = self._positives = self._waiting = 0
@@ -141,7 +170,12 @@ class BlockWriter:
         for writer, path, file in zip(self._writers, self._paths, self._files, strict=True):
             writer.close()
             file["bytes"] = os.path.getsize(path)
-        return {"rows": written, "positives": self._positives, "blocks": self._block, "files": self._files}
+        return {
+            "rows": written,
+            "positives": self._positives,
+            "blocks": self._block,
+            "files": self._files,
+        }
 
     def _write(self, rows: int) -> None:
         if not rows:
@@ -166,33 +200,47 @@ def _serialize(ids: np.ndarray, label: np.ndarray, block: int) -> bytes:
     import tensorflow as tf
 
     def raw(array: np.ndarray, dtype: str) -> Any:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(array, dtype).tobytes()]))
+        return tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[np.ascontiguousarray(array, dtype).tobytes()])
+        )
 
     number = tf.train.Feature(int64_list=tf.train.Int64List(value=[block]))
     features = {"ids": raw(ids, "<i4"), "label": raw(label, "<f4"), "block": number}
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(
+        deterministic=True
+    )
 
 
 def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
-    """Writes `manifest.json`, the last file of a finished folder: `manifest`, the SHA-256 of every other file, and one of all this."""
+    """Writes `manifest.json`, the last file of a finished folder: `manifest`, the SHA-256 of every
+    other file, and one of all this."""
     path = os.path.join(directory, "manifest.json")
-    files = {name: digest for name, digest in integrity.checksums(directory).items() if name != "manifest.json"}
+    files = {
+        name: digest
+        for name, digest in integrity.checksums(directory).items()
+        if name != "manifest.json"
+    }
     value = {"version": MANIFEST_VERSION, **manifest, "files": files}
     with integrity.beside(path) as file:
-        json.dump(value | {"checksum": _own_checksum(value)}, file, indent=None, separators=(",", ":"))
+        json.dump(
+            value | {"checksum": _own_checksum(value)}, file, indent=None, separators=(",", ":")
+        )
 
 
 def _own_checksum(manifest: dict[str, Any]) -> str:
     """SHA-256 of what a manifest says, its checksum left out."""
     said = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def load_manifest(directory: str) -> dict[str, Any]:
     """Reads `manifest.json`.
 
     Raises:
-      ValueError: there is none, so the folder is not a finished data set; it is not a manifest of this version; or it is damaged.
+      ValueError: there is none, so the folder is not a finished data set; it is not a manifest of
+        this version; or it is damaged.
     """
     path = os.path.join(directory, "manifest.json")
     stamp = integrity.stamp(path)
@@ -202,15 +250,22 @@ def load_manifest(directory: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
     except FileNotFoundError:
-        raise ValueError(f"A finished data folder should hold `manifest.json`. Received: {directory}, without") from None
+        raise ValueError(
+            f"A finished data folder should hold `manifest.json`. Received: {directory}, without"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"`manifest.json` should be JSON. Received: {path} ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
         version = manifest.get("version") if isinstance(manifest, dict) else None
-        raise ValueError(f"A manifest should have `version` {MANIFEST_VERSION}. Received: {version!r} ({path})")
+        raise ValueError(
+            f"A manifest should have `version` {MANIFEST_VERSION}. Received: {version!r} ({path})"
+        )
     summed = "checksum" in manifest or "files" in manifest  # manifests of before were not
     if manifest.get("checksum") != _own_checksum(manifest) if summed else "splits" not in manifest:
-        raise ValueError(f"A manifest should be as preprocessing wrote it. Received: {path}, with another content. {_ANEW}")
+        raise ValueError(
+            f"A manifest should be as preprocessing wrote it. Received: {path}, with another "
+            f"content. {_ANEW}"
+        )
     _loaded[path] = stamp, manifest
     return dict(manifest)
 
@@ -218,8 +273,8 @@ def load_manifest(directory: str) -> dict[str, Any]:
 def verify(directory: str, full: bool = False, progress: bool = False) -> dict[str, Any]:
     """Compares a data folder with its manifest.
 
-    Always: schema, vocabularies and counts by their checksums; the record files by their bytes, blocks and rows. Where `full`, also the
-    checksum of every record and of every other file.
+    Always: schema, vocabularies and counts by their checksums; the record files by their bytes,
+    blocks and rows. Where `full`, also the checksum of every record and of every other file.
 
     Returns:
       The manifest.
@@ -230,7 +285,11 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
     manifest = load_manifest(directory)
     known = manifest.get("files")
     if known is None:
-        warn_once("%s was made before manifests held checksums: damage of schema, vocabularies or counts cannot be told", directory)
+        warn_once(
+            "%s was made before manifests held checksums: damage of schema, vocabularies or counts "
+            "cannot be told",
+            directory,
+        )
         known = {}
     records = {file["name"] for entry in manifest["splits"].values() for file in entry["files"]}
     for name in sorted(set(known) - records):
@@ -239,19 +298,30 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
     schema = Schema.load(directory)
     if schema.fingerprint != manifest["fingerprint"]:
         raise ValueError(
-            f"`fingerprint` of {os.path.join(directory, 'schema.json')} should be the manifest's, {manifest['fingerprint']!r}. "
+            f"`fingerprint` of {os.path.join(directory, 'schema.json')} should be the manifest's, "
+            f"{manifest['fingerprint']!r}. "
             f"Received: {schema.fingerprint!r}. {_ANEW}"
         )
     for split, entry in manifest["splits"].items():
-        for key, total in (("rows", sum(f["rows"] for f in entry["files"])), ("blocks", sum(len(f["blocks"]) for f in entry["files"]))):
+        for key, total in (
+            ("rows", sum(f["rows"] for f in entry["files"])),
+            ("blocks", sum(len(f["blocks"]) for f in entry["files"])),
+        ):
             if entry[key] != total:
-                raise ValueError(f"`{key}` of split {split!r} should be the sum over its files, {total}. Received: {entry[key]}")
-        for k, file in enumerate(tqdm(entry["files"], f"verify {split}", unit="file", disable=not progress)):
+                raise ValueError(
+                    f"`{key}` of split {split!r} should be the sum over its files, {total}. "
+                    f"Received: {entry[key]}"
+                )
+        for k, file in enumerate(
+            tqdm(entry["files"], f"verify {split}", unit="file", disable=not progress)
+        ):
             blocks = range(k, entry["blocks"], len(entry["files"]))
             path = os.path.join(directory, file["name"])
             summed = full and file["name"] in known and os.path.exists(path)
             same = summed and integrity.checksum(path) == known[file["name"]]
-            _verify_file(path, file, blocks, full and not same)  # which block it is, where it is one
+            _verify_file(
+                path, file, blocks, full and not same
+            )  # which block it is, where it is one
             if summed and not same:
                 _verify_checksum(path, known[file["name"]])
     return manifest
@@ -261,33 +331,50 @@ def _verify_checksum(path: str, expected: str) -> None:
     if not os.path.exists(path):
         raise ValueError(f"A file named in the manifest should exist. Received: no {path}. {_ANEW}")
     if integrity.checksum(path) != expected:
-        raise ValueError(f"A data file should be as preprocessing wrote it. Received: {path}, with another content. {_ANEW}")
+        raise ValueError(
+            f"A data file should be as preprocessing wrote it. Received: {path}, with another "
+            f"content. {_ANEW}"
+        )
 
 
 def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: bool) -> None:
     if not os.path.exists(path):
         raise ValueError(f"A record file named in the manifest should exist. Received: no {path}")
     size = os.path.getsize(path)
-    if sum(entry["blocks"]) != entry["rows"] or len(blocks) != len(entry["blocks"]) or len(blocks) != len(entry["crc32"]):
-        raise ValueError(f"The manifest should list rows and checksum of blocks {list(blocks)} for {path}. Received: {entry}")
+    if (
+        sum(entry["blocks"]) != entry["rows"]
+        or len(blocks) != len(entry["blocks"])
+        or len(blocks) != len(entry["crc32"])
+    ):
+        raise ValueError(
+            f"The manifest should list rows and checksum of blocks {list(blocks)} for {path}. "
+            f"Received: {entry}"
+        )
     with open(path, "rb") as file:
         for block, crc32 in zip(blocks, entry["crc32"], strict=True):
             header = file.read(12)
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
             if file.tell() + length + 4 > size:
                 raise ValueError(
-                    f"{path} should hold {len(blocks)} whole records in {entry['bytes']} bytes. Received: {size} bytes; block {block} runs "
+                    f"{path} should hold {len(blocks)} whole records in {entry['bytes']} bytes. "
+                    f"Received: {size} bytes; block {block} runs "
                     "past the end of the file"
                 )
             if not full:
                 file.seek(length + 4, os.SEEK_CUR)
                 continue
             if zlib.crc32(file.read(length)) != crc32:
-                raise ValueError(f"Block {block} of {path} should have checksum {crc32}. Received: another one; the file is damaged")
+                raise ValueError(
+                    f"Block {block} of {path} should have checksum {crc32}. Received: another one; "
+                    "the file is damaged"
+                )
             file.seek(4, os.SEEK_CUR)
         if file.tell() != size:
             left = size - file.tell()
             last = f"block {blocks[-1]}" if len(blocks) else "no block"
-            raise ValueError(f"{path} should hold {len(blocks)} records and no more. Received: {left} bytes after {last}")
+            raise ValueError(
+                f"{path} should hold {len(blocks)} records and no more. Received: {left} bytes "
+                f"after {last}"
+            )
         if size != entry["bytes"]:
             raise ValueError(f"{path} should have {entry['bytes']} bytes. Received: {size}")

@@ -1,4 +1,5 @@
-"""Vocabularies: counting tokens a piece at a time, merging the counts, choosing what stays, and turning tokens into ids."""
+"""Vocabularies: counting tokens a piece at a time, merging the counts, choosing what stays, and
+turning tokens into ids."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipelines.reader import RawField
-from irazor_tf import integrity
-from irazor_tf.schema import MISSING, numeric_codes, save_counts
+from irazor_tf.config import integrity
+from irazor_tf.config.encoding import numeric_codes
+from irazor_tf.config.schema import MISSING, save_counts
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
 _MERGE_AT = 1 << 18
@@ -21,7 +23,8 @@ _FACTOR = 0x9E3779B97F4A7C15
 
 
 def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
-    """The tokens of a column, dictionary-encoded: each once, `MISSING` for a missing value, integer codes for numbers.
+    """The tokens of a column, dictionary-encoded: each once, `MISSING` for a missing value, integer
+    codes for numbers.
 
     Args:
       array: a column of a chunk.
@@ -48,18 +51,22 @@ def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
 
 
 class TokenCounts:
-    """Counts of tokens, from any number of pieces in any order; memory grows with the distinct tokens only.
+    """Counts of tokens, from any number of pieces in any order; memory grows with the distinct
+    tokens only.
 
-    Pieces wait until they outweigh what is merged already, so that every token is merged a logarithmic number of times.
-    """
+    Pieces wait until they outweigh what is merged already, so that every token is merged a
+    logarithmic number of times."""
 
     def __init__(self) -> None:
-        self._merged = pa.table({"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+        self._merged = pa.table(
+            {"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())}
+        )
         self._waiting: list[pa.Table] = []
         self._rows = 0
 
     def add(self, tokens: pa.Array, counts: np.ndarray) -> None:
-        """Adds a piece: distinct tokens and how often each occurs; those that occur 0 times are left out."""
+        """Adds a piece: distinct tokens and how often each occurs; those that occur 0 times are
+        left out."""
         some = counts > 0
         if not some.all():
             tokens, counts = tokens.filter(pa.array(some)), counts[some]
@@ -70,7 +77,8 @@ class TokenCounts:
             self.merged()
 
     def add_column(self, column: pa.DictionaryArray, rows: np.ndarray | None = None) -> None:
-        """Adds the tokens of a column, of those rows alone that the [B] boolean array `rows` marks."""
+        """Adds the tokens of a column, of those rows alone that the
+        [B] boolean array `rows` marks."""
         indices = column.indices.to_numpy()
         indices = indices if rows is None else indices[rows]
         self.add(column.dictionary, np.bincount(indices, minlength=len(column.dictionary)))
@@ -80,7 +88,11 @@ class TokenCounts:
         if self._waiting:
             every = pa.concat_tables([self._merged, *self._waiting])
             table = every.group_by("token", use_threads=False).aggregate([("count", "sum")])
-            self._merged = table.rename_columns({"count_sum": "count"}).select(["token", "count"]).combine_chunks()
+            self._merged = (
+                table.rename_columns({"count_sum": "count"})
+                .select(["token", "count"])
+                .combine_chunks()
+            )
             self._waiting, self._rows = [], 0
         return self._merged
 
@@ -103,20 +115,29 @@ class Vocabulary:
 
     def encode(self, tokens: pa.Array) -> np.ndarray:
         """Ids of distinct tokens, [len(tokens)] int32."""
-        # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow with the square of the rows.
+        # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow
+        # with the square of the rows.
         if len(self.tokens) <= _HASH_ABOVE or self._index is None or not len(tokens):
             found = pc.index_in(tokens, value_set=self.tokens)
             return found.fill_null(-1).to_numpy().astype(np.int32) + 1
         order, keys = self._index
         place = np.minimum(np.searchsorted(keys, _hashes(tokens)), len(keys) - 1)
         candidate = order[place]
-        same = pc.equal(self.tokens.take(pa.array(candidate)), tokens).to_numpy(zero_copy_only=False)
+        same = pc.equal(self.tokens.take(pa.array(candidate)), tokens).to_numpy(
+            zero_copy_only=False
+        )
         return np.where(same, candidate + 1, 0).astype(np.int32)
 
     @functools.cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Positions of the tokens by ascending hash, and the hashes; None in the unlikely case that two are equal."""
-        hashes = np.concatenate([_hashes(self.tokens[start : start + _HASH_ABOVE]) for start in range(0, len(self.tokens), _HASH_ABOVE)])
+        """Positions of the tokens by ascending hash, and the hashes; None in the unlikely case that
+        two are equal."""
+        hashes = np.concatenate(
+            [
+                _hashes(self.tokens[start : start + _HASH_ABOVE])
+                for start in range(0, len(self.tokens), _HASH_ABOVE)
+            ]
+        )
         order = np.argsort(hashes).astype(np.int32)
         keys = hashes[order]
         return None if (keys[1:] == keys[:-1]).any() else (order, keys)
@@ -134,13 +155,16 @@ class Vocabulary:
         return cls(pa.array(tokens, pa.string()), np.zeros(len(tokens) + 1, np.int64))
 
 
-def build(counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None, name: str = "") -> Vocabulary:
+def build(
+    counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None, name: str = ""
+) -> Vocabulary:
     """Chooses the tokens that stay.
 
     Args:
       counts: counts over the training split.
       min_count: a rarer token is out-of-vocabulary.
-      max_vocab: at most that many tokens stay, the most frequent ones. `MISSING` is exempt from both.
+      max_vocab: at most that many tokens stay, the most frequent ones. `MISSING` is exempt from
+        both.
       name: the field, for messages.
 
     Raises:
@@ -154,18 +178,27 @@ def build(counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None,
     if max_vocab is not None:
         kept = kept.slice(0, max_vocab)
     if pc.any(missing).as_py():
-        kept = pa.concat_tables([kept, table.filter(missing)]).sort_by([("count", "descending"), ("token", "ascending")])
+        kept = pa.concat_tables([kept, table.filter(missing)]).sort_by(
+            [("count", "descending"), ("token", "ascending")]
+        )
     kept = kept.combine_chunks()
     tokens = _one(kept["token"])
     bad = pc.match_substring_regex(tokens, "[\\n\\r\\x00]")
     if pc.any(bad).as_py():
         token = tokens[pc.index(bad, True).as_py()].as_py()
-        raise ValueError(f"A token of field {name!r} should not hold a newline, carriage return or NUL. Received: {token!r}")
+        raise ValueError(
+            f"A token of field {name!r} should not hold a newline, carriage return or NUL. "
+            f"Received: {token!r}"
+        )
     frequencies = kept["count"].to_numpy()
-    return Vocabulary(tokens, np.concatenate([[total - frequencies.sum()], frequencies]).astype(np.int64))
+    return Vocabulary(
+        tokens, np.concatenate([[total - frequencies.sum()], frequencies]).astype(np.int64)
+    )
 
 
-def save(directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, np.ndarray]) -> None:
+def save(
+    directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, np.ndarray]
+) -> None:
     """Writes `vocab/<field>.txt` for every vocabulary, and `counts.npz`."""
     os.makedirs(os.path.join(directory, "vocab"), exist_ok=True)
     for name, vocabulary in vocabularies.items():
@@ -175,12 +208,18 @@ def save(directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, 
 
 def _hashes(tokens: pa.Array) -> np.ndarray:
     """A 64-bit polynomial in the bytes of every token and in its length, [len(tokens)] uint64."""
-    offsets = np.frombuffer(tokens.buffers()[1], np.int32)[tokens.offset : tokens.offset + len(tokens) + 1]
+    offsets = np.frombuffer(tokens.buffers()[1], np.int32)[
+        tokens.offset : tokens.offset + len(tokens) + 1
+    ]
     lengths, starts = np.diff(offsets), offsets[:-1] - offsets[0]
-    values = np.frombuffer(tokens.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
+    values = np.frombuffer(tokens.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].astype(
+        np.uint64
+    )
     powers = np.cumprod(np.full(int(lengths.max()) + 1, _FACTOR, np.uint64))
     values = (values + np.uint64(1)) * powers[np.arange(len(values)) - np.repeat(starts, lengths)]
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values)])  # modulo 2^64, so differences are exact
+    sums = np.concatenate(
+        [np.zeros(1, np.uint64), np.cumsum(values)]
+    )  # modulo 2^64, so differences are exact
     hashes = sums[starts + lengths] - sums[starts]
     return hashes ^ (hashes >> np.uint64(32))
 

@@ -1,4 +1,5 @@
-"""All absl flags and the settings made from them. The only place where flags are defined or read."""
+"""All absl flags and the settings made from them. The only place
+where flags are defined or read."""
 
 from __future__ import annotations
 
@@ -35,73 +36,150 @@ _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
 
 
 def define() -> None:
-    """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag need not wait for it."""
+    """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag
+    need not wait for it."""
     if "model_dir" in FLAGS:
         return
-    from irazor_tf.registry import entries
+    from irazor_tf.config.registry import entries
 
-    flags.DEFINE_string("model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB)
-    flags.DEFINE_string("data_dir", None, "Folder of preprocessed records; default: MODEL_DIR/data.", module_name=_JOB)
-    flags.DEFINE_integer("seed", 1, "Seed of initial values, noise and the order of rows.", module_name=_JOB)
+    flags.DEFINE_string(
+        "model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder of preprocessed records; default: MODEL_DIR/data.",
+        module_name=_JOB,
+    )
+    flags.DEFINE_integer(
+        "seed", 1, "Seed of initial values, noise and the order of rows.", module_name=_JOB
+    )
 
     flags.DEFINE_string(
         "reader",
         None,
-        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), planted(rows=...), planted_groups(rows=...).",
+        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), "
+        "planted(rows=...), planted_groups(rows=...).",
         module_name=_DATA,
     )
     flags.DEFINE_list("input", [], "Files (or patterns) of the log.", module_name=_DATA)
-    flags.DEFINE_list("valid_input", [], "Files of the validation split, where it has its own.", module_name=_DATA)
-    flags.DEFINE_list("test_input", [], "Files of the test split, where it has its own.", module_name=_DATA)
-    flags.DEFINE_string("schema", None, "YAML file that describes the columns of a table, or the name of a preset.", module_name=_DATA)
-    _define_auto("min_count", "Features seen less often in training become out-of-vocabulary.", _DATA, int, least=1)
-    flags.DEFINE_integer(
-        "max_vocab", None, "Most features per field, the most frequent ones; default: all.", lower_bound=1, module_name=_DATA
+    flags.DEFINE_list(
+        "valid_input", [], "Files of the validation split, where it has its own.", module_name=_DATA
     )
-    flags.DEFINE_enum("split", "random", ["random", "sequential", "time"], "How rows are divided.", module_name=_DATA)
-    flags.DEFINE_list("fractions", ["0.8", "0.1", "0.1"], "Shares of training, validation and test rows.", module_name=_DATA)
-    flags.DEFINE_list("time_boundaries", [], "T1,T2 for --split=time: training <= T1 < validation <= T2 < test.", module_name=_DATA)
-    flags.DEFINE_integer("split_seed", 2021, "Seed of split and order of the records.", module_name=_DATA)
-    flags.DEFINE_float("positive_above", None, "A label above this is positive (ratings); default: the reader's rule.", module_name=_DATA)
+    flags.DEFINE_list(
+        "test_input", [], "Files of the test split, where it has its own.", module_name=_DATA
+    )
+    flags.DEFINE_string(
+        "schema",
+        None,
+        "YAML file that describes the columns of a table, or the name of a preset.",
+        module_name=_DATA,
+    )
+    _define_auto(
+        "min_count",
+        "Features seen less often in training become out-of-vocabulary.",
+        _DATA,
+        int,
+        least=1,
+    )
+    flags.DEFINE_integer(
+        "max_vocab",
+        None,
+        "Most features per field, the most frequent ones; default: all.",
+        lower_bound=1,
+        module_name=_DATA,
+    )
+    flags.DEFINE_enum(
+        "split",
+        "random",
+        ["random", "sequential", "time"],
+        "How rows are divided.",
+        module_name=_DATA,
+    )
+    flags.DEFINE_list(
+        "fractions",
+        ["0.8", "0.1", "0.1"],
+        "Shares of training, validation and test rows.",
+        module_name=_DATA,
+    )
+    flags.DEFINE_list(
+        "time_boundaries",
+        [],
+        "T1,T2 for --split=time: training <= T1 < validation <= T2 < test.",
+        module_name=_DATA,
+    )
+    flags.DEFINE_integer(
+        "split_seed", 2021, "Seed of split and order of the records.", module_name=_DATA
+    )
+    flags.DEFINE_float(
+        "positive_above",
+        None,
+        "A label above this is positive (ratings); default: the reader's rule.",
+        module_name=_DATA,
+    )
     flags.DEFINE_list("drop_labels", [], "Rows with these labels are left out.", module_name=_DATA)
     flags.DEFINE_enum(
-        "numeric_transform", None, ["log_square", "floor"], "For all numeric fields; default: the reader's.", module_name=_DATA
+        "numeric_transform",
+        None,
+        ["log_square", "floor"],
+        "For all numeric fields; default: the reader's.",
+        module_name=_DATA,
     )
     flags.DEFINE_bool(
-        "shadow_fields", False, "Add a row-shuffled copy of every field: known noise with real cardinality.", module_name=_DATA
+        "shadow_fields",
+        False,
+        "Add a row-shuffled copy of every field: known noise with real cardinality.",
+        module_name=_DATA,
     )
     flags.DEFINE_integer("block_rows", 1024, "Rows per record.", lower_bound=1, module_name=_DATA)
 
     flags.DEFINE_string(
         "model",
         "mlp",
-        f"Base model ({', '.join(entries('irazor_tf.models'))}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
+        f"Base model ({', '.join(entries('irazor_tf.models'))}), with settings: "
+        "mlp(hidden=(400,400,400), dropout=0.5).",
         module_name=_SEARCH,
     )
     flags.DEFINE_string(
         "method",
         "irazor",
-        f"Search method ({', '.join(entries('irazor_tf.methods'))}), with settings: irazor(temperature=0.05, penalty=1e-3); A + B chains.",
+        f"Search method ({', '.join(entries('irazor_tf.methods'))}), with settings: "
+        "irazor(temperature=0.05, penalty=1e-3); A + B chains.",
         module_name=_SEARCH,
     )
     flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)
-    flags.DEFINE_integer("width", 16, "Embedding width of every field in the search space.", lower_bound=1, module_name=_SEARCH)
+    flags.DEFINE_integer(
+        "width",
+        16,
+        "Embedding width of every field in the search space.",
+        lower_bound=1,
+        module_name=_SEARCH,
+    )
     flags.DEFINE_float(
         "cpt",
         None,
-        "Cumulative probability threshold of the (last) method, instead of the one in --method; may change after a search.",
+        "Cumulative probability threshold of the (last) method, instead of the one in --method; "
+        "may change after a search.",
         module_name=_SEARCH,
     )
     flags.DEFINE_integer(
         "budget_params",
         None,
-        "Most embedding parameters of the found config; 0: no budget, where a preset has one; may change after a search.",
+        "Most embedding parameters of the found config; 0: no budget, where a preset has one; may "
+        "change after a search.",
         lower_bound=0,
         module_name=_SEARCH,
     )
-    flags.DEFINE_float("budget_mib", None, "The same in MiB of float32 values.", module_name=_SEARCH)
+    flags.DEFINE_float(
+        "budget_mib", None, "The same in MiB of float32 values.", module_name=_SEARCH
+    )
 
-    flags.DEFINE_string("retrain_model", None, "Base model of the final models; default: --model.", module_name=_COMPARE)
+    flags.DEFINE_string(
+        "retrain_model",
+        None,
+        "Base model of the final models; default: --model.",
+        module_name=_COMPARE,
+    )
     flags.DEFINE_string(
         "controls",
         "fde + magnitude + random",
@@ -111,52 +189,102 @@ def define() -> None:
     flags.DEFINE_bool(
         "curve",
         False,
-        "Also train other thresholds (`sweep` of the method: irazor(sweep=(0.2, 0.6))), uniform widths and the controls at those sizes. "
+        "Also train other thresholds (`sweep` of the method: irazor(sweep=(0.2, 0.6))), uniform "
+        "widths and the controls at those sizes. "
         "May change after a search.",
         module_name=_COMPARE,
     )
     flags.DEFINE_bool(
         "calibrate",
         False,
-        "Serve probabilities corrected by slope and intercept of the logit, fitted on the validation split. May change after a search.",
+        "Serve probabilities corrected by slope and intercept of the logit, fitted on the "
+        "validation split. May change after a search.",
         module_name=_COMPARE,
     )
     flags.DEFINE_list(
         "baselines",
         ["logistic_regression", "gradient_boosting"],
-        "Models without embeddings that are fitted to the same rows, to compare with; empty: none. May change at any time.",
+        "Models without embeddings that are fitted to the same rows, to compare with; empty: none. "
+        "May change at any time.",
         module_name=_COMPARE,
     )
 
     _define_auto("batch_size", "Rows per step, over all replicas.", _TRAIN, int, least=1)
     _define_auto("epochs", "Most passes over the training rows.", _TRAIN, int, least=1)
-    _define_auto("patience", "Epochs without a better validation metric before training stops; 0: never.", _TRAIN, int)
-    flags.DEFINE_string("metric", "log_loss", "Validation metric that decides (auc or log_loss).", module_name=_TRAIN)
-    flags.DEFINE_string("bias_optimizer", "auto", f"Optimizer of first-order terms and bias. {_AUTO_WORDS}", module_name=_TRAIN)
+    _define_auto(
+        "patience",
+        "Epochs without a better validation metric before training stops; 0: never.",
+        _TRAIN,
+        int,
+    )
+    flags.DEFINE_string(
+        "metric",
+        "log_loss",
+        "Validation metric that decides (auc or log_loss).",
+        module_name=_TRAIN,
+    )
+    flags.DEFINE_string(
+        "bias_optimizer",
+        "auto",
+        f"Optimizer of first-order terms and bias. {_AUTO_WORDS}",
+        module_name=_TRAIN,
+    )
     kinds = "adagrad, adam, lazy_adam, ftrl or sgd, with settings"
     flags.DEFINE_string(
-        "network_optimizer", "auto", f"Optimizer of embeddings and dense layers: {kinds}. {_AUTO_WORDS}", module_name=_TRAIN
+        "network_optimizer",
+        "auto",
+        f"Optimizer of embeddings and dense layers: {kinds}. {_AUTO_WORDS}",
+        module_name=_TRAIN,
     )
     flags.DEFINE_string(
-        "architecture_optimizer", "adagrad(learning_rate=0.02)", "Optimizer of architecture parameters.", module_name=_TRAIN
+        "architecture_optimizer",
+        "adagrad(learning_rate=0.02)",
+        "Optimizer of architecture parameters.",
+        module_name=_TRAIN,
     )
-    _define_auto("embedding_l2", "Half of this times the mean squared norm of a row's embeddings enters the loss.", _TRAIN, float)
+    _define_auto(
+        "embedding_l2",
+        "Half of this times the mean squared norm of a row's embeddings enters the loss.",
+        _TRAIN,
+        float,
+    )
     flags.DEFINE_float("linear_l2", 0.0, "The same for first-order terms.", module_name=_TRAIN)
-    ridge = "Half of this times the squared norm of all embeddings enters the loss of an epoch, summed over its rows: 1/C of scikit-learn."
+    ridge = (
+        "Half of this times the squared norm of all embeddings enters the loss of an epoch, "
+        "summed over its rows: 1/C of scikit-learn."
+    )
     _define_auto("embedding_ridge", ridge, _TRAIN, float)
     _define_auto("linear_ridge", "The same for first-order terms.", _TRAIN, float)
     _define_auto(
         "search_steps",
-        "Steps of a search by a method with a setting of this name that its spec does not give; 0: one epoch.",
+        "Steps of a search by a method with a setting of this name that its spec does not give; 0: "
+        "one epoch.",
         _TRAIN,
         int,
     )
-    flags.DEFINE_float("stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN)
-    flags.DEFINE_integer("eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN)
-    flags.DEFINE_integer("steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN)
-    flags.DEFINE_integer("checkpoint_steps", 0, "Steps between checkpoints inside an epoch; 0: at the end of epochs.", module_name=_TRAIN)
+    flags.DEFINE_float(
+        "stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN
+    )
+    flags.DEFINE_integer(
+        "eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN
+    )
+    flags.DEFINE_integer(
+        "steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN
+    )
+    flags.DEFINE_integer(
+        "checkpoint_steps",
+        0,
+        "Steps between checkpoints inside an epoch; 0: at the end of epochs.",
+        module_name=_TRAIN,
+    )
 
-    flags.DEFINE_enum("distribution_strategy", "off", ["off", "one_device", "mirrored"], "tf.distribute strategy.", module_name=_RUN)
+    flags.DEFINE_enum(
+        "distribution_strategy",
+        "off",
+        ["off", "one_device", "mirrored"],
+        "tf.distribute strategy.",
+        module_name=_RUN,
+    )
     flags.DEFINE_bool("progress", True, "Show progress bars.", module_name=_RUN)
     flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.", module_name=_RUN)
 
@@ -170,7 +298,9 @@ class _AutoParser(flags.ArgumentParser):
     """
 
     def __init__(self, kind: type, least: int):
-        self.syntactic_help = f"auto, or {'a whole number' if kind is int else 'a number'} of at least {least}"
+        self.syntactic_help = (
+            f"auto, or {'a whole number' if kind is int else 'a number'} of at least {least}"
+        )
         self._kind, self._least = kind, least
 
     def parse(self, argument: Any) -> Any:
@@ -180,7 +310,12 @@ class _AutoParser(flags.ArgumentParser):
             value = self._kind(argument)
         except (TypeError, ValueError):
             value = None
-        if isinstance(argument, bool) or value is None or not value >= self._least or value == float("inf"):
+        if (
+            isinstance(argument, bool)
+            or value is None
+            or not value >= self._least
+            or value == float("inf")
+        ):
             raise ValueError(f"should be {self.syntactic_help}. Received: {argument!r}")
         return value
 
@@ -191,15 +326,17 @@ class _AutoParser(flags.ArgumentParser):
 def _define_auto(name: str, help_text: str, group: str, kind: type, least: int = 0) -> None:
     """A flag whose default, "auto", is resolved when the log's size is known."""
     parser, words = _AutoParser(kind, least), f"{help_text} {_AUTO_WORDS}"
-    flags.DEFINE(parser, name, "auto", words, module_name=group, serializer=flags.ArgumentSerializer())
+    flags.DEFINE(
+        parser, name, "auto", words, module_name=group, serializer=flags.ArgumentSerializer()
+    )
 
 
 def job_config() -> Any:
     """The `JobConfig` that the flags describe."""
     from data_pipelines.preprocess import PreprocessOptions
-    from irazor_tf.job_config import JobConfig
-    from irazor_tf.registry import parse_specs
-    from irazor_tf.trainer import TrainOptions
+    from irazor_tf.config.specs import parse_specs
+    from irazor_tf.jobs.config import JobConfig
+    from irazor_tf.training.options import TrainOptions
 
     data = None
     if FLAGS.reader is not None:
@@ -221,12 +358,19 @@ def job_config() -> Any:
             shadow_fields=FLAGS.shadow_fields,
             block_rows=FLAGS.block_rows,
         )
-    given = [name for name in ("cpt", "budget_params", "budget_mib") if getattr(FLAGS, name) is not None]
+    given = [
+        name for name in ("cpt", "budget_params", "budget_mib") if getattr(FLAGS, name) is not None
+    ]
     if FLAGS.budget_params == 0:
         given.remove("budget_params")
     if len(given) > 1:
-        received = f"{' and '.join(given)} (--budget_params=0 after --flagfile takes a preset's away)"
-        raise ValueError(f"At most one of --cpt, --budget_params and --budget_mib should be given. Received: {received}")
+        received = (
+            f"{' and '.join(given)} (--budget_params=0 after --flagfile takes a preset's away)"
+        )
+        raise ValueError(
+            "At most one of --cpt, --budget_params and --budget_mib should be given. Received: "
+            f"{received}"
+        )
     method = FLAGS.method
     if FLAGS.cpt is not None:
         if not 0 <= FLAGS.cpt <= 1:  # nan is in no interval
@@ -242,7 +386,9 @@ def job_config() -> Any:
         method=method,
         task=FLAGS.task,
         width=FLAGS.width,
-        train=TrainOptions(**{field.name: getattr(FLAGS, field.name) for field in dataclasses.fields(TrainOptions)}),
+        train=TrainOptions(
+            **{field.name: getattr(FLAGS, field.name) for field in dataclasses.fields(TrainOptions)}
+        ),
         seed=FLAGS.seed,
         budget_params=FLAGS.budget_params or None,
         budget_mib=FLAGS.budget_mib,
@@ -263,7 +409,10 @@ def _numbers(name: str, count: int | None = None) -> Any:
     except ValueError:
         found = ()
     if (count is not None and len(found) != count) or len(found) != len(given):
-        raise ValueError(f"--{name} should be {count or 'some'} numbers separated by commas. Received: {','.join(given)}")
+        raise ValueError(
+            f"--{name} should be {count or 'some'} numbers separated by commas. Received: "
+            f"{','.join(given)}"
+        )
     return found
 
 
@@ -275,7 +424,8 @@ def _with_cpt(spec: Any) -> Any:
 
 
 def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
-    """Parses the command line and runs one stage; bad input ends in one line on stderr and exit code 2."""
+    """Parses the command line and runs one stage; bad input ends in one line on stderr and exit
+    code 2."""
     define()
     given = sys.argv if arguments is None else arguments
     if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(given[1:]):
@@ -333,7 +483,8 @@ def help_text(program: str, what: str) -> str:
         "",
         f"usage: {program} --model_dir=DIR [flags]",
         "",
-        "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE). What is finished is not done again, what was",
+        "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE). What is "
+        "finished is not done again, what was",
         "interrupted goes on, and what would not fit to it is refused.",
         f"--flagfile also takes the name of a preset: {names}.",
     ]
@@ -348,7 +499,10 @@ def _one_line(error: Exception) -> str:
 
 def _known(ending: str) -> list[str]:
     """Names of the presets with this ending."""
-    return sorted(os.path.basename(found).removesuffix(f".{ending}") for found in glob.glob(os.path.join(PRESETS, f"*.{ending}")))
+    return sorted(
+        os.path.basename(found).removesuffix(f".{ending}")
+        for found in glob.glob(os.path.join(PRESETS, f"*.{ending}"))
+    )
 
 
 def _preset(flag: str, name: str, ending: str) -> str:
@@ -357,9 +511,12 @@ def _preset(flag: str, name: str, ending: str) -> str:
     if not os.path.isfile(name) and name in _known(ending):
         return path
     if not os.path.exists(name):
-        from irazor_tf.registry import did_you_mean
+        from irazor_tf.config.checks import did_you_mean
 
-        raise ValueError(f"--{flag} should be a file or one of: {', '.join(_known(ending))}. {did_you_mean(name, _known(ending))}")
+        raise ValueError(
+            f"--{flag} should be a file or one of: {', '.join(_known(ending))}. "
+            f"{did_you_mean(name, _known(ending))}"
+        )
     return name
 
 

@@ -25,22 +25,26 @@ def usage() -> str:
     listed = [f"  {name:<11} {what}" for name, what in JOBS.items()]
     return "\n".join(
         [
-            "Which fields of a click or rating log deserve to stay, and how wide should each one's embedding be?",
+            "Which fields of a click or rating log deserve to stay, and how wide should each one's "
+            "embedding be?",
             "",
             "usage: irazor JOB --model_dir=DIR [flags]",
             "",
             *listed,
             "",
-            "  irazor pipeline --reader=table --schema=FILE.yaml --input=LOG.csv --model_dir=DIR --budget_params=1000000",
+            "  irazor pipeline --reader=table --schema=FILE.yaml --input=LOG.csv --model_dir=DIR "
+            "--budget_params=1000000",
             "  irazor pipeline --flagfile=PRESET --input=LOG --model_dir=DIR",
             "",
-            "irazor JOB --help lists the flags and the presets, irazor settings [NAME] what methods, base models and readers take.",
+            "irazor JOB --help lists the flags and the presets, irazor settings [NAME] what "
+            "methods, base models and readers take.",
         ]
     )
 
 
 def main() -> None:
-    """Entry point of the command line; SIGINT and SIGTERM end it in one line, from the first import on."""
+    """Entry point of the command line; SIGINT and SIGTERM end it in one line, from the first import
+    on."""
     try:
         with terminable():
             _run()
@@ -62,9 +66,13 @@ def _run() -> None:
         print(usage())
         sys.exit(0)
     if name not in (*JOBS, "settings"):
-        from irazor_tf.registry import did_you_mean
+        from irazor_tf.config.checks import did_you_mean
 
-        print(f"error: A job should be one of {', '.join(JOBS)} (or settings). {did_you_mean(name, (*JOBS, 'settings'))}", file=sys.stderr)
+        print(
+            f"error: A job should be one of {', '.join(JOBS)} (or settings). "
+            f"{did_you_mean(name, (*JOBS, 'settings'))}",
+            file=sys.stderr,
+        )
         sys.exit(2)
     del sys.argv[1]
     sys.argv[0] = f"irazor {name}"

@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def _stage(job: object) -> None:
-    from irazor_tf import jobs
+    from irazor_tf.jobs import stages as jobs
 
     jobs.retrain(job)  # type: ignore[arg-type]
 

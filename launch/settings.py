@@ -1,4 +1,5 @@
-"""The settings of methods, base models, tasks and readers: what `NAME(setting=value)` takes, with defaults and presets.
+"""The settings of methods, base models, tasks and readers: what `NAME(setting=value)` takes, with
+defaults and presets.
 
 `irazor settings` lists the names, `irazor settings NAME` the settings of one.
 """
@@ -32,16 +33,18 @@ def main() -> None:
 
 def _registries() -> Iterator[Any]:
     from data_pipelines.reader import READERS
-    from irazor_tf.base_model import MODELS
-    from irazor_tf.method import METHODS
-    from irazor_tf.task import TASKS
+    from irazor_tf.evaluation.task import TASKS
+    from irazor_tf.model.base import MODELS
+    from irazor_tf.search.method import METHODS
 
     yield from (METHODS, MODELS, TASKS, READERS)
 
 
 def listed() -> str:
     """A line per kind."""
-    return "\n".join(f"{registry.kind + ':':<8} {', '.join(registry.names())}" for registry in _registries())
+    return "\n".join(
+        f"{registry.kind + ':':<8} {', '.join(registry.names())}" for registry in _registries()
+    )
 
 
 def settings_of(name: str) -> str:
@@ -50,7 +53,7 @@ def settings_of(name: str) -> str:
     Raises:
       ValueError: there is no such entry.
     """
-    from irazor_tf.registry import did_you_mean
+    from irazor_tf.config.checks import did_you_mean
 
     found = {entry: registry for registry in _registries() for entry in registry.names()}
     if name not in found:
@@ -63,19 +66,26 @@ def settings_of(name: str) -> str:
     for field in dataclasses.fields(entry.Params):
         default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
         lines.append(f"  {field.name}{default}")
-        lines += textwrap.wrap(described.get(field.name, ""), 116, initial_indent="      ", subsequent_indent="      ")
+        lines += textwrap.wrap(
+            described.get(field.name, ""), 116, initial_indent="      ", subsequent_indent="      "
+        )
     for preset, changed in getattr(entry, "presets", {}).items():
         values = ", ".join(f"{key}={value!r}" for key, value in changed.items()) or "the defaults"
-        lines += textwrap.wrap(f"preset={preset!r}: {values}", 120, initial_indent="  ", subsequent_indent="      ")
+        lines += textwrap.wrap(
+            f"preset={preset!r}: {values}", 120, initial_indent="  ", subsequent_indent="      "
+        )
     return "\n".join(lines)
 
 
 def documented(params: type) -> dict[str, str]:
-    """Setting -> its words in the `Args:` of the class or of those it extends; "a, b: words" tells of both."""
+    """Setting -> its words in the `Args:` of the class or of those it extends; "a, b: words" tells
+    of both."""
     found: dict[str, str] = {}
     for kind in params.__mro__:
         _, _, arguments = (inspect.cleandoc(kind.__doc__ or "")).partition("Args:\n")
-        for names, words in re.findall(r"^  (\w+(?:, \w+)*): (.*(?:\n    .*)*)", arguments, re.MULTILINE):
+        for names, words in re.findall(
+            r"^  (\w+(?:, \w+)*): (.*(?:\n    .*)*)", arguments, re.MULTILINE
+        ):
             for name in names.split(", "):
                 found.setdefault(name, " ".join(words.split()))
     return found

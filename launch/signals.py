@@ -1,4 +1,5 @@
-"""SIGTERM as an exception. Imports next to nothing, so that a program has it from its first moment on."""
+"""SIGTERM as an exception. Imports next to nothing, so that a program has it from its first moment
+on."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from collections.abc import Iterator
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception: what is open is closed, and nothing takes it for an error of its own."""
+    """SIGTERM, as an exception: what is open is closed, and nothing takes it for an error of its
+    own."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""Records -> the best of a dozen recipes by the validation split, as a flagfile for the other jobs."""
+"""Records -> the best of a dozen recipes by the validation split,
+as a flagfile for the other jobs."""
 
 from __future__ import annotations
 
@@ -15,19 +16,31 @@ def main() -> None:
 
 
 def _stage(job: Any) -> None:
-    from irazor_tf import jobs, tables
+    from irazor_tf.jobs import stages as jobs
+    from irazor_tf.report import tables
 
     records = jobs.tune(job)
     metrics = list(records[0]["metrics"])
-    header = ("recipe", *(f"valid {metric.replace('_', ' ')}" for metric in metrics), "epochs", "trained", "seconds")
+    header = (
+        "recipe",
+        *(f"valid {metric.replace('_', ' ')}" for metric in metrics),
+        "epochs",
+        "trained",
+        "seconds",
+    )
     print(f"\n{tables.text_table(header, [_row(record, metrics) for record in records])}\n")
     path = os.path.abspath(job.path("tune", "recipe.flags"))
     print(f"The first as flags, for the other jobs, behind their other flags: --flagfile={path}")
 
 
 def _row(record: Mapping[str, Any], metrics: list[str]) -> tuple[str, ...]:
-    changes = ", ".join(f"{key} {value}" for key, value in record["changes"].items()) or "the rule's recipe"
-    figures = [f"{record['metrics'][metric]:.4f}" if record["metrics"] else "-" for metric in metrics]
+    changes = (
+        ", ".join(f"{key} {value}" for key, value in record["changes"].items())
+        or "the rule's recipe"
+    )
+    figures = [
+        f"{record['metrics'][metric]:.4f}" if record["metrics"] else "-" for metric in metrics
+    ]
     ended = "diverged" if record["diverged"] else "to its end" if record["finished"] else "left out"
     return changes, *figures, str(record["epochs"]), ended, f"{record['seconds']:.1f}"
 

@@ -1,4 +1,5 @@
-"""What every test gets: the environment TensorFlow is to load in, two logical devices, the path of the real data."""
+"""What every test gets: the environment TensorFlow is to load in, two logical devices, the path of
+the real data."""
 
 import os
 import pathlib
@@ -21,19 +22,27 @@ import wrapt  # noqa: E402
 
 @wrapt.when_imported("tensorflow")
 def _configure_two_devices(tf):
-    """Splits the processor in two logical devices (for tests with two replicas) as soon as TensorFlow is imported, by whomever.
+    """Splits the processor in two logical devices (for tests with two replicas) as soon as
+    TensorFlow is imported, by whomever.
 
-    It cannot be done later (the first tensor initialises the devices, and the whole suite is one process), and it should not be
+    It cannot be done later (the first tensor initialises the devices, and the whole suite is one
+    process), and it should not be
     done earlier: tests without TensorFlow start at once.
     """
     processor = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(
+        processor, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
-    """Folder of the real logs: `IRAZOR_SHARED_DATA`, or `shared/data` beside the checkout. Skips where there is none."""
+    """Folder of the real logs: `IRAZOR_SHARED_DATA`, or `shared/data` beside the checkout. Skips
+    where there is none."""
     folder = pathlib.Path(os.environ.get("IRAZOR_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data in {folder} (set IRAZOR_SHARED_DATA): their licences keep them out of the repository")
+        pytest.skip(
+            f"no real data in {folder} (set IRAZOR_SHARED_DATA): their licences keep them out of "
+            "the repository"
+        )
     return folder

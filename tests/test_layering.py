@@ -1,4 +1,5 @@
-"""The tree's own rules, read from the source with `ast`: imports go down only, and the spine knows no entry of an open set by name."""
+"""The tree's own rules, read from the source with `ast`: imports go down only, and the spine knows
+no entry of an open set by name."""
 
 import ast
 import graphlib
@@ -9,40 +10,46 @@ import sys
 
 import pytest
 
-from irazor_tf.registry import entries_in
+from irazor_tf.config.registry import entries, entries_in
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 
-# From top to bottom; a layer imports from itself and from those below. A module of irazor_tf is called by the part after the
-# package's name, and a folder (`methods`) is one module here. "" is irazor_tf/__init__.py, which every import of the package runs.
-LAYERS = (
-    {"launch"},
-    {"jobs"},
-    {"final_models"},
-    {"job_baselines", "job_tuning"},
-    {"job_data", "job_recipe", "searching"},
-    {"job_config"},
-    {"candidates", "export", "job_folder", "job_lock", "page", "picture_plots", "plots"}
-    | {"report", "report_baselines", "report_calibration", "report_searches", "serving"},
-    {"data_pipelines"},
-    {"method", "methods", "models", "tasks", "trainer", "training_state"},
-    {"pricing", "recommender", "routing", "steps"},
-    {"alignment", "base_model", "baselines", "blocks", "data", "embedding", "gate", "metrics", "optimizers", "ridge", "task", "unrolling"},
-    {"", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files", "notices", "ops"}
-    | {"pictures", "recipe", "regions", "registry", "schema", "sparse", "tables", "tuning"},
-)
-STRANGERS = {("methods", "models"), ("models", "methods")}  # these never import each other
-DATA_PIPELINES_MAY_IMPORT = {"integrity", "notices", "recipe", "schema", "registry"}
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+# Every room, from the ground up, as docs/architecture.md lists them: a room imports from itself and
+# from the floors below.
+FLOORS = [
+    line.split("#")[0].split()
+    for line in re.search(
+        r"```order\n(.*?)```", ARCHITECTURE.read_text(encoding="utf-8"), re.DOTALL
+    )[1].splitlines()  # type: ignore[index]
+]
+ROOMS = [room for floor in FLOORS for room in floor]
+# Open sets are alike: what one entry may know, every entry of the set may. These never import each
+# other.
+STRANGERS = {"irazor_tf.methods", "irazor_tf.models", "irazor_tf.tasks"}
+DATA_PIPELINES_MAY_IMPORT = {"irazor_tf.config"}
 WITHOUT_TENSORFLOW = (
-    *("", "baselines", "calibration", "entries", "fit_notices", "input_config", "integrity", "json_files"),
-    *("metrics", "notices", "pictures", "recipe", "registry", "regions", "schema", "tuning"),
+    *(
+        "irazor_tf",
+        "irazor_tf.config",
+        "irazor_tf.evaluation.metrics",
+        "irazor_tf.evaluation.calibration",
+    ),
+    *(
+        "irazor_tf.evaluation.baselines",
+        "irazor_tf.report",
+        "irazor_tf.training.fit_notices",
+        "irazor_tf.training.tuning",
+    ),
+    *("irazor_tf.search.pictures", "irazor_tf.search.entries", "irazor_tf.search.selection"),
 )
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders", "tensorflow_datasets"}
 
-OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "data_pipelines/readers")
-# Names of entries that are also ordinary words of the trade. Of these only the uses that cannot be the word are looked for: the
-# import of the entry's module, a comparison with the name, the name as a call in a string.
+OPEN_SETS = ("irazor_tf/methods", "irazor_tf/models", "irazor_tf/tasks", "data_pipelines/readers")
+# Names of entries that are also ordinary words of the trade. Of these only the uses that cannot be
+# the word are looked for: the import of the entry's module, a comparison with the name, the name as
+# a call in a string.
 WORDS = {
     "fields": "the fields of a record",
     "fm": "the factorisation machine term",
@@ -58,8 +65,9 @@ WORDS = {
 }
 # Files of the spine in which defaults, and help texts of flags, name entries.
 FLAG_FILES = {
-    "launch/flags.py": "a user who names no method, model or reader gets the defaults written there",
-    "irazor_tf/job_config.py": "these are the defaults of a job made in Python, too",
+    "launch/flags.py": "a user who names no method, model or reader gets the defaults written "
+    "there",
+    "irazor_tf/jobs/config.py": "these are the defaults of a job made in Python, too",
 }
 EXCUSED = {("launch/main.py", "irazor"): "the command line program has this name too"}
 
@@ -70,17 +78,20 @@ def module_of(path: pathlib.PurePath) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def unit_of(module: str) -> str | None:
-    """What LAYERS calls a module; None for one of another project."""
-    package, _, rest = module.partition(".")
-    if package == "irazor_tf":
-        unit = rest.split(".")[0]
-        return "" if unit.startswith("__") else unit  # `from irazor_tf import __version__` reads the root
-    return package if package in PACKAGES else None
+def room_of(module: str) -> str | None:
+    """The room that a module is in; None for one of another project, or in no room."""
+    return next((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), None)
+
+
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] in PACKAGES and not module.startswith(
+        "irazor_tf.__"
+    )  # `__version__` is the root's own
 
 
 def imports_of(module: str, source: str, package: bool = False) -> list[tuple[int, str]]:
-    """(line, dotted module) of every import, wherever it stands; `from a import b` counts as a.b."""
+    """(line, dotted module) of every import, wherever it stands;
+    `from a import b` counts as a.b."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -93,43 +104,67 @@ def imports_of(module: str, source: str, package: bool = False) -> list[tuple[in
     return found
 
 
-def layer_of(unit: str) -> int | None:
-    return next((number for number, layer in enumerate(LAYERS) if unit in layer), None)
+def floor_of(room: str | None) -> int | None:
+    return next((number for number, floor in enumerate(FLOORS) if room in floor), None)
+
+
+def is_pure(module: str) -> bool:
+    """Whether a module is to load without TensorFlow."""
+    return module == "irazor_tf" or any(
+        f"{module}.".startswith(f"{pure}.") for pure in WITHOUT_TENSORFLOW[1:]
+    )
 
 
 def import_violations(module: str, source: str, package: bool = False) -> list[str]:
     """What the imports of one module do that they should not."""
-    unit = unit_of(module)
-    assert unit is not None
-    here = layer_of(unit)
-    if here is None:
-        return [f"{module}: in no layer; add it to LAYERS"]
+    room = room_of(module)
+    if room is None and module != "irazor_tf":
+        return [f"{module}: in no room; docs/architecture.md should list it"]
     wrong = []
     for line, target in imports_of(module, source, package):
-        other, root = unit_of(target), target.split(".")[0]
-        if root == "absl" and target.split(".")[1:2] == ["flags"] and unit != "launch":
+        root = target.split(".")[0]
+        if root == "absl" and target.split(".")[1:2] == ["flags"] and room != "launch":
             wrong.append(f"{module}:{line}: {target}, allowed in launch/ only")
-        if root in TENSORFLOW and unit in WITHOUT_TENSORFLOW:
-            wrong.append(f"{module}:{line}: {target}, in a module that is to load without TensorFlow")
-        if other is None or other == unit:
+        if root in TENSORFLOW and is_pure(module):
+            wrong.append(
+                f"{module}:{line}: {target}, in a module that is to load without TensorFlow"
+            )
+        if not is_ours(target):
             continue
-        there = layer_of(other)
+        other = room_of(target)
+        here, there = floor_of(room), floor_of(other)
         if there is None:
-            wrong.append(f"{module}:{line}: {target} is in no layer")
-        elif there < here or (unit, other) in STRANGERS:
+            wrong.append(f"{module}:{line}: {target} is in no room")
+        elif room is None:
+            wrong.append(
+                f"{module}:{line}: {target}; the root imports nothing before it is asked for"
+            )
+        elif other != room and (there >= here or {room, other} <= STRANGERS):  # type: ignore[operator]
             wrong.append(f"{module}:{line}: {target}, which is not below")
-        elif unit == "data_pipelines" and other not in DATA_PIPELINES_MAY_IMPORT:
-            wrong.append(f"{module}:{line}: {target}; data_pipelines may import {', '.join(sorted(DATA_PIPELINES_MAY_IMPORT))} only")
-    if unit != "launch":
+        elif room == "data_pipelines" and other not in DATA_PIPELINES_MAY_IMPORT | {room}:
+            wrong.append(
+                f"{module}:{line}: {target}; data_pipelines may import "
+                f"{', '.join(sorted(DATA_PIPELINES_MAY_IMPORT))} only"
+            )
+    if room != "launch":
         nodes = ast.walk(ast.parse(source))
-        wrong += [f"{module}:{node.lineno}: FLAGS" for node in nodes if isinstance(node, ast.Name) and node.id == "FLAGS"]
+        wrong += [
+            f"{module}:{node.lineno}: FLAGS"
+            for node in nodes
+            if isinstance(node, ast.Name) and node.id == "FLAGS"
+        ]
     return wrong
 
 
 def constant_strings(tree: ast.AST) -> list[tuple[ast.Constant, str]]:
-    """Strings that the code uses: docstrings and other strings that stand as statements are left out."""
+    """Strings that the code uses: docstrings and other strings that stand as statements are left
+    out."""
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in statements]
+    constants = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and id(node) not in statements
+    ]
     return [(node, node.value) for node in constants if isinstance(node.value, str)]
 
 
@@ -139,10 +174,18 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
     excused: set[int] = set()
     if path in FLAG_FILES:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("DEFINE_"):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr.startswith("DEFINE_")
+            ):
                 excused |= {id(child) for child in ast.walk(node)}
             if isinstance(node, ast.ClassDef):  # defaults of a dataclass
-                values = [line.value for line in node.body if isinstance(line, ast.AnnAssign) and line.value is not None]
+                values = [
+                    line.value
+                    for line in node.body
+                    if isinstance(line, ast.AnnAssign) and line.value is not None
+                ]
                 excused |= {id(child) for value in values for child in ast.walk(value)}
     compared = set()
     for node in ast.walk(tree):
@@ -154,53 +197,85 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
             where = getattr(node, "module", None) or ""
             for alias in node.names:
                 words = f"{where}.{alias.name}".strip(".").split(".")
-                used += [(node.lineno, word, words[0] in ("irazor_tf", "data_pipelines")) for word in words]
+                used += [
+                    (node.lineno, word, words[0] in ("irazor_tf", "data_pipelines"))
+                    for word in words
+                ]
         for attribute in ("id", "attr", "arg", "name"):
             value = getattr(node, attribute, None)
             if isinstance(value, str) and hasattr(node, "lineno"):
                 used.append((node.lineno, value, False))
     strings = [(node, text) for node, text in constant_strings(tree) if id(node) not in excused]
     wrong = []
-    for name in names - {excused_name for excused_path, excused_name in EXCUSED if excused_path == path}:
-        whole, word = re.compile(rf"(?<![a-z0-9]){name}(?![a-z0-9])"), re.compile(rf"\b{name}\b", re.IGNORECASE)
+    for name in names - {
+        excused_name for excused_path, excused_name in EXCUSED if excused_path == path
+    }:
+        whole, word = (
+            re.compile(rf"(?<![a-z0-9]){name}(?![a-z0-9])"),
+            re.compile(rf"\b{name}\b", re.IGNORECASE),
+        )
         call, ordinary = re.compile(rf"\b{name}\("), name in WORDS
         for line, identifier, sure in used:
-            if identifier == name and sure or not ordinary and whole.search(identifier.lower().replace("irazor_tf", "")):
+            if (
+                identifier == name
+                and sure
+                or not ordinary
+                and whole.search(identifier.lower().replace("irazor_tf", ""))
+            ):
                 wrong.append(f"{path}:{line}: the identifier {identifier!r} names {name!r}")
         for constant, text in strings:
-            if call.search(text) or (id(constant) in compared and text == name) or not ordinary and word.search(text):
+            if (
+                call.search(text)
+                or (id(constant) in compared and text == name)
+                or not ordinary
+                and word.search(text)
+            ):
                 wrong.append(f"{path}:{constant.lineno}: the string {text!r} names {name!r}")
     return wrong
 
 
 def entry_names() -> set[str]:
-    paths = [path for folder in OPEN_SETS for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
-    return {name for path in paths for name in (path.stem, *entries_in(str(path)))}
+    return {name for folder in OPEN_SETS for name in entries(folder.replace("/", "."))}
 
 
 def sources(package: str) -> list[pathlib.Path]:
     return sorted(path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py"))
 
 
-SPINE = sorted(path.relative_to(ROOT).as_posix() for package in ("irazor_tf", "launch") for path in (ROOT / package).glob("*.py"))
+SPINE = [
+    path.as_posix()
+    for package in ("irazor_tf", "launch")
+    for path in sources(package)
+    if not any(path.is_relative_to(folder) for folder in OPEN_SETS)
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_go_down_only(package):
     wrong = []
     for path in sources(package):
-        wrong += import_violations(module_of(path), (ROOT / path).read_text(encoding="utf-8"), path.name == "__init__.py")
+        wrong += import_violations(
+            module_of(path), (ROOT / path).read_text(encoding="utf-8"), path.name == "__init__.py"
+        )
     assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_no_import_cycles():
-    """Inside a layer too, imports have a direction. Imports for type annotations only are not run and do not count."""
+    """Inside a layer too, imports have a direction. Imports for type annotations only are not run
+    and do not count."""
     modules = {module_of(path): path for package in PACKAGES for path in sources(package)}
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING"))]
-        targets = [target for _, target in imports_of(module, ast.unparse(tree), path.name == "__init__.py")]
+        tree.body = [
+            n
+            for n in tree.body
+            if not (isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING"))
+        ]
+        targets = [
+            target
+            for _, target in imports_of(module, ast.unparse(tree), path.name == "__init__.py")
+        ]
         found = {target if target in modules else target.rpartition(".")[0] for target in targets}
         graph[module] = {target for target in found if target in modules and target != module}
     try:
@@ -210,18 +285,28 @@ def test_no_import_cycles():
 
 
 def test_every_folder_is_a_package():
-    """setup.py finds packages by their __init__.py: a folder without one would be missing from an installed copy."""
+    """setup.py finds packages by their __init__.py: a folder without one would be missing from an
+    installed copy."""
     folders = {(ROOT / path).parent for package in PACKAGES for path in sources(package)}
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
 
 
-METHODS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "irazor_tf" / "methods").glob("[a-z]*.py"))
+METHODS = [path for path in sources("irazor_tf/methods") if path.name != "__init__.py"]
 
 
-@pytest.mark.parametrize("path", METHODS)
+@pytest.mark.parametrize("path", METHODS, ids=str)
 def test_methods_know_no_other_by_name(path):
-    own = {pathlib.Path(path).stem, *entries_in(str(ROOT / path))}
-    wrong = name_violations(path, (ROOT / path).read_text(encoding="utf-8"), entry_names() - own)
+    """The files of one paper's folder may name its methods."""
+    folder = pathlib.Path("irazor_tf/methods")
+    siblings = (
+        [path]
+        if path.parent == folder
+        else [other for other in METHODS if other.parent == path.parent]
+    )
+    own = {name for other in siblings for name in entries_in(str(ROOT / other))}
+    wrong = name_violations(
+        path.as_posix(), (ROOT / path).read_text(encoding="utf-8"), entry_names() - own
+    )
     assert not wrong, "\n" + "\n".join(wrong)
 
 
@@ -232,33 +317,37 @@ def test_spine_knows_no_entry_by_name(path):
 
 
 def test_pure_modules_load_without_tensorflow():
-    modules = [f"irazor_tf.{unit}".rstrip(".") for unit in WITHOUT_TENSORFLOW]
+    modules = [module for module in map(module_of, sources("irazor_tf")) if is_pure(module)]
     code = f"import sys, {', '.join(modules)}; print(sorted(set(sys.modules) & {TENSORFLOW!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
     ("module", "source", "message"),
     [
-        ("irazor_tf.ops", "from irazor_tf.gate import Gate", "not below"),
-        ("irazor_tf.ops", "from irazor_tf import gate", "not below"),
-        ("irazor_tf.ops", "def f():\n    import irazor_tf.jobs", "not below"),
-        ("irazor_tf.gate", "from .trainer import Trainer", "not below"),
+        ("irazor_tf.config.seeds", "from irazor_tf.model.gate import Gate", "not below"),
+        ("irazor_tf.config.seeds", "from irazor_tf.model import gate", "not below"),
+        ("irazor_tf.model.noise", "def f():\n    import irazor_tf.jobs", "not below"),
+        ("irazor_tf.model.gate", "from ..training.trainer import Trainer", "not below"),
         ("irazor_tf.methods.some", "from ..models.mlp import MLP", "not below"),
         ("irazor_tf.models.some", "import irazor_tf.methods.fde", "not below"),
-        ("irazor_tf.trainer", "import launch.flags", "not below"),
-        ("irazor_tf.trainer", "from data_pipelines import records", "not below"),
-        ("irazor_tf.unheard_of", "", "in no layer"),
-        ("irazor_tf.jobs", "from irazor_tf import unheard_of", "in no layer"),
-        ("data_pipelines.some", "from irazor_tf.ops import seed_of", "schema only"),
-        ("data_pipelines.some", "from irazor_tf import data", "schema only"),
-        ("irazor_tf.schema", "import tensorflow as tf", "without TensorFlow"),
+        ("irazor_tf.models.some", "import irazor_tf.tasks.ctr", "not below"),
+        ("irazor_tf.report.page", "import irazor_tf.serving.export", "not below"),
+        ("irazor_tf.training.trainer", "import launch.flags", "not below"),
+        ("irazor_tf.config.schema", "from data_pipelines import records", "not below"),
+        ("irazor_tf.unheard_of", "", "in no room"),
+        ("irazor_tf.jobs.stages", "from irazor_tf import unheard_of", "in no room"),
+        ("irazor_tf", "from irazor_tf.jobs import stages", "before it is asked for"),
+        ("data_pipelines.some", "from irazor_tf.model.noise import batch_uniform", "not below"),
+        ("irazor_tf.config.schema", "import tensorflow as tf", "without TensorFlow"),
         ("irazor_tf", "import tf_keras", "without TensorFlow"),
-        ("irazor_tf.regions", "from tensorflow import nn", "without TensorFlow"),
-        ("irazor_tf.jobs", "from absl import flags", "launch/ only"),
+        ("irazor_tf.evaluation.metrics", "from tensorflow import nn", "without TensorFlow"),
+        ("irazor_tf.jobs.stages", "from absl import flags", "launch/ only"),
         ("data_pipelines.some", "import absl.flags", "launch/ only"),
-        ("irazor_tf.jobs", "print(FLAGS.method)", "FLAGS"),
+        ("irazor_tf.jobs.stages", "print(FLAGS.method)", "FLAGS"),
     ],
 )
 def test_checker_catches_an_import(module, source, message):
@@ -269,10 +358,25 @@ def test_checker_catches_an_import(module, source, message):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("launch.search", "from absl import app, flags, logging\nfrom irazor_tf import jobs"),
-        ("irazor_tf.jobs", "from absl import logging\nfrom data_pipelines import preprocess\nfrom irazor_tf import __version__"),
-        ("irazor_tf.methods.some", "from irazor_tf import regions\nfrom irazor_tf.trainer import Trainer"),
-        ("data_pipelines.some", "from irazor_tf.schema import Schema\nfrom irazor_tf import registry\nimport tensorflow"),
+        (
+            "launch.search",
+            "from absl import app, flags, logging\nfrom irazor_tf.jobs import stages",
+        ),
+        (
+            "irazor_tf.jobs.stages",
+            "from absl import logging\nfrom data_pipelines import preprocess\nfrom irazor_tf "
+            "import __version__",
+        ),
+        (
+            "irazor_tf.methods.some",
+            "from irazor_tf.methods import other\nfrom irazor_tf.training.trainer import Trainer",
+        ),
+        (
+            "data_pipelines.some",
+            "from irazor_tf.config.schema import Schema\nfrom irazor_tf.config import "
+            "registry\nimport tensorflow",
+        ),
+        ("irazor_tf.training.tuning", "from irazor_tf.config import specs"),
     ],
 )
 def test_checker_lets_an_import_pass(module, source):
@@ -280,8 +384,23 @@ def test_checker_lets_an_import_pass(module, source):
 
 
 def test_relative_imports_of_a_package_start_in_it():
-    assert imports_of("irazor_tf.methods", "from .fde import FDE", package=True) == [(1, "irazor_tf.methods.fde.FDE")]
-    assert imports_of("irazor_tf.methods.fde", "from ..gate import Gate") == [(1, "irazor_tf.gate.Gate")]
+    assert imports_of("irazor_tf.methods", "from .fde import FDE", package=True) == [
+        (1, "irazor_tf.methods.fde.FDE")
+    ]
+    assert imports_of("irazor_tf.methods.fde", "from ..gate import Gate") == [
+        (1, "irazor_tf.gate.Gate")
+    ]
+
+
+def test_every_folder_is_in_a_room_and_every_room_is_there():
+    folders = {
+        "/".join(path.parts[:2] if path.parts[0] == "irazor_tf" else path.parts[:1])
+        for package in PACKAGES
+        for path in sources(package)
+    }
+    assert {folder.replace("/", ".") for folder in folders if not folder.endswith(".py")} == set(
+        ROOMS
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,16 +422,23 @@ def test_relative_imports_of_a_package_start_in_it():
     ],
 )
 def test_checker_catches_a_name(source):
-    assert name_violations("irazor_tf/jobs.py", source, {"sparrow", "random"})
+    assert name_violations("irazor_tf/jobs/stages.py", source, {"sparrow", "random"})
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("irazor_tf/jobs.py", "'''A sparrow.'''\ndef f():\n    '''sparrow()'''"),
-        ("irazor_tf/jobs.py", "# sparrow\nimport random\nx = random.random()\ny = np.random.default_rng()\nz = {'random': 1}"),
-        ("irazor_tf/jobs.py", "sparrows = 'sparrows'"),
-        ("launch/flags.py", "flags.DEFINE_string('method', 'sparrow', 'for example sparrow(cpt=0.4)')"),
+        ("irazor_tf/jobs/stages.py", "'''A sparrow.'''\ndef f():\n    '''sparrow()'''"),
+        (
+            "irazor_tf/jobs/stages.py",
+            "# sparrow\nimport random\nx = random.random()\ny = np.random.default_rng()\nz = "
+            "{'random': 1}",
+        ),
+        ("irazor_tf/jobs/stages.py", "sparrows = 'sparrows'"),
+        (
+            "launch/flags.py",
+            "flags.DEFINE_string('method', 'sparrow', 'for example sparrow(cpt=0.4)')",
+        ),
     ],
 )
 def test_checker_lets_a_name_pass(path, source):

@@ -1,4 +1,5 @@
-"""Criteo display advertising, Kaggle `train.txt`: label, I1-I13, C1-C26, tab-separated, empty = missing, plain or gzip."""
+"""Criteo display advertising, Kaggle `train.txt`: label, I1-I13, C1-C26, tab-separated, empty =
+missing, plain or gzip."""
 
 from __future__ import annotations
 
@@ -13,10 +14,13 @@ _CATEGORICAL = tuple(f"C{k}" for k in range(1, 27))
 
 @READERS.register("criteo")
 class Criteo(Reader):
-    """Counts I1-I13 become floor(log(x)^2) as in the winning entry of the challenge; C1-C26 stay opaque strings."""
+    """Counts I1-I13 become floor(log(x)^2) as in the winning entry of the challenge; C1-C26 stay
+    opaque strings."""
 
     def fields(self) -> tuple[RawField, ...]:
-        numeric = tuple(RawField(name, "numeric", "float64", transform="log_square") for name in _NUMERIC)
+        numeric = tuple(
+            RawField(name, "numeric", "float64", transform="log_square") for name in _NUMERIC
+        )
         return numeric + tuple(RawField(name) for name in _CATEGORICAL)
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:

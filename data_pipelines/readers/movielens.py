@@ -1,4 +1,5 @@
-"""MovieLens-1M: `ratings.dat` (plain or gzip), joined with `users.dat` and `movies.dat` in the same folder."""
+"""MovieLens-1M: `ratings.dat` (plain or gzip), joined with `users.dat` and `movies.dat` in the same
+folder."""
 
 from __future__ import annotations
 
@@ -16,15 +17,23 @@ from data_pipelines.reader import READERS, Chunk, RawField, Reader
 
 _USER = ("gender", "age", "occupation", "zip")
 _MOVIE = ("genres", "year")
-_FORM = Delimited((Column("user", dtype="int64"), Column("movie", dtype="int64"), Column("rating", "label"), Column("timestamp", "time")))
+_FORM = Delimited(
+    (
+        Column("user", dtype="int64"),
+        Column("movie", dtype="int64"),
+        Column("rating", "label"),
+        Column("timestamp", "time"),
+    )
+)
 
 
 @READERS.register("movielens")
 class MovieLens(Reader):
-    """Ratings with what is known of the user and the film; `genres` is one feature per combination, `year` that of the release.
+    """Ratings with what is known of the user and the film; `genres` is one feature per combination,
+    `year` that of the release.
 
-    The timestamp is no field, but `split=time` may use it. Ratings above 3 are positive unless the options say otherwise.
-    """
+    The timestamp is no field, but `split=time` may use it. Ratings above 3 are positive unless the
+    options say otherwise."""
 
     label: str = "rating"
     positive_above: float | None = 3.0
@@ -48,7 +57,9 @@ class MovieLens(Reader):
             movies = _side_table(os.path.join(folder, "movies.dat"), "latin-1", _movie)
             for chunk in _FORM.chunks(path, edit=functools.partial(_to_tabs, path)):
                 columns = dict(chunk.columns)
-                columns |= _join(chunk, "user", users, _USER) | _join(chunk, "movie", movies, _MOVIE)
+                columns |= _join(chunk, "user", users, _USER) | _join(
+                    chunk, "movie", movies, _MOVIE
+                )
                 yield Chunk(chunk.path, chunk.first_line, columns, chunk.label, chunk.time)
 
 
@@ -56,26 +67,45 @@ def _to_tabs(path: str, first_line: int, text: bytes) -> bytes:
     if b"\t" in text:  # would be taken for `::`
         line = text.count(b"\n", 0, text.index(b"\t"))
         received = repr(text.split(b"\n")[line].decode("utf-8", "replace"))
-        raise bad_row("A rating should have `::` between values, and no tabs.", received, path, first_line + line)
+        raise bad_row(
+            "A rating should have `::` between values, and no tabs.",
+            received,
+            path,
+            first_line + line,
+        )
     return text.replace(b"::", b"\t")
 
 
-def _join(chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]) -> dict[str, pa.Array]:
+def _join(
+    chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]
+) -> dict[str, pa.Array]:
     column = chunk.columns[key]
     keys = column.dictionary.to_pylist()
     for k, value in enumerate(keys):
         if value not in table:
             row = int(np.argmax(column.indices.to_numpy() == k))
-            raise bad_row(f"A rating should be of a {key} in `{key}s.dat`.", repr(value), chunk.path, chunk.first_line + row)
+            raise bad_row(
+                f"A rating should be of a {key} in `{key}s.dat`.",
+                repr(value),
+                chunk.path,
+                chunk.first_line + row,
+            )
     rows = [table[value] for value in keys]
     attributes = (pa.array([row[k] for row in rows], pa.string()) for k in range(len(names)))
-    return {name: pa.DictionaryArray.from_arrays(column.indices, values) for name, values in zip(names, attributes, strict=True)}
+    return {
+        name: pa.DictionaryArray.from_arrays(column.indices, values)
+        for name, values in zip(names, attributes, strict=True)
+    }
 
 
-def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]) -> dict[str, tuple[str | None, ...]]:
+def _side_table(
+    path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]
+) -> dict[str, tuple[str | None, ...]]:
     """Id -> attributes, of a small `::`-separated file."""
     if not os.path.exists(path):
-        raise ValueError(f"`ratings.dat` should have `users.dat` and `movies.dat` beside it. Received: no {path}")
+        raise ValueError(
+            f"`ratings.dat` should have `users.dat` and `movies.dat` beside it. Received: no {path}"
+        )
     table: dict[str, tuple[str | None, ...]] = {}
     for first, text in read_chunks(path):
         for line, raw in enumerate(text[:-1].split(b"\n"), first):
@@ -85,7 +115,10 @@ def _side_table(path: str, encoding: str, parse: Callable[[Sequence[str]], tuple
                     raise ValueError("a carriage return, NUL or tab")
                 key, value = _whole(cells[0]), parse(cells)
             except ValueError as error:
-                should = f"A line should be {encoding} text with `::` between values, as the MovieLens README says."
+                should = (
+                    f"A line should be {encoding} text with `::` between values, as the "
+                    "MovieLens README says."
+                )
                 raise bad_row(should, f"{raw[:200]!r}: {error}", path, line) from None
             if key in table:
                 raise bad_row("An id should occur once.", f"{key} again", path, line)

@@ -1,4 +1,5 @@
-"""The planted log of `data_pipelines.planted`: generated where no input is given, and read as tab-separated text with a header."""
+"""The planted log of `data_pipelines.planted`: generated where no input is given, and read as
+tab-separated text with a header."""
 
 from __future__ import annotations
 
@@ -43,7 +44,10 @@ class Planted(Reader):
         )
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
-        kinds = tuple(Column(name, "numeric" if name in planted.NUMERIC else "categorical") for name in planted.FIELDS)
+        kinds = tuple(
+            Column(name, "numeric" if name in planted.NUMERIC else "categorical")
+            for name in planted.FIELDS
+        )
         form = Delimited((Column("label", "label"), *kinds))
         for path in paths:
             yield from form.chunks(path, header=planted.COLUMNS)

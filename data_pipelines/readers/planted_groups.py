@@ -1,4 +1,5 @@
-"""The log of `data_pipelines.planted_groups`: generated where no input is given, and read as tab-separated text with a header."""
+"""The log of `data_pipelines.planted_groups`: generated where no input is given, and read as
+tab-separated text with a header."""
 
 from __future__ import annotations
 
@@ -35,10 +36,17 @@ class PlantedGroups(Reader):
     params: Params
 
     def fields(self) -> tuple[RawField, ...]:
-        return tuple(RawField(name, role=_ROLES.get(name, "context")) for name in planted_groups.FIELDS)
+        return tuple(
+            RawField(name, role=_ROLES.get(name, "context")) for name in planted_groups.FIELDS
+        )
 
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
-        form = Delimited((Column("label", "label"), *(Column(name, "categorical") for name in planted_groups.FIELDS)))
+        form = Delimited(
+            (
+                Column("label", "label"),
+                *(Column(name, "categorical") for name in planted_groups.FIELDS),
+            )
+        )
         for path in paths:
             yield from form.chunks(path, header=planted_groups.COLUMNS)
 

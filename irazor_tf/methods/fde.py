@@ -1,14 +1,16 @@
-"""Fixed dimension embedding: every field of the space at one width. The control that every search has to beat."""
+"""Fixed dimension embedding: every field of the space at one width. The control that every search
+has to beat."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 
-from irazor_tf.input_config import InputConfig, SearchResult
-from irazor_tf.method import METHODS, SearchMethod, budget_error
-from irazor_tf.recommender import Recommender
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS, SearchMethod, budget_error
+from irazor_tf.training.trainer import Trainer
 
 _notices = logging.getLogger("irazor_tf")
 
@@ -43,21 +45,34 @@ class FDE(SearchMethod):
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         return trainer.build(space)
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
         if budget is None:
             return narrow(space, space.max_dim if self.params.dim is None else self.params.dim)
-        fitting = [config for dim in range(1, space.max_dim + 1) if (config := narrow(space, dim)).num_params(supernet.schema) <= budget]
+        fitting = [
+            config
+            for dim in range(1, space.max_dim + 1)
+            if (config := narrow(space, dim)).num_params(supernet.schema) <= budget
+        ]
         if not fitting:
             raise budget_error(budget, narrow(space, 1).num_params(supernet.schema))
         return fitting[-1]
 
     def search(
-        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+        self,
+        trainer: Trainer,
+        space: InputConfig,
+        budget: int | None = None,
+        supernet: Recommender | None = None,
     ) -> tuple[SearchResult, Recommender]:
         result, supernet = super().search(trainer, space, budget, supernet)
         if budget is None and self.params.dim is not None and self.params.dim > space.max_dim:
-            # Not an error: after another method in a chain, how wide its fields are is not known beforehand.
-            _notices.warning("%s: the space is no wider than %d (--width)", result.method, space.max_dim)
+            # Not an error: after another method in a chain, how wide its fields are is not known
+            # beforehand.
+            _notices.warning(
+                "%s: the space is no wider than %d (--width)", result.method, space.max_dim
+            )
             result = dataclasses.replace(result, method=result.method.replace(dim=space.max_dim))
         return result, supernet
 

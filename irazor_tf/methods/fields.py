@@ -1,4 +1,5 @@
-"""`fields(X)`: method X's choice of fields, every one of them at the space's width (the papers' "X w/ FDE")."""
+"""`fields(X)`: method X's choice of fields, every one of them at the space's width (the papers' "X
+w/ FDE")."""
 
 from __future__ import annotations
 
@@ -7,17 +8,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irazor_tf.input_config import InputConfig, SearchResult
-from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.pictures import Picture
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Spec
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.specs import Spec
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.search.pictures import Picture
+from irazor_tf.training.trainer import Trainer
 
 
 @METHODS.register("fields")
 class Fields(SearchMethod):
-    """Field selection alone, by another method. A budget is given to that method, so the result may be wider than it."""
+    """Field selection alone, by another method. A budget is given to that method, so the result may
+    be wider than it."""
 
     @dataclasses.dataclass(frozen=True)
     class Params:
@@ -29,9 +32,14 @@ class Fields(SearchMethod):
     def __init__(self, params: Fields.Params | None = None, inner: SearchMethod | None = None):
         super().__init__(params)
         if inner is None:
-            raise ValueError("`fields` takes a method: fields(METHOD(setting=value)). Received: none")
+            raise ValueError(
+                "`fields` takes a method: fields(METHOD(setting=value)). Received: none"
+            )
         if not inner.narrows:
-            raise ValueError(f"`fields` takes a method whose result says which fields to keep. Received: {inner.spec()}")
+            raise ValueError(
+                "`fields` takes a method whose result says which fields to keep. Received: "
+                f"{inner.spec()}"
+            )
         self.inner = inner
         self.needs = inner.needs
         self.ranks_fields = inner.ranks_fields
@@ -45,20 +53,29 @@ class Fields(SearchMethod):
     def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
         return self.inner.train(trainer, space)
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
         return self.inner.derive(supernet, space, budget).fields_only(space)
 
     def notices(self, supernet: Recommender) -> list[str]:
         return self.inner.notices(supernet)
 
     def search(
-        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+        self,
+        trainer: Trainer,
+        space: InputConfig,
+        budget: int | None = None,
+        supernet: Recommender | None = None,
     ) -> tuple[SearchResult, Recommender]:
-        """The method's search; its doubts are about what it would have kept, before the fields get their width back."""
+        """The method's search; its doubts are about what it would have kept, before the fields get
+        their width back."""
         supernet = self.train(trainer, space) if supernet is None else supernet
         narrow = self.inner.derive(supernet, space, budget)
         notices = (*self.notices(supernet), *self.inner.doubts(supernet, narrow))
-        return SearchResult((narrow.fields_only(space),), self.spec(), self.init, notices=notices), supernet
+        return SearchResult(
+            (narrow.fields_only(space),), self.spec(), self.init, notices=notices
+        ), supernet
 
     def spec(self) -> Spec:
         return Spec("fields", (), (self.inner.spec(),))

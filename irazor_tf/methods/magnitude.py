@@ -1,4 +1,5 @@
-"""Magnitude pruning: train plainly, then keep the columns that put out the most, or the largest entries. A control."""
+"""Magnitude pruning: train plainly, then keep the columns that put out the most, or the largest
+entries. A control."""
 
 from __future__ import annotations
 
@@ -7,23 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf.entries import entry_sizes, keep_entries, largest, split
-from irazor_tf.input_config import InputConfig
-from irazor_tf.method import METHODS, SearchMethod, budget_error
-from irazor_tf.recommender import Recommender
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.entries import entry_sizes, keep_entries, largest, split
+from irazor_tf.search.method import METHODS, SearchMethod, budget_error
 
 
 @METHODS.register("magnitude")
 class Magnitude(SearchMethod):
-    """Whole (field, column) pairs ranked by the spread of what they put out over the training rows, or entries by their size.
+    """Whole (field, column) pairs ranked by the spread of what they put out over the training rows,
+    or entries by their size.
 
-    spread_ij = sqrt(sum_v n_v (E_vj - mean_j)^2 / sum_v n_v), n_v the frequency of feature v of field i. Columns enter by descending
-    spread as long as they fit in the budget; the final model is trained afresh.
+    spread_ij = sqrt(sum_v n_v (E_vj - mean_j)^2 / sum_v n_v), n_v the frequency of feature v of
+    field i. Columns enter by descending spread as long as they fit in the budget; the final model
+    is trained afresh.
 
-    Per entry, the budget is spent on the largest |E_vj| of all fields together, and the final model is the trained one with the other
-    entries at zero: network pruning in one shot after training, as DNIS is compared with (arXiv 2006.04466, section 3.4). A field
-    without entries keeps its first-order terms where the model has them.
-    """
+    Per entry, the budget is spent on the largest |E_vj| of all fields together, and the final model
+    is the trained one with the other
+    entries at zero: network pruning in one shot after training, as DNIS is compared with (arXiv
+    2006.04466, section 3.4). A field without entries keeps its first-order terms where the model
+    has them."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(SearchMethod.Params):
@@ -42,21 +46,32 @@ class Magnitude(SearchMethod):
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.per not in ("column", "entry"):
-                raise ValueError(f"`per` of magnitude should be one of column, entry. Received: {self.per!r}")
+                raise ValueError(
+                    f"`per` of magnitude should be one of column, entry. Received: {self.per!r}"
+                )
             for share in (self.share, *self.sweep):
                 if not 0 < share <= 1:
-                    raise ValueError(f"`share` of magnitude should lie in (0, 1]. Received: {share}")
+                    raise ValueError(
+                        f"`share` of magnitude should lie in (0, 1]. Received: {share}"
+                    )
 
-    derive_only = frozenset({"share", "sweep", "per"})  # both kinds are derived from one plain training
+    derive_only = frozenset(
+        {"share", "sweep", "per"}
+    )  # both kinds are derived from one plain training
 
     def __init__(self, params: Any = None):
         super().__init__(params)
         self.init = "keep" if self.params.per == "entry" else "fresh"
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
         schema, setting = supernet.schema, None
         if budget is None:
-            budget, setting = int(self.params.share * space.num_params(schema)), ("`share` of magnitude", self.params.share)
+            budget, setting = (
+                int(self.params.share * space.num_params(schema)),
+                ("`share` of magnitude", self.params.share),
+            )
         if self.params.per == "entry":
             if budget < 1:
                 raise budget_error(budget, 1, setting)
@@ -65,7 +80,10 @@ class Magnitude(SearchMethod):
         ranked = []
         for name, found in spreads.items():
             costs = space.fields[name].column_params(schema.field(name).vocabulary_size).tolist()
-            ranked += [(-spread, name, label, cost) for spread, label, cost in zip(found, space.fields[name].labels, costs, strict=True)]
+            ranked += [
+                (-spread, name, label, cost)
+                for spread, label, cost in zip(found, space.fields[name].labels, costs, strict=True)
+            ]
         kept: dict[str, list[int]] = {name: [] for name in space.fields}
         left = budget
         for _, name, label, cost in sorted(ranked):
@@ -76,9 +94,14 @@ class Magnitude(SearchMethod):
             raise budget_error(budget, int(space.column_params(schema).min()), setting)
         return InputConfig({name: space.fields[name].cut(labels) for name, labels in kept.items()})
 
-    def _largest_entries(self, supernet: Recommender, space: InputConfig, budget: int) -> InputConfig:
+    def _largest_entries(
+        self, supernet: Recommender, space: InputConfig, budget: int
+    ) -> InputConfig:
         assert supernet.embedding is not None
-        sizes = {name: entry_sizes(supernet.embedding.field_table(name), space.fields[name]) for name in space.kept}
+        sizes = {
+            name: entry_sizes(supernet.embedding.field_table(name), space.fields[name])
+            for name in space.kept
+        }
         kept = largest(np.concatenate([own.ravel() for own in sizes.values()]), budget)
         return keep_entries(space, split(kept, sizes), supernet.linear is not None)
 
@@ -86,7 +109,10 @@ class Magnitude(SearchMethod):
         found = {}
         for name in supernet.config.kept:
             assert supernet.embedding is not None
-            table, counts = supernet.embedding.field_table(name), supernet.schema.counts[name].astype(np.float64)
+            table, counts = (
+                supernet.embedding.field_table(name),
+                supernet.schema.counts[name].astype(np.float64),
+            )
             weights = counts / max(counts.sum(), 1)
             mean = weights @ table
             found[name] = np.sqrt(weights @ np.square(table - mean))
@@ -102,4 +128,8 @@ class Magnitude(SearchMethod):
     def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
         spreads = self._spreads(supernet)
         width = max(len(spread) for spread in spreads.values())
-        return {"spread": np.stack([np.pad(spread, (0, width - len(spread))) for spread in spreads.values()])}
+        return {
+            "spread": np.stack(
+                [np.pad(spread, (0, width - len(spread))) for spread in spreads.values()]
+            )
+        }

@@ -6,20 +6,20 @@ import dataclasses
 
 import tensorflow as tf
 
-from irazor_tf.alignment import AlignedParams
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.blocks import Tower, TowerParams
-from irazor_tf.embedding import Embedded, Labels
-from irazor_tf.ops import pairwise_products
+from irazor_tf.model.alignment import AlignedParams
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.blocks import Tower, TowerParams, pairwise_products
+from irazor_tf.model.embedding import Embedded
+from irazor_tf.model.pieces import Labels
 
 
 @MODELS.register("deepfm")
 class DeepFM(BaseModel):
-    """logit = sum_i w_i[x_i] + sum_{i<j} <a_i, a_j> + tower(e_1 ; ... ; e_N) (+ the global bias), equations 1 to 4.
+    """logit = sum_i w_i[x_i] + sum_{i<j} <a_i, a_j> + tower(e_1 ; ... ; e_N) (+ the global bias),
+    equations 1 to 4.
 
-    a_i is the embedding of field i aligned to D; the tower reads the embeddings e_i at their own dimensions, which need no alignment
-    (SSEDS, section 3.2.3; i-Razor's public code).
-    """
+    a_i is the embedding of field i aligned to D; the tower reads the embeddings e_i at their own
+    dimensions, which need no alignment (SSEDS, section 3.2.3; i-Razor's public code)."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(AlignedParams, TowerParams):
@@ -39,7 +39,9 @@ class DeepFM(BaseModel):
 
     def call(self, inputs: Embedded, training: bool = False) -> tf.Tensor:
         first = tf.reduce_sum(inputs.linear, axis=1)
-        return first + pairwise_products(inputs.stacked) + self.tower(inputs.flat, training=training)
+        return (
+            first + pairwise_products(inputs.stacked) + self.tower(inputs.flat, training=training)
+        )
 
     def labelled_axes(self) -> list[tuple[tf.Variable, tuple[Labels | None, ...]]]:
         return self.tower.labelled_axes()

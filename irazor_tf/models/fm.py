@@ -6,22 +6,24 @@ import dataclasses
 
 import tensorflow as tf
 
-from irazor_tf.alignment import AlignedParams
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.embedding import Embedded
-from irazor_tf.ops import pairwise_products
+from irazor_tf.model.alignment import AlignedParams
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.blocks import pairwise_products
+from irazor_tf.model.embedding import Embedded
 
 
 @MODELS.register("fm")
 class FactorizationMachine(BaseModel):
-    """logit = sum_i w_i[x_i] + sum_{i<j} <a_i, a_j> (+ the global bias), a_i the embedding of field i aligned to D (equation 1)."""
+    """logit = sum_i w_i[x_i] + sum_{i<j} <a_i, a_j> (+ the global bias), a_i the embedding of field
+    i aligned to D (equation 1)."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(AlignedParams):
         """Settings, beside those of the alignment.
 
         Args:
-          mean_products: divide each inner product by D, as the public code of DNIS does; the paper sums.
+          mean_products: divide each inner product by D, as the public code of DNIS does; the paper
+            sums.
         """
 
         mean_products: bool = False

@@ -1,4 +1,5 @@
-"""Multi-layer perceptron on concatenated embeddings, beside first-order terms (the MLP of i-Razor, Table 2)."""
+"""Multi-layer perceptron on concatenated embeddings, beside first-order terms (the MLP of i-Razor,
+Table 2)."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ import dataclasses
 
 import tensorflow as tf
 
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.blocks import Tower, TowerParams
-from irazor_tf.embedding import Embedded, Labels
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.blocks import Tower, TowerParams
+from irazor_tf.model.embedding import Embedded
+from irazor_tf.model.pieces import Labels
 
 
 @MODELS.register("mlp")
@@ -17,7 +19,8 @@ class MLP(BaseModel):
 
     @dataclasses.dataclass(frozen=True)
     class Params(TowerParams):
-        """Settings: those of the tower (the paper has five layers of 700, layer normalisation for Avazu, none for Criteo).
+        """Settings: those of the tower (the paper has five layers of 700, layer normalisation for
+        Avazu, none for Criteo).
 
         Args:
           first_order: whether the first-order terms are there.

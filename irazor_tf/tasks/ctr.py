@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from irazor_tf import calibration, metrics
-from irazor_tf.calibration import Correction
-from irazor_tf.task import TASKS, Task
+from irazor_tf.evaluation import calibration, metrics
+from irazor_tf.evaluation.calibration import Correction
+from irazor_tf.evaluation.task import TASKS, Task
 
 
 @TASKS.register("ctr")
 class ClickThroughRate(Task):
-    """p = sigmoid(logit); L = -y log p - (1 - y) log(1 - p) (i-Razor, equation 7 without the penalty)."""
+    """p = sigmoid(logit); L = -y log p - (1 - y) log(1 - p) (i-Razor, equation 7 without the
+    penalty)."""
 
     directions = {"auc": 1, "log_loss": -1}
     output = "probability"
@@ -27,10 +28,16 @@ class ClickThroughRate(Task):
 
     def check_labels(self, rows: int, positives: int) -> None:
         if not 0 < positives < rows:
-            raise ValueError(f"A split should hold rows of both labels. Received: {rows:,} rows, {positives:,} of them positive")
+            raise ValueError(
+                f"A split should hold rows of both labels. Received: {rows:,} rows, {positives:,} "
+                "of them positive"
+            )
 
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        return {"auc": metrics.auc(labels, predictions), "log_loss": metrics.log_loss(labels, predictions)}
+        return {
+            "auc": metrics.auc(labels, predictions),
+            "log_loss": metrics.log_loss(labels, predictions),
+        }
 
     def calibration(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
         return calibration.calibration(labels, predictions)

@@ -1,4 +1,5 @@
-"""Written once per session: the tiny data set, and one finished search per case, which most laws look at."""
+"""Written once per session: the tiny data set, and one finished search per case, which most laws
+look at."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def toys() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
-    """One for all: the collective operations of a second strategy would take the keys of the first one's, and fail on their shapes."""
+    """One for all: the collective operations of a second strategy would take the keys of the first
+    one's, and fail on their shapes."""
 
     class WithKeysOfItsOwn(tf.distribute.MirroredStrategy):
         _collective_key_base = 500_000  # as TensorFlow's own tests do
@@ -33,7 +35,9 @@ def two_replicas() -> tf.distribute.Strategy:
 
 
 @pytest.fixture(scope="session")
-def searched(tiny: laws.Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[[laws.Case], laws.Run]:
+def searched(
+    tiny: laws.Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[laws.Case], laws.Run]:
     """case -> its run; the first law that asks waits for it."""
     runs: dict[laws.Case, laws.Run] = {}
 
@@ -43,7 +47,9 @@ def searched(tiny: laws.Tiny, tmp_path_factory: pytest.TempPathFactory) -> Calla
             with pytest.MonkeyPatch.context() as patch:
                 fits = laws.watch_fits(patch)
                 method, result, supernet = laws.train(case, trainer, tiny.space)
-            runs[case] = laws.Run(case, trainer, method, result, supernet, fits, laws.values(supernet))
+            runs[case] = laws.Run(
+                case, trainer, method, result, supernet, fits, laws.values(supernet)
+            )
         return runs[case]
 
     return run

@@ -1,4 +1,5 @@
-"""What the laws are run on: every registered entry at toy size, found by enumeration, and the runs that several laws share."""
+"""What the laws are run on: every registered entry at toy size, found by enumeration, and the runs
+that several laws share."""
 
 from __future__ import annotations
 
@@ -20,15 +21,18 @@ import tensorflow as tf
 import tf_keras as keras
 
 from benchmarks.common import FORMER
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
-from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Registry, Spec, parse_spec
-from irazor_tf.schema import Schema
-from irazor_tf.steps import Step
-from irazor_tf.task import TASKS
-from irazor_tf.trainer import Trainer, TrainOptions
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.registry import Registry
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.specs import Spec, parse_spec
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.training.options import TrainOptions
+from irazor_tf.training.steps import Step
+from irazor_tf.training.trainer import Trainer
 from tests.conformance import tiny_data
 from tests.conformance.toys import TOYS
 
@@ -37,19 +41,26 @@ EPOCHS = 2
 # What entries are given where they have a parameter of that name; an entry needs no line here.
 TINY = {"hidden": (8,), "dropout": 0.3, "epochs": EPOCHS}
 OPERAND = "magnitude"  # for methods that take one
-# Beside an entry, in a module of its name: SPECS, further settings that take another path through the spine, and TINY, more of what it is
-# given at toy size.
+# Beside an entry, in a module of its name: SPECS, further settings that take another path through
+# the spine, and TINY, more of what it is given at toy size.
 _BESIDE = {
     name: importlib.import_module(f"tests.conformance.variants.{name}")
     for _, name, _ in pkgutil.iter_modules([str(pathlib.Path(__file__).parent / "variants")])
 }
 VARIANTS = {
-    "toy_masked": [Spec("toy_masked", (("every", 2), ("architecture_first", True), ("held_out", None)))],
+    "toy_masked": [
+        Spec("toy_masked", (("every", 2), ("architecture_first", True), ("held_out", None)))
+    ],
     **{name: [parse_spec(text) for text in module.SPECS] for name, module in _BESIDE.items()},
 }
-FEW_METHODS = ("fde", "irazor", "magnitude")  # those that every model is run under; magnitude leaves every kind of gap
+FEW_METHODS = (
+    "fde",
+    "irazor",
+    "magnitude",
+)  # those that every model is run under; magnitude leaves every kind of gap
 
-# One step per call compiles in half the time of several, and a fused loop rounds otherwise: SEVERAL is for tests of its own.
+# One step per call compiles in half the time of several, and a fused loop rounds otherwise: SEVERAL
+# is for tests of its own.
 OPTIONS = dataclasses.replace(
     FORMER,
     batch_size=128,
@@ -122,7 +133,10 @@ def method_names() -> list[str]:
 @functools.cache
 def method_cases(variants: bool = True) -> tuple[Case, ...]:
     """Every method, and its variants, on one model that meets its needs (the MLP where it does)."""
-    models = [tiny_spec(MODELS, name) for name in sorted(MODELS.names(), key=lambda name: (name != "mlp", name))]
+    models = [
+        tiny_spec(MODELS, name)
+        for name in sorted(MODELS.names(), key=lambda name: (name != "mlp", name))
+    ]
     cases = []
     with registered():
         for name in method_names():
@@ -141,12 +155,15 @@ def model_cases() -> tuple[Case, ...]:
     """Every model under a few methods, as far as it meets their needs."""
     models = [tiny_spec(MODELS, name) for name in MODELS.names()]
     methods = [tiny_spec(METHODS, name) for name in FEW_METHODS]
-    return tuple(Case(method, model) for method in methods for model in models if fits(method, model))
+    return tuple(
+        Case(method, model) for method in methods for model in models if fits(method, model)
+    )
 
 
 @functools.cache
 def training_cases() -> tuple[Case, ...]:
-    """For laws that train again: every method, and every model under the first of a few methods whose needs it meets."""
+    """For laws that train again: every method, and every model under the first of a few methods
+    whose needs it meets."""
     first: dict[str, Case] = {}
     for method in ("irazor", "fde"):
         for case in model_cases():
@@ -157,12 +174,15 @@ def training_cases() -> tuple[Case, ...]:
 
 @functools.cache
 def task_cases() -> tuple[Case, ...]:
-    return tuple(Case(tiny_spec(METHODS, "irazor"), tiny_spec(MODELS, "mlp"), task) for task in TASKS.names())
+    return tuple(
+        Case(tiny_spec(METHODS, "irazor"), tiny_spec(MODELS, "mlp"), task) for task in TASKS.names()
+    )
 
 
 @functools.cache
 def all_cases() -> tuple[Case, ...]:
-    """Every method on one model, every model under a few methods, every task; the rest of the product is marked slow."""
+    """Every method on one model, every model under a few methods, every task; the rest of the
+    product is marked slow."""
     return tuple(dict.fromkeys([*method_cases(), *model_cases(), *task_cases()]))
 
 
@@ -170,7 +190,11 @@ def all_cases() -> tuple[Case, ...]:
 def ranking_cases() -> tuple[Case, ...]:
     """The methods that say something about fields."""
     with registered():
-        ranking = {case.method.name: case for case in reversed(method_cases()) if case.make_method().ranks_fields}
+        ranking = {
+            case.method.name: case
+            for case in reversed(method_cases())
+            if case.make_method().ranks_fields
+        }
     return tuple(ranking[name] for name in sorted(ranking))
 
 
@@ -180,10 +204,13 @@ def product_cases() -> tuple[Case, ...]:
     with registered():
         specs = [tiny_spec(METHODS, name) for name in method_names()]
         models = [tiny_spec(MODELS, name) for name in MODELS.names()]
-        return tuple(Case(method, model) for method in specs for model in models if fits(method, model))
+        return tuple(
+            Case(method, model) for method in specs for model in models if fits(method, model)
+        )
 
 
-# Law number -> names of the entries it is run on, by kind; `test_coverage` compares it with the registries.
+# Law number -> names of the entries it is run on, by kind; `test_coverage` compares it with the
+# registries.
 REGISTRIES: dict[str, Registry] = {"method": METHODS, "model": MODELS, "task": TASKS}
 COVERED: dict[int, dict[str, set[str]]] = {}
 
@@ -196,7 +223,8 @@ def covers(number: int, **names: Iterable[str]) -> None:
 
 
 def law(number: int, cases: Sequence[Case], *, product: bool = True) -> Callable[[Any], Any]:
-    """Parametrises a test by cases, and remembers whom the law covers; the rest of the product of methods and models is marked slow."""
+    """Parametrises a test by cases, and remembers whom the law covers; the rest of the product of
+    methods and models is marked slow."""
     cases = tuple(dict.fromkeys(cases))
     covers(
         number,
@@ -223,10 +251,19 @@ class Tiny:
 
     @property
     def awkward(self) -> InputConfig:
-        """Gaps at the front, in the middle and at the end, a field gone, one at full width, several widths."""
-        columns = {"strong_a": (1, 4), "noise_low": (), "pair_a": (0, 2, 5), "strong_b": tuple(range(WIDTH)), "noise_high": (3,)}
+        """Gaps at the front, in the middle and at the end, a field gone, one at full width, several
+        widths."""
+        columns = {
+            "strong_a": (1, 4),
+            "noise_low": (),
+            "pair_a": (0, 2, 5),
+            "strong_b": tuple(range(WIDTH)),
+            "noise_high": (3,),
+        }
         columns["pair_b"] = (0, 1, 2)
-        return InputConfig({name: FieldConfig(len(labels), labels) for name, labels in columns.items()})
+        return InputConfig(
+            {name: FieldConfig(len(labels), labels) for name, labels in columns.items()}
+        )
 
     @property
     def masked(self) -> InputConfig:
@@ -240,21 +277,37 @@ class Tiny:
         return InputConfig(fields)
 
     def trainer(
-        self, case: Case, work_dir: pathlib.Path | str, *, seed: int = 1, strategy: Any = None, options: TrainOptions = OPTIONS
+        self,
+        case: Case,
+        work_dir: pathlib.Path | str,
+        *,
+        seed: int = 1,
+        strategy: Any = None,
+        options: TrainOptions = OPTIONS,
     ) -> Trainer:
         task = TASKS.build(case.task)
         options = dataclasses.replace(options, metric=next(iter(task.directions)))
-        return Trainer(self.schema, self.directory, case.make_base(), task, options, str(work_dir), strategy=strategy, seed=seed)
+        return Trainer(
+            self.schema,
+            self.directory,
+            case.make_base(),
+            task,
+            options,
+            str(work_dir),
+            strategy=strategy,
+            seed=seed,
+        )
 
     def batch(self, split: str = "test", rows: int = 200) -> dict[str, tf.Tensor]:
-        from irazor_tf.data import Source
+        from irazor_tf.training.source import Source
 
         return next(iter(Source(self.directory, split).ordered(rows)))
 
 
 @dataclasses.dataclass
 class Fit:
-    """One call of `Model.fit`: traces and eager calls of the training step in it, traces of the prediction step after it."""
+    """One call of `Model.fit`: traces and eager calls of the training step in it, traces of the
+    prediction step after it."""
 
     epoch: int
     frozen: frozenset[str]
@@ -267,7 +320,11 @@ class Fit:
 def watch_fits(patch: pytest.MonkeyPatch) -> list[Fit]:
     """A record of every call of `Model.fit` from now on."""
     fits: list[Fit] = []
-    fit, train_step, predict_step = keras.Model.fit, Recommender.train_step, Recommender.predict_step
+    fit, train_step, predict_step = (
+        keras.Model.fit,
+        Recommender.train_step,
+        Recommender.predict_step,
+    )
 
     def watched_fit(self, *args, initial_epoch=0, **kwargs):
         fits.append(Fit(initial_epoch, self.frozen))
@@ -306,8 +363,11 @@ class Run:
     at_end: dict[str, np.ndarray]  # by position and name
 
 
-def train(case: Case, trainer: Trainer, space: InputConfig) -> tuple[SearchMethod, SearchResult, Recommender]:
-    """The search; a supernet that its method does not train is trained plainly, as the final model would be."""
+def train(
+    case: Case, trainer: Trainer, space: InputConfig
+) -> tuple[SearchMethod, SearchResult, Recommender]:
+    """The search; a supernet that its method does not train is trained plainly, as the final model
+    would be."""
     method = case.make_method()
     result, supernet = method.search(trainer, space)
     if not supernet.optimizers:
@@ -326,7 +386,14 @@ def values(model: keras.Model) -> dict[str, np.ndarray]:
 @contextlib.contextmanager
 def untouched(model: Recommender) -> Iterator[None]:
     """Whatever is done inside, variables end as they were."""
-    kept = [*model.variables, *(variable for optimizer in model.optimizers.values() for variable in optimizer.variables())]
+    kept = [
+        *model.variables,
+        *(
+            variable
+            for optimizer in model.optimizers.values()
+            for variable in optimizer.variables()
+        ),
+    ]
     before = [variable.numpy() for variable in kept]
     frozen, step = model.frozen, model.step
     try:
@@ -345,7 +412,9 @@ def differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> list[str]:
 
 def elements(step: Step, trainer: Trainer, count: int, seed: int = 3) -> list[Any]:
     """Some elements of the step's own streams."""
-    return list(step.elements(trainer.train, trainer.valid, trainer.options.batch_size, seed, 0).take(count))
+    return list(
+        step.elements(trainer.train, trainer.valid, trainer.options.batch_size, seed, 0).take(count)
+    )
 
 
 def histories(work_dir: str) -> dict[str, Any]:
@@ -358,10 +427,17 @@ def histories(work_dir: str) -> dict[str, Any]:
 
 def raw_features(schema: Schema, ids: np.ndarray, names: Sequence[str]) -> dict[str, tf.Tensor]:
     """What a client would send for these ids."""
-    return {name: tf.constant([f"{name}_{k}" if k else "never seen" for k in ids[:, schema.index(name)]]) for name in names}
+    return {
+        name: tf.constant(
+            [f"{name}_{k}" if k else "never seen" for k in ids[:, schema.index(name)]]
+        )
+        for name in names
+    }
 
 
 def auc(scores: dict[str, float]) -> float:
     """Share of (strong, noise) pairs in the right order; a tie is half a pair."""
-    pairs = [(scores[strong], scores[noise]) for strong in tiny_data.STRONG for noise in tiny_data.NOISE]
+    pairs = [
+        (scores[strong], scores[noise]) for strong in tiny_data.STRONG for noise in tiny_data.NOISE
+    ]
     return float(np.mean([(strong > noise) + 0.5 * (strong == noise) for strong, noise in pairs]))

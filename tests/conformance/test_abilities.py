@@ -1,4 +1,5 @@
-"""What recipes may ask of the spine: shared pretraining, stopping, frozen parts, second order, sparse tables, pictures."""
+"""What recipes may ask of the spine: shared pretraining, stopping, frozen parts, second order,
+sparse tables, pictures."""
 
 from __future__ import annotations
 
@@ -12,18 +13,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf import searching
-from irazor_tf.candidates import Candidate, Role
-from irazor_tf.export import export, size_report
-from irazor_tf.final_models import table_mib
-from irazor_tf.gate import Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
-from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
-from irazor_tf.registry import Spec
-from irazor_tf.sparse import SparseTable, ZeroedTable, csr_bytes
-from irazor_tf.steps import Joint, Unrolled
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.layout import Role
+from irazor_tf.config.search_result import RouterRef, SearchResult
+from irazor_tf.config.specs import Spec
+from irazor_tf.jobs.candidates import Candidate
+from irazor_tf.jobs.final_models import table_mib
+from irazor_tf.model.gate import Gate
+from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
+from irazor_tf.search import run as searching
+from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
+from irazor_tf.serving.export import export, size_report
+from irazor_tf.training.steps import Joint, Unrolled
+from irazor_tf.training.trainer import Trainer
 from tests.conformance import laws
 from tests.conformance.toys import column_gate
 
@@ -34,7 +37,9 @@ class Shrinking(Gate):
     """Pulls all tables towards 0, reading them whole; has no weights."""
 
     def penalty(self, embedding, x, ids):
-        return {"network": tf.add_n([tf.reduce_sum(tf.square(table)) for table in embedding.tables])}
+        return {
+            "network": tf.add_n([tf.reduce_sum(tf.square(table)) for table in embedding.tables])
+        }
 
 
 def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path, monkeypatch):
@@ -45,7 +50,10 @@ def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path,
     assert len(fits) == 1
     second = other.pretrain(tiny.space, epochs=1)
     assert len(fits) == 1 and not laws.differing(tables(first), tables(second))
-    assert list(one.pretrained) == list(other.pretrained) and len(list(tmp_path.glob("pretrained/*/state.json"))) == 1
+    assert (
+        list(one.pretrained) == list(other.pretrained)
+        and len(list(tmp_path.glob("pretrained/*/state.json"))) == 1
+    )
     shrunk = other.pretrain(tiny.space, epochs=1, gates={"embedding": Shrinking()}, key="shrinking")
     assert len(fits) == 2 and laws.differing(tables(first), tables(shrunk))
     assert np.abs(shrunk.embedding.tables[0]).sum() < np.abs(first.embedding.tables[0]).sum()
@@ -57,11 +65,22 @@ def test_pretrainings_by_other_optimizers_are_others(tiny, tmp_path, monkeypatch
     """Whoever asks with the same recipe shares one, and it is by that recipe."""
     root, fits = tiny.trainer(CASE, tmp_path), laws.watch_fits(monkeypatch)
     ours = {"network": "sgd(learning_rate=0.5)"}
-    models = [root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1) for name, own in (("a", {}), ("b", ours), ("c", ours))]
+    models = [
+        root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1)
+        for name, own in (("a", {}), ("b", ours), ("c", ours))
+    ]
     assert len(fits) == 2 and len(list(tmp_path.glob("pretrained/*/state.json"))) == 2
-    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(tables(models[1]), tables(models[2]))
-    assert type(models[1].optimizers["network"]).__name__ == "SGD" != type(models[0].optimizers["network"]).__name__
-    assert type(models[1].optimizers["bias"]) is type(models[0].optimizers["bias"]), "what a recipe leaves out, the flags say"
+    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(
+        tables(models[1]), tables(models[2])
+    )
+    assert (
+        type(models[1].optimizers["network"]).__name__
+        == "SGD"
+        != type(models[0].optimizers["network"]).__name__
+    )
+    assert type(models[1].optimizers["bias"]) is type(models[0].optimizers["bias"]), (
+        "what a recipe leaves out, the flags say"
+    )
 
 
 def tables(model):
@@ -77,8 +96,12 @@ def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
         return len(history) == 2
 
     trainer = tiny.trainer(CASE, tmp_path)
-    assert len(trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)) == 2 and asked == [1, 2]
-    assert len(trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)) == 2 and asked == [1, 2]
+    assert len(
+        trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)
+    ) == 2 and asked == [1, 2]
+    assert len(
+        trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)
+    ) == 2 and asked == [1, 2]
 
 
 def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
@@ -92,9 +115,13 @@ def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
     assert [record["auc"] < started for record in history] == [True]
     assert not laws.differing(before, tables(model))
     again = trainer.build(tiny.space)
-    assert trainer.fit(again, "worse", optimizers=wild, keep_start=True) == history and not laws.differing(before, tables(again))
+    assert trainer.fit(
+        again, "worse", optimizers=wild, keep_start=True
+    ) == history and not laws.differing(before, tables(again))
     better = trainer.fit(model, "better", keep_start=True)
-    assert max(record["auc"] for record in better) > started and laws.differing(before, tables(model))
+    assert max(record["auc"] for record in better) > started and laws.differing(
+        before, tables(model)
+    )
 
 
 def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
@@ -102,7 +129,9 @@ def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
     model = trainer.build(tiny.space)
     before = {variable.name: variable.numpy() for variable in model.trainable_variables}
     trainer.fit(model, "frozen", epochs=1, frozen=("base", "linear"))
-    moved = {v.name for v in model.trainable_variables if not np.array_equal(v.numpy(), before[v.name])}
+    moved = {
+        v.name for v in model.trainable_variables if not np.array_equal(v.numpy(), before[v.name])
+    }
     still = {v.name for part in (model.base, model.linear) for v in part.trainable_variables}
     assert moved == {v.name for v in model.trainable_variables} - still
     with pytest.raises(ValueError, match="`frozen` should name some of .*base.* Received: nobody"):
@@ -113,7 +142,10 @@ def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypat
     trainer = tiny.trainer(CASE, tmp_path)
     fresh, model = (trainer.build(tiny.space, {"embedding": Shrinking()}) for _ in range(2))
     batch = tiny.batch("train")
-    without, once, thrice = (model.gradients(batch, ("network",), penalties=factor)[1]["network"] for factor in (0.0, 1.0, 3.0))
+    without, once, thrice = (
+        model.gradients(batch, ("network",), penalties=factor)[1]["network"]
+        for factor in (0.0, 1.0, 3.0)
+    )
     table = model.embedding.tables[0]
     for factor, found in ((1, once), (3, thrice)):
         extra = tf.convert_to_tensor(found[0]) - tf.convert_to_tensor(without[0])
@@ -128,7 +160,10 @@ def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypat
     monkeypatch.setattr(type(model), "descend", watched)
     step = Joint(penalty_every=3)
     (record,) = trainer.fit(model, "thrice", epochs=1, step=step)
-    first, last = (sum(float(tf.reduce_sum(tf.square(table))) for table in made.embedding.tables) for made in (fresh, model))
+    first, last = (
+        sum(float(tf.reduce_sum(tf.square(table))) for table in made.embedding.tables)
+        for made in (fresh, model)
+    )
     assert last < record["penalty_network"] < first, "the mean over the epoch, by its own weight"
     assert factors == [3.0, 0.0, 0.0]  # one trace
     assert int(model.clock) == step.steps_per_epoch(trainer.train, 128) == 25 // 3
@@ -137,23 +172,39 @@ def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypat
 
 
 def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path, two_replicas):
-    """Weights after one real step, and alpha after one step by the second-order gradient, on one and on two replicas."""
+    """Weights after one real step, and alpha after one step by the second-order gradient, on one
+    and on two replicas."""
     found = []
     for name, strategy in (("one", None), ("two", two_replicas)):
         trainer = tiny.trainer(CASE, tmp_path / name, strategy=strategy)
         with trainer.scope():
             gates = {"embedding": column_gate(tiny.space)}
         model = trainer.build(tiny.space, gates)
-        history = trainer.fit(model, "unrolled", epochs=1, step=Unrolled(xi=0.5), optimizers={"architecture": "sgd(learning_rate=0.1)"})
-        found.append([variable.numpy() for variable in model.trainable_variables] + [history[0]["auc"]])
+        history = trainer.fit(
+            model,
+            "unrolled",
+            epochs=1,
+            step=Unrolled(xi=0.5),
+            optimizers={"architecture": "sgd(learning_rate=0.1)"},
+        )
+        found.append(
+            [variable.numpy() for variable in model.trainable_variables] + [history[0]["auc"]]
+        )
     for one, two in zip(*found, strict=True):
         np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
-    # Against weights alone: where the architecture is frozen, all other numbers are those of a fit that never unrolls.
+    # Against weights alone: where the architecture is frozen, all other numbers are those of a fit
+    # that never unrolls.
     weights = []
     for step in (Unrolled(xi=0.5), Unrolled(xi=1e-3)):
         trainer = tiny.trainer(CASE, tmp_path / f"frozen-{step.xi}")
         model = trainer.build(tiny.space, {"embedding": column_gate(tiny.space)})
-        trainer.fit(model, "fit", epochs=1, step=step, optimizers={"architecture": "sgd(learning_rate=1e-30)"})
+        trainer.fit(
+            model,
+            "fit",
+            epochs=1,
+            step=step,
+            optimizers={"architecture": "sgd(learning_rate=1e-30)"},
+        )
         # What alpha moves is less than its last bit, so the virtual step is all that differs.
         weights.append(laws.values(model))
     assert not laws.differing(*weights)
@@ -166,11 +217,18 @@ def test_a_sparse_table_reads_like_the_masked_one():
     table = generator.normal(size=(50, 7)).astype(np.float32)
     kept = generator.random((50, 7)) < 0.2
     for dim in (256, 257, 600):  # column numbers that one byte holds, and such that it does not
-        wide, some = generator.normal(size=(9, dim)).astype(np.float32), generator.random((9, dim)) < 0.1
+        wide, some = (
+            generator.normal(size=(9, dim)).astype(np.float32),
+            generator.random((9, dim)) < 0.1,
+        )
         some[:, -1] = True
         served = SparseTable(wide, some, f"wide_{dim}")
-        np.testing.assert_array_equal(served(tf.constant([[8, 0]], tf.int64))[0], np.where(some, wide, 0)[[8, 0]])
-        assert csr_bytes(int(some.sum()), 9, dim) == sum(variable.numpy().nbytes for variable in served.variables)
+        np.testing.assert_array_equal(
+            served(tf.constant([[8, 0]], tf.int64))[0], np.where(some, wide, 0)[[8, 0]]
+        )
+        assert csr_bytes(int(some.sum()), 9, dim) == sum(
+            variable.numpy().nbytes for variable in served.variables
+        )
     kept[3] = False
     kept[4] = True
     index = tf.constant([[3, 4, 49], [0, 0, 3]], tf.int64)
@@ -190,7 +248,9 @@ def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
     generator = np.random.default_rng(1)
     fields = {}
     for name, field in tiny.space.fields.items():
-        mask = BitMask.from_array(generator.random((tiny.schema.field(name).vocabulary_size, field.dim)) < share)
+        mask = BitMask.from_array(
+            generator.random((tiny.schema.field(name).vocabulary_size, field.dim)) < share
+        )
         fields[name] = FieldConfig(field.dim, field.labels, mask)
     return InputConfig(fields)
 
@@ -206,8 +266,12 @@ def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_pa
     served = tf.saved_model.load(path).signatures["serving_default"](**raw)[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     names = [variable.name for variable in tf.saved_model.load(path).weights]
-    assert any("served" in name for name in names) and not any("mask_" in name or "/table_6" in name for name in names)
-    assert not any("served" in variable.name for variable in masked.variables), "the model is left as it was"
+    assert any("served" in name for name in names) and not any(
+        "mask_" in name or "/table_6" in name for name in names
+    )
+    assert not any("served" in variable.name for variable in masked.variables), (
+        "the model is left as it was"
+    )
     whole = export(trainer.build(tiny.space), tiny.schema, str(tmp_path / "whole"))
     entries = config.num_params(tiny.schema)
     saved = size_report(whole)["variables"] - size_report(path)["variables"]
@@ -219,22 +283,33 @@ def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
     trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec("fm")), tmp_path)
     config = masked_config(tiny, 0.9)
     name, rows = "noise_high", tiny.schema.field("noise_high").vocabulary_size
-    fields = {**config.fields, name: FieldConfig(1, mask=BitMask.from_array(np.zeros((rows, 1), bool)))}
+    fields = {
+        **config.fields,
+        name: FieldConfig(1, mask=BitMask.from_array(np.zeros((rows, 1), bool))),
+    }
     config = InputConfig(fields)
     masked = trainer.build(config)
     path = export(masked, tiny.schema, str(tmp_path / "export"))
     batch = tiny.batch()["ids"]
     loaded = tf.saved_model.load(path)
-    served = loaded.signatures["serving_default"](**laws.raw_features(tiny.schema, batch.numpy(), masked.kept))[masked.task.output]
+    served = loaded.signatures["serving_default"](
+        **laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+    )[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
-    assert masked.num_dims() == laws.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
+    assert (
+        masked.num_dims() == laws.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
+    )
     shapes = [tuple(variable.shape) for variable in loaded.weights if "served" in variable.name]
     assert shapes == [(tiny.schema.num_features - rows, laws.WIDTH)]
 
 
 def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
     model = tiny.trainer(CASE, tmp_path).build(tiny.space)
-    with pytest.raises(ValueError, match=r"`share` of magnitude should leave at least .* 3 .*, and leaves 2\. Received: 0\.001"):
+    with pytest.raises(
+        ValueError,
+        match=r"`share` of magnitude should leave at least .* 3 .*, and leaves 2\. Received: "
+        r"0\.001",
+    ):
         METHODS.build("magnitude(share=0.001)").derive(model, tiny.space)
 
 
@@ -243,7 +318,9 @@ def test_sizes_of_masked_tables(tiny):
     entries, rows = config.num_params(tiny.schema), tiny.schema.num_features
     found = table_mib(Candidate(Role.FOUND, "x", SearchResult((config,), Spec("fde"))), tiny.schema)
     assert found["dense"] * 2**20 == 4 * rows * laws.WIDTH
-    assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 5 * entries + 4 * (rows + len(tiny.schema.fields))
+    assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 5 * entries + 4 * (
+        rows + len(tiny.schema.fields)
+    )
 
 
 class Talkative(SearchMethod):
@@ -261,7 +338,9 @@ class Talkative(SearchMethod):
 
     def search(self, trainer, space, budget=None, supernet=None):
         result, supernet = super().search(trainer, space, budget, supernet)
-        return dataclasses.replace(result, keep_gates=True, notices=("could not help it",)), supernet
+        return dataclasses.replace(
+            result, keep_gates=True, notices=("could not help it",)
+        ), supernet
 
     def pictures(self, supernet, clusters):
         return PICTURES
@@ -270,8 +349,16 @@ class Talkative(SearchMethod):
 PICTURES = [
     HeatMap("a heat map", np.arange(6.0).reshape(2, 3), ("a", "b"), ("x", "y", "z"), "colour"),
     Bars("bars", ("a", "b"), np.array([1.0, 2.0]), "length"),
-    Lines("lines", np.array([1.0, 10.0]), {"one": np.array([1.0, 2.0]), "two": np.array([2.0, 1.0])}, ("x", "y"), True),
-    Histogram("a histogram", np.array([0.0, 0.5, 1.0]), np.array([3, 400]), "p", {"threshold": 0.5}),
+    Lines(
+        "lines",
+        np.array([1.0, 10.0]),
+        {"one": np.array([1.0, 2.0]), "two": np.array([2.0, 1.0])},
+        ("x", "y"),
+        True,
+    ),
+    Histogram(
+        "a histogram", np.array([0.0, 0.5, 1.0]), np.array([3, 400]), "p", {"threshold": 0.5}
+    ),
 ]
 
 
@@ -281,13 +368,22 @@ def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog)
         trainer = tiny.trainer(CASE, tmp_path)
         trainer.inside("elsewhere").pretrain(tiny.space, epochs=1)
         with caplog.at_level("WARNING"):
-            result, supernet = searching.search_with(trainer, METHODS.build("talkative"), tiny.space)
+            result, supernet = searching.search_with(
+                trainer, METHODS.build("talkative"), tiny.space
+            )
         assert result.notices == ("could not help it", "took everything")
-        assert [record.getMessage() for record in caplog.records] == ["took everything", "talkative(): could not help it"]
+        assert [record.getMessage() for record in caplog.records] == [
+            "took everything",
+            "talkative(): could not help it",
+        ]
         result.save(str(tmp_path / "result.json"))
         assert SearchResult.load(str(tmp_path / "result.json")) == result
-        folder = pathlib.Path(tmp_path, searching.search_folder_of(METHODS.build("talkative"), tiny.space))
-        for before, after in zip(PICTURES, load_pictures(str(folder / "pictures.json")), strict=True):
+        folder = pathlib.Path(
+            tmp_path, searching.search_folder_of(METHODS.build("talkative"), tiny.space)
+        )
+        for before, after in zip(
+            PICTURES, load_pictures(str(folder / "pictures.json")), strict=True
+        ):
             assert str(before) == str(after) and type(before) is type(after)
         cost = json.loads((folder / "search_cost.json").read_text())
         assert cost["steps"] == int(supernet.clock) == 2 * 25 and cost["seconds"] == result.seconds
@@ -313,7 +409,9 @@ def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkey
     """Whatever the process that finishes it took: what a fit wrote down before stays."""
     trainer, method = tiny.trainer(CASE, tmp_path), METHODS.build("irazor(epochs=2)")
     derive = type(method).derive
-    monkeypatch.setattr(type(method), "derive", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        type(method), "derive", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         searching.search_with(trainer, method, tiny.space)
     monkeypatch.setattr(type(method), "derive", derive)
@@ -326,7 +424,11 @@ def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkey
 
 
 def test_a_pretraining_that_fails_is_counted_once(tiny, tmp_path, monkeypatch):
-    trainer, method, start = tiny.trainer(CASE, tmp_path), METHODS.build("sseds(epochs=3)"), time.perf_counter()
+    trainer, method, start = (
+        tiny.trainer(CASE, tmp_path),
+        METHODS.build("sseds(epochs=3)"),
+        time.perf_counter(),
+    )
     evaluate, calls = Trainer.evaluate, []
 
     def failing(*args):
@@ -347,6 +449,10 @@ def test_what_a_router_stores_counts(tiny):
     router = RouterRef("toy_routed", {"clusters": 2}, None, params=1000)
     config = tiny.space
     result = SearchResult((config, config), Spec("toy_routed"), router=router)
-    assert Candidate(Role.FOUND, "x", result).num_params(tiny.schema) == 1000 + 2 * config.num_params(tiny.schema)
-    with pytest.raises(ValueError, match="`keep_gates` should go with `init` keep. Received: 'fresh'"):
+    assert Candidate(Role.FOUND, "x", result).num_params(
+        tiny.schema
+    ) == 1000 + 2 * config.num_params(tiny.schema)
+    with pytest.raises(
+        ValueError, match="`keep_gates` should go with `init` keep. Received: 'fresh'"
+    ):
         SearchResult((config,), Spec("fde"), keep_gates=True)

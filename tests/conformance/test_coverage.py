@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from irazor_tf.method import METHODS
+from irazor_tf.search.method import METHODS
 from tests.conformance import laws, test_result_laws, test_resume_laws, test_training_laws
 from tests.conformance.toys import NeedsPairs
 
-MODULES = (test_result_laws, test_resume_laws, test_training_laws)  # their laws enter `laws.COVERED` when they are imported
+MODULES = (
+    test_result_laws,
+    test_resume_laws,
+    test_training_laws,
+)  # their laws enter `laws.COVERED` when they are imported
 LAWS = {
     "method": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12),
     "model": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12),
@@ -22,7 +26,11 @@ def uncovered() -> list[str]:
             numbers = list(LAWS[kind])
             if kind == "method" and METHODS.build(laws.tiny_spec(METHODS, name)).ranks_fields:
                 numbers.append(11)
-            found += [f"{kind} {name} by law {number}" for number in numbers if name not in laws.COVERED[number][kind]]
+            found += [
+                f"{kind} {name} by law {number}"
+                for number in numbers
+                if name not in laws.COVERED[number][kind]
+            ]
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irazor_tf.embedding import FieldEmbedding
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.model.embedding import FieldEmbedding
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -19,7 +19,9 @@ def test_lookup_equals_one_table_per_field(name, masked, tiny):
         for field in ("pair_a", "strong_b"):
             size, dim = tiny.schema.field(field).vocabulary_size, fields[field].dim
             shape = (size, dim) if field == "pair_a" else (size,)
-            fields[field] = FieldConfig(dim, fields[field].columns, BitMask.from_array(generator.random(shape) < 0.5))
+            fields[field] = FieldConfig(
+                dim, fields[field].columns, BitMask.from_array(generator.random(shape) < 0.5)
+            )
         config = InputConfig(fields)
     embedding = FieldEmbedding(tiny.schema, config, stddev=0.1, seed=3)
     ids = tiny.batch()["ids"].numpy()
@@ -27,11 +29,15 @@ def test_lookup_equals_one_table_per_field(name, masked, tiny):
     ids = np.concatenate([ids, [tiny.schema.vocabulary_sizes - 1], 0 * ids[:1]])
     embedding(ids)
     tables = {}
-    values = {variable.ref(): np.full(variable.shape, np.nan, np.float32) for variable in embedding.tables}
+    values = {
+        variable.ref(): np.full(variable.shape, np.nan, np.float32) for variable in embedding.tables
+    }
     pieces = list(embedding.pieces())
     for piece in pieces:
         field = piece.key.split("/")[1]
-        tables[field] = generator.normal(size=(tiny.schema.field(field).vocabulary_size, config.fields[field].dim)).astype(np.float32)
+        tables[field] = generator.normal(
+            size=(tiny.schema.field(field).vocabulary_size, config.fields[field].dim)
+        ).astype(np.float32)
         assert piece.rows is not None and piece.variable is not None
         values[piece.variable.ref()][piece.rows[0] : piece.rows[1]] = tables[field]
     for variable in embedding.tables:
@@ -49,6 +55,11 @@ def test_lookup_equals_one_table_per_field(name, masked, tiny):
     rows = embedding(ids)
     np.testing.assert_array_equal(embedding.stack(rows), stacked)
     labels = [config.fields[field].labels for field in config.kept]
-    flat = [stacked[:, config.kept.index(field), labels[config.kept.index(field)].index(label)] for field, label in embedding.column_labels]
+    flat = [
+        stacked[:, config.kept.index(field), labels[config.kept.index(field)].index(label)]
+        for field, label in embedding.column_labels
+    ]
     np.testing.assert_array_equal(embedding.flatten(rows), np.stack(flat, axis=1))
-    np.testing.assert_array_equal(embedding.flatten_stacked(embedding.stack(rows)), np.stack(flat, axis=1))
+    np.testing.assert_array_equal(
+        embedding.flatten_stacked(embedding.stack(rows)), np.stack(flat, axis=1)
+    )

@@ -1,4 +1,5 @@
-"""Laws of what a search leaves: 4 within its space, 5 JSON, 6 restrict, 9 SavedModel, 11 ranking, 12 misfits."""
+"""Laws of what a search leaves: 4 within its space, 5 JSON, 6 restrict, 9 SavedModel, 11 ranking,
+12 misfits."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.common import FORMER
-from irazor_tf.base_model import MODELS
-from irazor_tf.export import export
-from irazor_tf.gate import Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
-from irazor_tf.method import METHODS
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import Spec
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.specs import Spec
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.gate import Gate
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS
+from irazor_tf.serving.export import export
 from tests.conformance import laws
 from tests.conformance.toys import NeedsPairs
 
@@ -58,7 +60,8 @@ def test_result_is_within_a_space_with_gaps(case, tiny, tmp_path):
 
 @laws.law(4, laws.method_cases(variants=False), product=False)
 def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
-    """What a method does after one that leaves entry masks, on a model whose fields have to be aligned."""
+    """What a method does after one that leaves entry masks, on a model whose fields have to be
+    aligned."""
     aligned = Spec("fm")
     if laws.fits(case.method, aligned):
         case = dataclasses.replace(case, model=aligned)
@@ -66,7 +69,11 @@ def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
     method = METHODS.build(case.method)
     result, supernet = method.search(trainer, tiny.masked)
     budget = tiny.masked.num_params(tiny.schema) * 3 // 4
-    for config in (*result.clusters, method.derive(supernet, tiny.masked), method.derive(supernet, tiny.masked, budget)):
+    for config in (
+        *result.clusters,
+        method.derive(supernet, tiny.masked),
+        method.derive(supernet, tiny.masked, budget),
+    ):
         config.check(tiny.schema)
         assert config.within(tiny.masked)
     assert config.num_params(tiny.schema) <= budget or not method.obeys_budget
@@ -104,18 +111,32 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
         model.hard_mask(config)
         try:
             close(model(ids), narrow(ids))
-            if config == tiny.awkward:  # what a search removes may be what its gates have closed already
-                assert np.abs(model(ids) - whole).max() > 100 * TOLERANCE, "the config should remove something that matters"
+            if (
+                config == tiny.awkward
+            ):  # what a search removes may be what its gates have closed already
+                assert np.abs(model(ids) - whole).max() > 100 * TOLERANCE, (
+                    "the config should remove something that matters"
+                )
         finally:
             model.hard_mask(None)
         close(model(ids), whole)
-        # Row by row, not by AUC: round-off may turn two rows that score alike, and one pair of these few rows is 2e-5 of it.
+        # Row by row, not by AUC: round-off may turn two rows that score alike, and one pair of
+        # these few rows is 2e-5 of it.
         labels, masked = run.trainer.predictions(model, run.trainer.test, config)
-        np.testing.assert_allclose(masked, run.trainer.predictions(narrow, run.trainer.test)[1], rtol=0, atol=TOLERANCE)
-        assert run.trainer.evaluate(model, run.trainer.test, config) == run.trainer.task.metrics(labels, masked)
+        np.testing.assert_allclose(
+            masked, run.trainer.predictions(narrow, run.trainer.test)[1], rtol=0, atol=TOLERANCE
+        )
+        assert run.trainer.evaluate(model, run.trainer.test, config) == run.trainer.task.metrics(
+            labels, masked
+        )
         # A narrow model can be cut again.
-        names = {name: (field.labels if name == config.kept[0] else field.labels[:1]) for name, field in config.fields.items()}
-        narrower = InputConfig({name: config.fields[name].cut(labels) for name, labels in names.items()})
+        names = {
+            name: (field.labels if name == config.kept[0] else field.labels[:1])
+            for name, field in config.fields.items()
+        }
+        narrower = InputConfig(
+            {name: config.fields[name].cut(labels) for name, labels in names.items()}
+        )
         close(narrow.restrict(narrower)(ids), model.restrict(narrower)(ids))
 
 
@@ -127,8 +148,12 @@ def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
         variable.assign(generator.normal(0, 0.5, variable.shape))
     rows = {name: tiny.schema.field(name).vocabulary_size for name in tiny.schema.names}
     fields = dict(tiny.awkward.fields)
-    fields["strong_b"] = FieldConfig(6, None, BitMask.from_array(generator.random(rows["strong_b"]) < 0.5))  # features
-    fields["pair_a"] = FieldConfig(3, (0, 2, 5), BitMask.from_array(generator.random((rows["pair_a"], 3)) < 0.5))  # entries
+    fields["strong_b"] = FieldConfig(
+        6, None, BitMask.from_array(generator.random(rows["strong_b"]) < 0.5)
+    )  # features
+    fields["pair_a"] = FieldConfig(
+        3, (0, 2, 5), BitMask.from_array(generator.random((rows["pair_a"], 3)) < 0.5)
+    )  # entries
     config = InputConfig(fields)
     ids = tiny.batch()["ids"]
     narrow = model.restrict(config)
@@ -145,7 +170,9 @@ def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
     mask = fields["pair_a"].mask
     assert mask is not None
     table = model.embedding.field_table("pair_a")[:, [0, 2, 5]] * mask.to_array()
-    stacked = narrow.embedding.stack(narrow.embedding(ids))[:, narrow.config.kept.index("pair_a"), :3]
+    stacked = narrow.embedding.stack(narrow.embedding(ids))[
+        :, narrow.config.kept.index("pair_a"), :3
+    ]
     np.testing.assert_array_equal(stacked, table[ids[:, tiny.schema.index("pair_a")]])
 
 
@@ -153,7 +180,9 @@ def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
 def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
     run = searched(case)
     batch = tiny.batch()
-    for number, model in enumerate([run.supernet, run.supernet.restrict(tiny.awkward, keep_gates=not run.supernet.gates)]):
+    for number, model in enumerate(
+        [run.supernet, run.supernet.restrict(tiny.awkward, keep_gates=not run.supernet.gates)]
+    ):
         path = export(model, tiny.schema, str(tmp_path / str(number)))
         served = tf.saved_model.load(path).signatures["serving_default"]
         output = run.trainer.task.output
@@ -162,7 +191,9 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
         np.testing.assert_array_equal(served(**raw)[output].numpy(), expected)
         for rows in (1, 7):
             few = {name: value[:rows] for name, value in raw.items()}
-            np.testing.assert_allclose(served(**few)[output].numpy(), expected[:rows], rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(
+                served(**few)[output].numpy(), expected[:rows], rtol=0, atol=TOLERANCE
+            )
 
 
 # What a method is given to rank the fields of the tiny data.
@@ -179,7 +210,9 @@ RANKING_OPTIONS = dataclasses.replace(
 
 @laws.law(11, laws.ranking_cases(), product=False)
 def test_strong_fields_come_first(case, tiny, tmp_path):
-    case = dataclasses.replace(case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model)
+    case = dataclasses.replace(
+        case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model
+    )
     trainer = tiny.trainer(case, tmp_path, options=RANKING_OPTIONS)
     method = METHODS.build(case.method)
     _, supernet = method.search(trainer, tiny.space)
@@ -194,7 +227,10 @@ laws.covers(12, method=laws.method_names(), model=MODELS.names())
 @pytest.mark.parametrize("method", laws.method_names())
 @pytest.mark.parametrize("model", MODELS.names())
 def test_a_misfit_fails_with_a_message_that_names_both(method, model):
-    made, base = METHODS.build(laws.tiny_spec(METHODS, method)), MODELS.build(laws.tiny_spec(MODELS, model))
+    made, base = (
+        METHODS.build(laws.tiny_spec(METHODS, method)),
+        MODELS.build(laws.tiny_spec(MODELS, model)),
+    )
     if made.needs <= base.sites:
         made.check(base)
         return
@@ -205,11 +241,17 @@ def test_a_misfit_fails_with_a_message_that_names_both(method, model):
 
 
 def test_misfits_that_are_known():
-    with pytest.raises(ValueError, match=r"method 'irazor', which needs embedding, on model 'lr', which has: none"):
+    with pytest.raises(
+        ValueError, match=r"method 'irazor', which needs embedding, on model 'lr', which has: none"
+    ):
         METHODS.build("irazor").check(MODELS.build("lr"))
     METHODS.register("toy_needs_pairs")(NeedsPairs)
     try:
-        with pytest.raises(ValueError, match=r"method 'toy_needs_pairs', which needs pairs, on model 'mlp', which has: embedding"):
+        with pytest.raises(
+            ValueError,
+            match=r"method 'toy_needs_pairs', which needs pairs, on model 'mlp', which has: "
+            r"embedding",
+        ):
             METHODS.build("toy_needs_pairs").check(MODELS.build("mlp"))
     finally:
         METHODS.remove("toy_needs_pairs")
@@ -217,4 +259,10 @@ def test_misfits_that_are_known():
 
 def test_a_gate_at_a_site_that_the_model_lacks(tiny):
     with pytest.raises(ValueError, match="'embedding' on LogisticRegression"):
-        Recommender(tiny.schema, tiny.space, MODELS.build("lr"), laws.TASKS.build("ctr"), gates={"embedding": Gate()})
+        Recommender(
+            tiny.schema,
+            tiny.space,
+            MODELS.build("lr"),
+            laws.TASKS.build("ctr"),
+            gates={"embedding": Gate()},
+        )

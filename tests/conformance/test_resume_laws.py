@@ -1,4 +1,5 @@
-"""Law 10: a run that was killed and resumed ends like one that was not, and finished work is not done again."""
+"""Law 10: a run that was killed and resumed ends like one that was not, and finished work is not
+done again."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from irazor_tf.json_files import read_json
-from irazor_tf.recommender import Recommender
+from irazor_tf.config.files import read_json
+from irazor_tf.model.recommender import Recommender
 from tests.conformance import laws
 
 
@@ -21,7 +22,8 @@ class Killed(Exception):
 
 
 class Killer(keras.callbacks.Callback):
-    """Kills after so many training steps in this process, or where a later epoch begins, that is right after an epoch was saved."""
+    """Kills after so many training steps in this process, or where a later epoch begins, that is
+    right after an epoch was saved."""
 
     def __init__(self, steps: int | None):
         super().__init__()
@@ -47,7 +49,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]
 
     def fit(self, *args, callbacks=(), **kwargs):
         calls.append(1)
-        return keras.Model.fit(self, *args, callbacks=[*callbacks, *([killer] if killer else [])], **kwargs)
+        return keras.Model.fit(
+            self, *args, callbacks=[*callbacks, *([killer] if killer else [])], **kwargs
+        )
 
     monkeypatch.setattr(Recommender, "fit", fit)
     return calls
@@ -59,7 +63,9 @@ def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path,
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
-def test_killed_and_resumed_with_several_steps_per_call(tiny, tmp_path, tmp_path_factory, monkeypatch):
+def test_killed_and_resumed_with_several_steps_per_call(
+    tiny, tmp_path, tmp_path_factory, monkeypatch
+):
     case = laws.named("irazor")
     trainer = tiny.trainer(case, tmp_path_factory.mktemp("whole"), options=laws.SEVERAL)
     fits = laws.watch_fits(monkeypatch)
@@ -68,15 +74,20 @@ def test_killed_and_resumed_with_several_steps_per_call(tiny, tmp_path, tmp_path
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
-def check_resumed(run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_resumed(
+    run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kills the same search twice, and compares how it ends with `run`."""
     options = dataclasses.replace(run.trainer.options, checkpoint_steps=8)
 
     def train() -> tuple[Any, Recommender]:
-        _, result, supernet = laws.train(run.case, tiny.trainer(run.case, work_dir, options=options), tiny.space)
+        _, result, supernet = laws.train(
+            run.case, tiny.trainer(run.case, work_dir, options=options), tiny.space
+        )
         return dataclasses.replace(result, seconds=0.0), supernet
 
-    # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has just been saved.
+    # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has
+    # just been saved.
     for killer in (Killer(11), Killer(None)):
         watched(monkeypatch, killer)
         with pytest.raises(Killed):
@@ -90,26 +101,38 @@ def check_resumed(run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: py
     calls.clear()
     result, supernet = train()
     assert not calls, "a finished fit should not be trained again"
-    assert not laws.differing(weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet)))
+    assert not laws.differing(
+        weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet))
+    )
     assert result == dataclasses.replace(run.result, seconds=0.0)
 
 
-def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(tiny, tmp_path, monkeypatch):
+def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
+    tiny, tmp_path, monkeypatch
+):
     """32 steps, 25 of them in an epoch."""
 
     def fit(folder: str, every: int) -> tuple[Recommender, list[dict[str, float]]]:
-        trainer = tiny.trainer(CASE, tmp_path / folder, options=dataclasses.replace(laws.OPTIONS, checkpoint_steps=every))
+        trainer = tiny.trainer(
+            CASE,
+            tmp_path / folder,
+            options=dataclasses.replace(laws.OPTIONS, checkpoint_steps=every),
+        )
         model = trainer.build(tiny.space)
         return model, trainer.fit(model, "final", steps=32)
 
     model, history = fit("whole", 0)
     assert int(model.clock) == 32 and [record["epoch"] for record in history] == [1, 2]
-    # After 30 steps; after the last one, on which a checkpoint inside the epoch would fall, before the epoch is recorded.
+    # After 30 steps; after the last one, on which a checkpoint inside the epoch would fall, before
+    # the epoch is recorded.
     for every, steps, saved in ((3, 30, 28), (7, 32, 25)):
         watched(monkeypatch, Killer(steps))
         with pytest.raises(Killed):
             fit(f"killed-{every}", every)
-        assert read_json(str(tmp_path / f"killed-{every}" / "final" / "state.json"))[0]["step"] == saved
+        assert (
+            read_json(str(tmp_path / f"killed-{every}" / "final" / "state.json"))[0]["step"]
+            == saved
+        )
         watched(monkeypatch, None)
         resumed, same = fit(f"killed-{every}", every)
         assert same == history and not laws.differing(laws.values(model), laws.values(resumed))
@@ -129,7 +152,9 @@ def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, mo
     watched(monkeypatch, Killer(None))
     with pytest.raises(Killed):
         fit()
-    assert re.findall(r"Epoch \d+/\d+", capsys.readouterr().out) == ["Epoch 1/3", "Epoch 2/3"], "the killer comes after the line"
+    assert re.findall(r"Epoch \d+/\d+", capsys.readouterr().out) == ["Epoch 1/3", "Epoch 2/3"], (
+        "the killer comes after the line"
+    )
     watched(monkeypatch, None)
     assert len(fit()) == 3
     assert re.findall(r"Epoch \d+/\d+", capsys.readouterr().out) == ["Epoch 2/3", "Epoch 3/3"]
@@ -143,7 +168,9 @@ def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.nd
 
 CASE = laws.named("fde")
 FAST = "adam(learning_rate=0.1)"
-OVERFITTING = dataclasses.replace(laws.OPTIONS, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST)
+OVERFITTING = dataclasses.replace(
+    laws.OPTIONS, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +189,17 @@ def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
 def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, monkeypatch):
     folder, model, history = whole
     best = int(np.argmax([record["auc"] for record in history]))
-    assert best == len(history) - 2 and 2 < len(history) < 9, "the settings should make the fit stop early"
+    assert best == len(history) - 2 and 2 < len(history) < 9, (
+        "the settings should make the fit stop early"
+    )
     trainer = tiny.trainer(CASE, folder, options=OVERFITTING)
     assert trainer.evaluate(model, trainer.valid)["auc"] == history[best]["auc"]
     calls = watched(monkeypatch, None)
     again, same = plain(tiny, folder)
     assert not calls and same == history
-    assert not laws.differing(weights(model, laws.values(model)), weights(again, laws.values(again)))
+    assert not laws.differing(
+        weights(model, laws.values(model)), weights(again, laws.values(again))
+    )
     restored = trainer.build(tiny.space)
     trainer.restore(restored, "final")
     assert not laws.differing(weights(model, laws.values(model)), laws.values(restored))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irazor_tf.method import METHODS
-from irazor_tf.registry import Spec, parse_spec
-from irazor_tf.searching import sweep_with
+from irazor_tf.config.specs import Spec, parse_spec
+from irazor_tf.search.method import METHODS
+from irazor_tf.search.run import sweep_with
 from tests.conformance import laws
 
 
-def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(tiny: laws.Tiny, tmp_path, caplog) -> None:
+def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(
+    tiny: laws.Tiny, tmp_path, caplog
+) -> None:
     case = laws.Case(parse_spec("irazor(sweep=(0.01, 0.9, 1.0))"), Spec("mlp", (("hidden", (4,)),)))
     trainer = tiny.trainer(case, tmp_path)
     method = METHODS.build(case.method)
@@ -20,17 +22,27 @@ def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(tiny: laws.Tiny,
     logits[:, 0] = 1.0  # at tau .05 the region without columns has all the weight
     supernet.gates["embedding"].logits.assign(logits)
     caplog.set_level("WARNING", "irazor_tf")  # an earlier test may have made all loggers quiet
-    points = [(label, result.config) for label, result, _ in sweep_with(trainer, method, tiny.space, supernet)]
+    points = [
+        (label, result.config)
+        for label, result, _ in sweep_with(trainer, method, tiny.space, supernet)
+    ]
     assert [label for label, _ in points] == ["cpt=1"]
     assert points[0][1].dims == tiny.space.dims
     assert "cpt=0.01" in caplog.text and "keeps no field" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
-def test_a_share_too_small_for_any_column_is_left_out_of_the_curve(name: str, tiny: laws.Tiny, tmp_path, caplog) -> None:
+def test_a_share_too_small_for_any_column_is_left_out_of_the_curve(
+    name: str, tiny: laws.Tiny, tmp_path, caplog
+) -> None:
     method = METHODS.build(f"{name}(sweep=(0.0001, 0.5))")
     trainer = tiny.trainer(laws.Case(parse_spec(name), Spec("mlp", (("hidden", (4,)),))), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
-    points = [label for label, *_ in sweep_with(trainer, method, tiny.space, trainer.build(tiny.space))]
+    points = [
+        label for label, *_ in sweep_with(trainer, method, tiny.space, trainer.build(tiny.space))
+    ]
     assert points == ["share=0.5"]
-    assert f"no point of the curve. `share` of {name} should leave at least" in caplog.text and "Received: 0.0001" in caplog.text
+    assert (
+        f"no point of the curve. `share` of {name} should leave at least" in caplog.text
+        and "Received: 0.0001" in caplog.text
+    )

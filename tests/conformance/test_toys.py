@@ -1,4 +1,5 @@
-"""What the toy methods show of the spine, beyond the laws: own update, fold and continue, two clusters behind a router."""
+"""What the toy methods show of the spine, beyond the laws: own update, fold and continue, two
+clusters behind a router."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.data import Source
-from irazor_tf.export import export
-from irazor_tf.input_config import FieldConfig, InputConfig, SearchResult
-from irazor_tf.method import METHODS
-from irazor_tf.routing import RoutedRecommender, partition
+from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.model.routing import RoutedRecommender
+from irazor_tf.search.method import METHODS
+from irazor_tf.serving.export import export
+from irazor_tf.training.partition import partition
+from irazor_tf.training.source import Source
 from tests.conformance import laws
 
 
@@ -41,18 +44,33 @@ def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, mo
     model = searched(laws.named("toy_folded")).supernet
     batch = tiny.batch("train")
     found = []
-    for penalty in (type(model.gates["embedding"]).penalty, lambda *args: {}, lambda gate, table, x, ids: {"network": tf.reduce_sum(x)}):
+    for penalty in (
+        type(model.gates["embedding"]).penalty,
+        lambda *args: {},
+        lambda gate, table, x, ids: {"network": tf.reduce_sum(x)},
+    ):
         monkeypatch.setattr(type(model.gates["embedding"]), "penalty", penalty)
         _, gradients = model.gradients(batch, model.groups)
-        found.append({group: [tf.convert_to_tensor(g).numpy() for g in gradients[group]] for group in gradients})
+        found.append(
+            {
+                group: [tf.convert_to_tensor(g).numpy() for g in gradients[group]]
+                for group in gradients
+            }
+        )
     own, none, other = found
 
     def same(a: dict[str, list[np.ndarray]], b: dict[str, list[np.ndarray]]) -> set[str]:
-        return {group for group in a if all(np.array_equal(x, y) for x, y in zip(a[group], b[group], strict=True))}
+        return {
+            group
+            for group in a
+            if all(np.array_equal(x, y) for x, y in zip(a[group], b[group], strict=True))
+        }
 
     assert same(own, none) == {"bias", "network"}
     assert same(other, none) == {"bias", "architecture"}
-    monkeypatch.setattr(type(model.gates["embedding"]), "penalty", lambda *args: {"weights": tf.constant(1.0)})
+    monkeypatch.setattr(
+        type(model.gates["embedding"]), "penalty", lambda *args: {"weights": tf.constant(1.0)}
+    )
     with pytest.raises(ValueError, match="one of the groups .* Received: 'weights'"):
         model.gradients(batch, model.groups)
 
@@ -84,7 +102,9 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
     before = trainer.evaluate(narrow, trainer.train)["log_loss"]
     trainer.fit(narrow, "final")
     assert trainer.evaluate(narrow, trainer.train)["log_loss"] < before
-    assert int(narrow.clock) == 2 * trainer.train.batches_per_epoch(128), "the clock of a narrow model starts anew"
+    assert int(narrow.clock) == 2 * trainer.train.batches_per_epoch(128), (
+        "the clock of a narrow model starts anew"
+    )
 
 
 def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
@@ -95,7 +115,10 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
     trainer = tiny.trainer(run.case, tmp_path)
     models = []
     for cluster, config in enumerate(result.clusters):
-        parts = {source.split: partition(source, router, cluster) for source in (trainer.train, trainer.valid)}
+        parts = {
+            source.split: partition(source, router, cluster)
+            for source in (trainer.train, trainer.valid)
+        }
         model = trainer.build(config)
         trainer.fit(model, f"model-{cluster}", train=parts["train"], judge=parts["valid"])
         models.append(model)
@@ -105,7 +128,9 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
     single = np.stack([model.predict_proba(test["ids"]).numpy() for model in models])
     assert np.abs(single[0] - single[1]).max() > 0.01
     labels, predicted = trainer.predictions(routed, trainer.test)
-    np.testing.assert_allclose(predicted, single[cluster, np.arange(len(cluster))], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        predicted, single[cluster, np.arange(len(cluster))], rtol=0, atol=1e-6
+    )
     np.testing.assert_array_equal(labels, test["label"])
     assert trainer.evaluate(routed, trainer.test)["auc"] > 0.5
     assert routed.num_params() == sum(config.num_params(tiny.schema) for config in result.clusters)
@@ -118,7 +143,9 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
 def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_path):
     run = searched(laws.named("toy_routed"))
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
-    without = InputConfig({name: FieldConfig(0 if name == "strong_a" else 2) for name in tiny.schema.names})
+    without = InputConfig(
+        {name: FieldConfig(0 if name == "strong_a" else 2) for name in tiny.schema.names}
+    )
     routed = RoutedRecommender([run.trainer.build(without), run.trainer.build(without)], router)
     assert routed.kept == tiny.schema.names
 
@@ -137,5 +164,9 @@ def test_a_partition_holds_the_rows_of_its_cluster(cluster, searched, tiny, tmp_
     per_epoch = part.batches_per_epoch(64)
     batches = [batch["ids"].numpy() for batch in part.batches(64, 3).take(2 * per_epoch)]
     seen = np.concatenate(batches[:per_epoch])
-    assert len(np.unique(seen, axis=0)) == len(seen) == 64 * per_epoch and np.all(seen[:, 0] % 2 == cluster)
-    np.testing.assert_array_equal(next(iter(part.batches(64, 3, per_epoch + 2)))["ids"], batches[per_epoch + 2])
+    assert len(np.unique(seen, axis=0)) == len(seen) == 64 * per_epoch and np.all(
+        seen[:, 0] % 2 == cluster
+    )
+    np.testing.assert_array_equal(
+        next(iter(part.batches(64, 3, per_epoch + 2)))["ids"], batches[per_epoch + 2]
+    )

@@ -1,4 +1,5 @@
-"""Laws of training: 1 no retracing, 2 only declared variables move, 3 evaluation has no side effect, 7 replicas agree, 8 seeds."""
+"""Laws of training: 1 no retracing, 2 only declared variables move, 3 evaluation has no side
+effect, 7 replicas agree, 8 seeds."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.gate import Gate
-from irazor_tf.ops import part_of_step
-from irazor_tf.recommender import Recommender
-from irazor_tf.steps import Alternating, Joint
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.gate import Gate
+from irazor_tf.model.noise import part_of_step
+from irazor_tf.model.recommender import Recommender
 from irazor_tf.tasks.ctr import ClickThroughRate
-from irazor_tf.trainer import Trainer
+from irazor_tf.training.steps import Alternating, Joint
+from irazor_tf.training.trainer import Trainer
 from tests.conformance import laws
 
 
@@ -29,11 +30,14 @@ def test_trains_in_graph_mode_without_retracing(case, searched):
 
 
 def check_traces(fits: list[laws.Fit]) -> None:
-    """The training step is traced where a fit starts or other groups are frozen, the prediction step once, and nothing runs eagerly."""
+    """The training step is traced where a fit starts or other groups are frozen, the prediction
+    step once, and nothing runs eagerly."""
     frozen: frozenset[str] | None = None
     for fit in fits:
         assert fit.eager == 0 and fit.functions == 1
-        assert (fit.train_traces > 0) == (fit.epoch == 0 or fit.frozen != frozen), f"traced again: {fits}"
+        assert (fit.train_traces > 0) == (fit.epoch == 0 or fit.frozen != frozen), (
+            f"traced again: {fits}"
+        )
         assert (fit.predict_traces > 0) == (fit.epoch == 0), f"traced again: {fits}"
         frozen = fit.frozen
 
@@ -53,7 +57,11 @@ def test_several_steps_per_call_trace_once(tiny, tmp_path, monkeypatch):
 def test_only_declared_variables_move(case, searched, monkeypatch):
     run = searched(case)
     model, step = run.supernet, run.supernet.step
-    group_of = {variable.ref(): group for group, variables in model.variable_groups.items() for variable in variables}
+    group_of = {
+        variable.ref(): group
+        for group, variables in model.variable_groups.items()
+        for variable in variables
+    }
     assert {variable.ref() for variable in model.trainable_variables} == set(group_of)
     records = {record.ref() for gate in model.gates.values() for record in gate.records}
     calls: list[tuple[Any, set[str], set[str]]] = []
@@ -62,16 +70,26 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
     def watched(self, batch, groups, **settings):
         before = [variable.numpy() for variable in self.variables]
         loss = descend(self, batch, groups, **settings)
-        moved = [v for v, old in zip(self.variables, before, strict=True) if not np.array_equal(v.numpy(), old)]
+        moved = [
+            v
+            for v, old in zip(self.variables, before, strict=True)
+            if not np.array_equal(v.numpy(), old)
+        ]
         allowed = set(groups) - self.frozen
-        means = {variable.ref() for metric in self.metrics for variable in metric.variables}  # of the epoch's losses and penalties
+        means = {
+            variable.ref() for metric in self.metrics for variable in metric.variables
+        }  # of the epoch's losses and penalties
         for variable in (variable for variable in moved if variable.ref() not in means):
             if variable.trainable:
-                assert group_of[variable.ref()] in allowed, f"{variable.name} moved with {sorted(groups)}"
+                assert group_of[variable.ref()] in allowed, (
+                    f"{variable.name} moved with {sorted(groups)}"
+                )
             elif variable.ref() in records:
                 assert "architecture" in allowed, f"{variable.name} moved with {sorted(groups)}"
             else:
-                assert "moving_" in variable.name, f"{variable.name} moved though nothing declares it"
+                assert "moving_" in variable.name, (
+                    f"{variable.name} moved though nothing declares it"
+                )
         calls.append((batch, set(groups), {group_of[v.ref()] for v in moved if v.trainable}))
         return loss
 
@@ -84,7 +102,9 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
             model.train_step(element)
             assert int(model.clock) == clock + 1
         moved = set().union(*(call[2] for call in calls))
-        assert moved == set(model.groups), "every group with variables should move when none is frozen"
+        assert moved == set(model.groups), (
+            "every group with variables should move when none is frozen"
+        )
         if isinstance(step, Joint):
             assert [groups for _, groups, _ in calls] == [set(model.groups)] * 3
         if isinstance(step, Alternating):
@@ -97,7 +117,8 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
 
 
 def check_alternation(step: Alternating, found: list[Any], calls: list[Any]) -> None:
-    """Weights from the weights' batches and architecture from the architecture's, in the declared order and ratio."""
+    """Weights from the weights' batches and architecture from the architecture's, in the declared
+    order and ratio."""
     expected: list[tuple[Any, set[str]]] = []
     for element in found:
         weights = [(batch, {"bias", "network"}) for batch in element["weights"]]
@@ -126,7 +147,9 @@ def test_the_streams_of_an_alternating_step_share_no_row(tiny, searched, tmp_pat
     assert len(architecture) > 0.2 * len(everything) and len(weights) > 0.7 * len(everything)
     # By default the architecture learns from the validation split.
     found = list(Alternating(every=2).elements(trainer.train, trainer.valid, 128, 0, 0).take(3))
-    assert rows_of(element["architecture"] for element in found) <= rows_of(trainer.valid.ordered(512))
+    assert rows_of(element["architecture"] for element in found) <= rows_of(
+        trainer.valid.ordered(512)
+    )
     assert rows_of(batch for element in found for batch in element["weights"]) <= everything
 
 
@@ -148,7 +171,9 @@ class Lending(BaseModel):
         self.lent = self.layer
 
     def call(self, inputs, training=False):
-        return tf.reduce_sum(inputs.flat, axis=1) + tf.squeeze(self.lent(inputs.flat[:, :1]), axis=1)
+        return tf.reduce_sum(inputs.flat, axis=1) + tf.squeeze(
+            self.lent(inputs.flat[:, :1]), axis=1
+        )
 
 
 class LearningTask(ClickThroughRate, tf.Module):
@@ -165,8 +190,16 @@ def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
         layer = keras.layers.Dense(1, name="lent")
 
     base = Lender(Lender.Params())
-    with pytest.raises(ValueError, match=r"in one group. Received: .*lent.* in network and architecture"):
-        Recommender(tiny.schema, tiny.space, base, ClickThroughRate(), gates={"embedding": Borrowing(Lender.layer)})
+    with pytest.raises(
+        ValueError, match=r"in one group. Received: .*lent.* in network and architecture"
+    ):
+        Recommender(
+            tiny.schema,
+            tiny.space,
+            base,
+            ClickThroughRate(),
+            gates={"embedding": Borrowing(Lender.layer)},
+        )
     with pytest.raises(ValueError, match=r"one of the groups .* Received: none for .*Variable"):
         Recommender(tiny.schema, tiny.space, MODELS.build("mlp(hidden=(4,))"), LearningTask())
 
@@ -190,7 +223,12 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
         for cluster in run.result.clusters:
             trainer.evaluate(model, trainer.valid, cluster)
         trainer.evaluate(model, trainer.valid, tiny.awkward)
-        model.num_params(), model.num_total_params(), run.method.field_scores(model), run.method.architecture(model)
+        (
+            model.num_params(),
+            model.num_total_params(),
+            run.method.field_scores(model),
+            run.method.architecture(model),
+        )
         run.method.derive(model, tiny.space)
         model.restrict(tiny.awkward)
         assert not laws.differing(before, laws.values(model))
@@ -204,15 +242,23 @@ def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path
     check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
 
 
-def test_one_and_two_replicas_agree_with_several_steps_per_call(searched, tiny, two_replicas, tmp_path):
+def test_one_and_two_replicas_agree_with_several_steps_per_call(
+    searched, tiny, two_replicas, tmp_path
+):
     case = laws.named("irazor")
-    check_replicas(searched(case), tiny, tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.SEVERAL))
+    check_replicas(
+        searched(case),
+        tiny,
+        tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.SEVERAL),
+    )
 
 
 def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
     _, _, supernet = laws.train(run.case, trainer, tiny.space)
     assert supernet.clock.values[1].device.endswith("CPU:1")
-    sums = {variable.ref() for metric in run.supernet.metrics for variable in metric.variables}  # of losses over replicas
+    sums = {
+        variable.ref() for metric in run.supernet.metrics for variable in metric.variables
+    }  # of losses over replicas
     for one, two in zip(run.supernet.variables, supernet.variables, strict=True):
         if one.ref() in sums:
             continue
@@ -223,7 +269,12 @@ def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
         for record, other in zip(history, there[name], strict=True):
             assert record == pytest.approx(other, abs=1e-5)
     batch = tiny.batch("valid")
-    np.testing.assert_allclose(supernet.predict_proba(batch["ids"]), run.supernet.predict_proba(batch["ids"]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        supernet.predict_proba(batch["ids"]),
+        run.supernet.predict_proba(batch["ids"]),
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 @laws.law(8, laws.training_cases())
@@ -256,7 +307,9 @@ def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
     per_epoch = source.batches_per_epoch(64)
     batches = list(source.batches(64, 9).take(2 * per_epoch))
     assert per_epoch * 64 == source.rows
-    assert rows_of(batches[:per_epoch]) == rows_of(batches[per_epoch:]) == rows_of(source.ordered(512))
+    assert (
+        rows_of(batches[:per_epoch]) == rows_of(batches[per_epoch:]) == rows_of(source.ordered(512))
+    )
     assert not np.array_equal(batches[0]["ids"], batches[per_epoch]["ids"])
     later = next(iter(source.batches(64, 9, per_epoch + 3)))
     assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])

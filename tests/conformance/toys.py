@@ -1,4 +1,5 @@
-"""Three search methods that keep the spine honest before (and beside) the real ones, and one that fits no model."""
+"""Three search methods that keep the spine honest before (and beside) the real ones, and one that
+fits no model."""
 
 from __future__ import annotations
 
@@ -10,19 +11,22 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.gate import Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
-from irazor_tf.method import SearchMethod, budget_error
-from irazor_tf.ops import batch_uniform, seed_of
-from irazor_tf.recommender import Recommender
-from irazor_tf.routing import Router
-from irazor_tf.schema import Schema
-from irazor_tf.steps import Alternating, Step
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.search_result import RouterRef, SearchResult
+from irazor_tf.config.seeds import seed_of
+from irazor_tf.model.gate import Gate
+from irazor_tf.model.noise import batch_uniform
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.model.routing import Router
+from irazor_tf.search.method import SearchMethod, budget_error
+from irazor_tf.training.steps import Alternating, Step
+from irazor_tf.training.trainer import Trainer
 
 
 class ColumnGate(Gate):
-    """out = x * alpha, alpha [N, D] from one on; the step normalises alpha's gradient by row and clips alpha to [0, 1].
+    """out = x * alpha, alpha [N, D] from one on; the step normalises alpha's gradient by row and
+    clips alpha to [0, 1].
 
     Args:
       shape: N and D.
@@ -42,14 +46,22 @@ class ColumnGate(Gate):
         gated = x * self.alpha
         if training and self._noise:
             assert self.clock is not None
-            gated *= 1.0 + self._noise * (2.0 * batch_uniform(tf.shape(x), seed_of(7, "columns"), self.clock) - 1.0)
+            gated *= 1.0 + self._noise * (
+                2.0 * batch_uniform(tf.shape(x), seed_of(7, "columns"), self.clock) - 1.0
+            )
         return gated
 
-    def penalty(self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    def penalty(
+        self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         # It sees the embeddings, and yet it is no business of theirs.
-        return {"architecture": 1e-3 * tf.reduce_sum(self.alpha * tf.reduce_mean(tf.abs(x), axis=0))}
+        return {
+            "architecture": 1e-3 * tf.reduce_sum(self.alpha * tf.reduce_mean(tf.abs(x), axis=0))
+        }
 
-    def update(self, gradients: Sequence[tf.Tensor], apply: Callable[[Sequence[tf.Tensor]], None]) -> None:
+    def update(
+        self, gradients: Sequence[tf.Tensor], apply: Callable[[Sequence[tf.Tensor]], None]
+    ) -> None:
         (gradient,) = gradients
         apply([gradient / (tf.norm(gradient, axis=1, keepdims=True) + 1e-6)])
         self.alpha.assign(tf.clip_by_value(self.alpha, 0.0, 1.0))
@@ -84,7 +96,8 @@ def widest(configs: Sequence[InputConfig], schema: Schema, budget: int) -> Input
 
 
 class MaskedBilevel(SearchMethod):
-    """Bi-level; keeps the entries of the tables, [V, dim] masks, whose product with alpha is largest."""
+    """Bi-level; keeps the entries of the tables, [V, dim] masks, whose product with alpha is
+    largest."""
 
     @dataclasses.dataclass(frozen=True)
     class Params:
@@ -106,15 +119,21 @@ class MaskedBilevel(SearchMethod):
     def optimizers(self) -> dict[str, str]:
         return {"architecture": "sgd(learning_rate=0.05)"}
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        budget = int(self.params.share * space.num_params(supernet.schema)) if budget is None else budget
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
+        budget = (
+            int(self.params.share * space.num_params(supernet.schema)) if budget is None else budget
+        )
         if budget < 1:
             raise budget_error(budget, 1)
         alpha = supernet.gates["embedding"].alpha.numpy()
         assert supernet.embedding is not None
         sizes = {}
         for i, name in enumerate(space.kept):
-            sizes[name] = np.abs(supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim])
+            sizes[name] = np.abs(
+                supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim]
+            )
         threshold = np.sort(np.concatenate([size.ravel() for size in sizes.values()]))[-budget]
         fields = {name: FieldConfig(0) for name in space.fields}
         for name, size in sizes.items():
@@ -127,7 +146,8 @@ class MaskedBilevel(SearchMethod):
 
 
 class FoldedColumns(SearchMethod):
-    """One-level; keeps each field's columns of largest alpha, drops the field with the least, and writes alpha into the tables."""
+    """One-level; keeps each field's columns of largest alpha, drops the field with the least, and
+    writes alpha into the tables."""
 
     init = "continue"
     ranks_fields = False
@@ -135,7 +155,9 @@ class FoldedColumns(SearchMethod):
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         return {"embedding": column_gate(space)}
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
         alpha = supernet.gates["embedding"].alpha.numpy()
         weakest = space.kept[int(np.argmin(alpha.sum(axis=1)))]
 
@@ -145,13 +167,18 @@ class FoldedColumns(SearchMethod):
                 labels = space.fields[name].labels
                 if name != weakest:
                     count = max(1, min(most - i % 2, len(labels)))  # several widths
-                    best = sorted(labels[j] for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count])
+                    best = sorted(
+                        labels[j]
+                        for j in np.argsort(-alpha[i, : len(labels)], kind="stable")[:count]
+                    )
                     fields[name] = space.fields[name].cut(best)
             return InputConfig(fields)
 
         if budget is None:
             return config((space.max_dim + 1) // 2)
-        return widest([config(most) for most in range(space.max_dim, 0, -1)], supernet.schema, budget)
+        return widest(
+            [config(most) for most in range(space.max_dim, 0, -1)], supernet.schema, budget
+        )
 
 
 class ParityRouter(Router):
@@ -172,25 +199,40 @@ class ParityRouter(Router):
 
 
 class RoutedHalves(SearchMethod):
-    """Two clusters of rows; one has the space without its last field, the other the first half of every field's columns."""
+    """Two clusters of rows; one has the space without its last field, the other the first half of
+    every field's columns."""
 
     ranks_fields = False
     one_config = False
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
-        configs = [first_columns(space, most, without=space.kept[-1]) for most in range(space.max_dim, 0, -1)]
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
+        configs = [
+            first_columns(space, most, without=space.kept[-1])
+            for most in range(space.max_dim, 0, -1)
+        ]
         return configs[0] if budget is None else widest(configs, supernet.schema, budget)
 
     def search(
-        self, trainer: Trainer, space: InputConfig, budget: int | None = None, supernet: Recommender | None = None
+        self,
+        trainer: Trainer,
+        space: InputConfig,
+        budget: int | None = None,
+        supernet: Recommender | None = None,
     ) -> tuple[SearchResult, Recommender]:
         supernet = self.train(trainer, space) if supernet is None else supernet
         router = RouterRef("toy_routed", {"field": space.kept[0], "clusters": 2})
-        clusters = (self.derive(supernet, space, budget), first_columns(space, (space.max_dim + 1) // 2))
+        clusters = (
+            self.derive(supernet, space, budget),
+            first_columns(space, (space.max_dim + 1) // 2),
+        )
         return SearchResult(clusters, self.spec(), self.init, router), supernet
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
-        return ParityRouter(schema.index(ref.settings["field"]), ref.settings["field"], ref.settings["clusters"])
+        return ParityRouter(
+            schema.index(ref.settings["field"]), ref.settings["field"], ref.settings["clusters"]
+        )
 
 
 class NeedsPairs(SearchMethod):
@@ -199,9 +241,15 @@ class NeedsPairs(SearchMethod):
     needs = frozenset({"pairs"})
     ranks_fields = False
 
-    def derive(self, supernet: Recommender, space: InputConfig, budget: int | None = None) -> InputConfig:
+    def derive(
+        self, supernet: Recommender, space: InputConfig, budget: int | None = None
+    ) -> InputConfig:
         return space
 
 
 # Name in the registry -> class. One class stands for one entry; its variants are in laws.VARIANTS.
-TOYS: dict[str, type[SearchMethod]] = {"toy_masked": MaskedBilevel, "toy_folded": FoldedColumns, "toy_routed": RoutedHalves}
+TOYS: dict[str, type[SearchMethod]] = {
+    "toy_masked": MaskedBilevel,
+    "toy_folded": FoldedColumns,
+    "toy_routed": RoutedHalves,
+}

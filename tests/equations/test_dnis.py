@@ -1,8 +1,9 @@
-"""DNIS (arXiv 2006.04466): equations 4 and 6 to 9 and Algorithm 1, against oracles written from the paper.
+"""DNIS (arXiv 2006.04466): equations 4 and 6 to 9 and Algorithm 1, against oracles written from the
+paper.
 
-The oracles are plain numpy in double precision. The model of the second-order tests is smooth (tanh), its gradient is written out, and
-the gradient of alpha is a central difference of alpha -> L_val(Theta - xi grad L_train(Theta, alpha), alpha).
-"""
+The oracles are plain numpy in double precision. The model of the second-order tests is smooth
+(tanh), its gradient is written out, and the gradient of alpha is a central difference of alpha ->
+L_val(Theta - xi grad L_train(Theta, alpha), alpha)."""
 
 from __future__ import annotations
 
@@ -16,20 +17,22 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.base_model import MODELS, BaseModel
-from irazor_tf.embedding import Embedded, Labels
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
-from irazor_tf.job_config import training_spec
-from irazor_tf.method import METHODS, BudgetError
-from irazor_tf.methods.dnis import SoftSelection, feature_blocks, merge, normalize_rows
-from irazor_tf.optimizers import make_optimizer
-from irazor_tf.pictures import HeatMap, Lines
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import parse_spec
-from irazor_tf.schema import Field, Schema
-from irazor_tf.steps import Alternating, Unrolled
-from irazor_tf.task import TASKS
-from irazor_tf.unrolling import unrolled_gradients
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.config.specs import parse_spec
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.methods.dnis.blocks import feature_blocks
+from irazor_tf.methods.dnis.gate import SoftSelection, merge, normalize_rows
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.model.embedding import Embedded
+from irazor_tf.model.pieces import Labels
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.pictures import HeatMap, Lines
+from irazor_tf.search.run import training_spec
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.steps import Alternating, Unrolled
+from irazor_tf.training.unrolling import unrolled_gradients
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 DIM = 4
@@ -49,7 +52,9 @@ SPACE = InputConfig.uniform(SCHEMA, DIM)
 GAPS = InputConfig(
     {
         "gender": FieldConfig(1, (2,)),
-        "goods": FieldConfig(2, (1, 3), BitMask.from_array(np.random.default_rng(1).random((40, 2)) < 0.7)),
+        "goods": FieldConfig(
+            2, (1, 3), BitMask.from_array(np.random.default_rng(1).random((40, 2)) < 0.7)
+        ),
         "hour": FieldConfig(4, None, BitMask.from_array(np.random.default_rng(2).random(7) < 0.7)),
     }
 )
@@ -57,7 +62,8 @@ GAPS = InputConfig(
 
 # Section 2.3
 def oracle_sorted(counts: dict[str, np.ndarray]) -> list[tuple[str, int]]:
-    """All features of all fields, eta_(f_i) >= eta_(f_j) for i < j; equal ones in the order they come."""
+    """All features of all fields, eta_(f_i) >= eta_(f_j) for i < j; equal ones in the order they
+    come."""
     features = [(name, v) for name, own in counts.items() for v in range(len(own))]
     return sorted(features, key=lambda feature: -counts[feature[0]][feature[1]])
 
@@ -78,7 +84,9 @@ def same(found: dict[str, np.ndarray], expected: dict[str, list[int]]) -> bool:
     return {name: own.tolist() for name, own in found.items()} == expected
 
 
-@pytest.mark.parametrize(("blocks", "sizes"), [(1, [50]), (5, [10] * 5), (50, [1] * 50), (25, [2] * 25)])
+@pytest.mark.parametrize(
+    ("blocks", "sizes"), [(1, [50]), (5, [10] * 5), (50, [1] * 50), (25, [2] * 25)]
+)
 def test_equal_blocks_of_the_features_by_frequency(blocks, sizes):
     assert same(feature_blocks(COUNTS, blocks), oracle_blocks(COUNTS, sizes))
 
@@ -93,13 +101,20 @@ def test_blocks_that_do_not_divide_differ_by_one_feature(blocks):
 
 @pytest.mark.parametrize(
     ("shares", "sizes"),
-    [((0.1, 0.2, 0.2, 0.2, 0.3), [5, 10, 10, 10, 15]), ((1.0,), [50]), ((0.02, 0.98), [1, 49]), ((1 / 3, 1 / 3, 1 / 3), [17, 16, 17])],
+    [
+        ((0.1, 0.2, 0.2, 0.2, 0.3), [5, 10, 10, 10, 15]),
+        ((1.0,), [50]),
+        ((0.02, 0.98), [1, 49]),
+        ((1 / 3, 1 / 3, 1 / 3), [17, 16, 17]),
+    ],
 )
 def test_blocks_by_shares(shares, sizes):
     assert same(feature_blocks(COUNTS, 6, shares=shares), oracle_blocks(COUNTS, sizes))
 
 
-@pytest.mark.parametrize(("given", "sizes"), [((2, 5), [2, 5, 43]), ((50,), [50]), ((1, 1, 48), [1, 1, 48])])
+@pytest.mark.parametrize(
+    ("given", "sizes"), [((2, 5), [2, 5, 43]), ((50,), [50]), ((1, 1, 48), [1, 1, 48])]
+)
 def test_blocks_by_sizes_and_what_they_leave(given, sizes):
     assert same(feature_blocks(COUNTS, 6, sizes=given), oracle_blocks(COUNTS, sizes))
 
@@ -113,12 +128,26 @@ def test_equal_frequencies_stand_in_the_order_of_fields_and_ids():
 
 def test_blocks_of_every_field_by_its_own_frequencies():
     counts = {"a": np.array([1, 9, 3, 9]), "b": np.array([2, 1000]), "c": np.array([4, 5, 6, 7, 8])}
-    assert same(feature_blocks(counts, 2, per_field=True), {"a": [1, 0, 1, 0], "b": [3, 2], "c": [5, 5, 5, 4, 4]})
+    assert same(
+        feature_blocks(counts, 2, per_field=True),
+        {"a": [1, 0, 1, 0], "b": [3, 2], "c": [5, 5, 5, 4, 4]},
+    )
     # A field has no more blocks than features, and no empty one.
-    assert same(feature_blocks(counts, 4, per_field=True), {"a": [3, 0, 2, 1], "b": [5, 4], "c": [9, 9, 8, 7, 6]})
-    assert same(feature_blocks(counts, 1, per_field=True), {"a": [0] * 4, "b": [1] * 2, "c": [2] * 5})
-    assert same(feature_blocks(counts, 6, shares=(0.2, 0.8), per_field=True), {"a": [1, 0, 1, 1], "b": [2, 2], "c": [4, 4, 4, 4, 3]})
-    assert same(feature_blocks(counts, 6, sizes=(1, 3), per_field=True), {"a": [1, 0, 1, 1], "b": [3, 2], "c": [6, 5, 5, 5, 4]})
+    assert same(
+        feature_blocks(counts, 4, per_field=True),
+        {"a": [3, 0, 2, 1], "b": [5, 4], "c": [9, 9, 8, 7, 6]},
+    )
+    assert same(
+        feature_blocks(counts, 1, per_field=True), {"a": [0] * 4, "b": [1] * 2, "c": [2] * 5}
+    )
+    assert same(
+        feature_blocks(counts, 6, shares=(0.2, 0.8), per_field=True),
+        {"a": [1, 0, 1, 1], "b": [2, 2], "c": [4, 4, 4, 4, 3]},
+    )
+    assert same(
+        feature_blocks(counts, 6, sizes=(1, 3), per_field=True),
+        {"a": [1, 0, 1, 1], "b": [3, 2], "c": [6, 5, 5, 5, 4]},
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +160,11 @@ def test_blocks_of_every_field_by_its_own_frequencies():
     ],
 )
 def test_blocks_without_a_feature_are_refused(setting, received):
-    with pytest.raises(ValueError, match=rf"The blocks of dnis should have a feature each, of 50 in all\. Received: {received}"):
+    with pytest.raises(
+        ValueError,
+        match=r"The blocks of dnis should have a feature each, of 50 in all\. Received: "
+        rf"{received}",
+    ):
         feature_blocks(COUNTS, **setting)
 
 
@@ -144,19 +177,29 @@ def gate_of(spec: str, space: InputConfig = SPACE, schema: Schema = SCHEMA) -> S
 
 def ids_of(rows: int, seed: int, names: Sequence[str] = tuple(SIZES)) -> np.ndarray:
     generator = np.random.default_rng(seed)
-    return np.stack([generator.integers(0, SIZES[name], rows) for name in names], axis=1).astype(np.int32)
+    return np.stack([generator.integers(0, SIZES[name], rows) for name in names], axis=1).astype(
+        np.int32
+    )
 
 
 @pytest.mark.parametrize(
     ("spec", "kept"),
-    [("dnis", SIZES), ("dnis(blocks=2, per_field=True)", SIZES), ("dnis(block_sizes=(2, 30))", ("goods", "hour"))],
+    [
+        ("dnis", SIZES),
+        ("dnis(blocks=2, per_field=True)", SIZES),
+        ("dnis(block_sizes=(2, 30))", ("goods", "hour")),
+    ],
 )
 def test_the_output_is_the_embedding_times_its_blocks_alpha(spec, kept):
     params = METHODS.build(spec).params
     space = InputConfig({name: FieldConfig(DIM if name in kept else 0) for name in SIZES})
     gate, counts = gate_of(spec, space), {name: COUNTS[name] for name in kept}
-    blocks = feature_blocks(counts, params.blocks, params.block_shares, params.block_sizes, params.per_field)
-    assert gate.alpha.shape == (1 + max(own.max() for own in blocks.values()), DIM) and np.all(gate.alpha == 1)
+    blocks = feature_blocks(
+        counts, params.blocks, params.block_shares, params.block_sizes, params.per_field
+    )
+    assert gate.alpha.shape == (1 + max(own.max() for own in blocks.values()), DIM) and np.all(
+        gate.alpha == 1
+    )
     generator = np.random.default_rng(0)
     alpha = generator.random(gate.alpha.shape)
     gate.alpha.assign(alpha)
@@ -182,8 +225,14 @@ def oracle_normalized(g: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def test_rows_are_normalized_by_their_mean_size():
-    by_hand = normalize_rows(tf.constant([[1.0, -3.0], [0.0, 0.0], [2e-6, 2e-6], [4e3, 0.0]]), np.full((4, 1), 2.0, np.float32), 1e-6)
-    np.testing.assert_allclose(by_hand, [[0.5, -1.5], [0.0, 0.0], [2 / 3, 2 / 3], [2.0, 0.0]], rtol=1e-5)
+    by_hand = normalize_rows(
+        tf.constant([[1.0, -3.0], [0.0, 0.0], [2e-6, 2e-6], [4e3, 0.0]]),
+        np.full((4, 1), 2.0, np.float32),
+        1e-6,
+    )
+    np.testing.assert_allclose(
+        by_hand, [[0.5, -1.5], [0.0, 0.0], [2 / 3, 2 / 3], [2.0, 0.0]], rtol=1e-5
+    )
     g = np.random.default_rng(0).normal(size=(5, 7)) * 10.0 ** np.arange(-6, 4, 2)[:, None]
     for epsilon in (1e-7, 0.5):
         found = normalize_rows(tf.constant(g, tf.float32), np.full((5, 1), 7, np.float32), epsilon)
@@ -193,15 +242,26 @@ def test_rows_are_normalized_by_their_mean_size():
 def test_padding_has_no_part_in_a_blocks_mean():
     """gender is one wide: a block of its features alone has one dimension."""
     gate = gate_of("dnis(blocks=1, per_field=True, normalization_epsilon=1e-12, l1=0.5)", GAPS)
-    np.testing.assert_array_equal(gate.used, [[True, False, False, False], [True, True, False, False], [True] * 4])
+    np.testing.assert_array_equal(
+        gate.used, [[True, False, False, False], [True, True, False, False], [True] * 4]
+    )
     applied: list[tf.Tensor] = []
-    gate.update([tf.constant([[3.0, 0, 0, 0], [1.0, 2, 0, 0], [1.0, 2, 3, -4]])], lambda gradients: applied.extend(gradients))
-    np.testing.assert_allclose(applied[0], [[1.0, 0.0, 0.0, 0.0], [2 / 3, 4 / 3, 0.0, 0.0], [0.4, 0.8, 1.2, -1.6]], rtol=1e-6)
+    gate.update(
+        [tf.constant([[3.0, 0, 0, 0], [1.0, 2, 0, 0], [1.0, 2, 3, -4]])],
+        lambda gradients: applied.extend(gradients),
+    )
+    np.testing.assert_allclose(
+        applied[0],
+        [[1.0, 0.0, 0.0, 0.0], [2 / 3, 4 / 3, 0.0, 0.0], [0.4, 0.8, 1.2, -1.6]],
+        rtol=1e-6,
+    )
     gate.alpha.assign([[0.5, 9, 9, 9], [0, 0.25, 9, 9], [0, 1, 1, 0]])
     (found,) = gate.penalty(None, None, None).items()
     assert found[0] == "architecture" and float(found[1]) == 0.5 * 2.75
     traces = {name: float(value) for name, value in gate.traces().items()}
-    assert traces == pytest.approx({"alpha_mean": 2.75 / 7, "alpha_at_zero": 3 / 7, "alpha_l1": 0.5 * 2.75})
+    assert traces == pytest.approx(
+        {"alpha_mean": 2.75 / 7, "alpha_at_zero": 3 / 7, "alpha_l1": 0.5 * 2.75}
+    )
 
 
 def test_alpha_is_clipped_after_the_step():
@@ -227,7 +287,9 @@ class Smooth(BaseModel):
         return frozenset({"flat", "linear"})
 
     def call(self, inputs: Embedded, training: bool = False) -> tf.Tensor:
-        return tf.squeeze(self.out(self.hidden(inputs.flat)), axis=1) + tf.reduce_sum(inputs.linear, axis=1)
+        return tf.squeeze(self.out(self.hidden(inputs.flat)), axis=1) + tf.reduce_sum(
+            inputs.linear, axis=1
+        )
 
 
 Weights = dict[str, np.ndarray]
@@ -241,7 +303,8 @@ class Oracle:
 
     Args:
       blocks: block of every row of the table, [sum V].
-      l2: half of this times the mean squared norm of a row's embeddings and first-order terms is added to the loss.
+      l2: half of this times the mean squared norm of a row's embeddings and first-order terms is
+        added to the loss.
       l1: weight of sum |alpha| in the loss of alpha.
       frozen: weights that do not move.
     """
@@ -278,14 +341,24 @@ class Oracle:
         np.add.at(found["table"], rows, dx * gates + self.l2 * e / n)
         np.add.at(found["linear"][:, 0], rows, slope[:, None] + self.l2 * w["linear"][rows, 0] / n)
         np.add.at(found["alpha"], self.blocks[rows], dx * e)
-        return found | {"kernel": x.T @ inner, "bias": inner.sum(axis=0), "out": (slope @ h)[:, None], "intercept": slope.sum()}
+        return found | {
+            "kernel": x.T @ inner,
+            "bias": inner.sum(axis=0),
+            "out": (slope @ h)[:, None],
+            "intercept": slope.sum(),
+        }
 
     def moved(self, w: Weights, alpha: np.ndarray, batch: Any, rate: float) -> Weights:
         """Equation 6."""
         gradient = self.gradient(w, alpha, batch)
-        return {name: value if name in self.frozen else value - rate * gradient[name] for name, value in w.items()}
+        return {
+            name: value if name in self.frozen else value - rate * gradient[name]
+            for name, value in w.items()
+        }
 
-    def alpha_gradient(self, w: Weights, alpha: np.ndarray, train: Any, valid: Any, xi: float, step: float = 1e-5) -> np.ndarray:
+    def alpha_gradient(
+        self, w: Weights, alpha: np.ndarray, train: Any, valid: Any, xi: float, step: float = 1e-5
+    ) -> np.ndarray:
         """The left-hand side of equation 7 by central differences, and the penalty's gradient."""
 
         def outer(at: np.ndarray) -> float:
@@ -298,7 +371,15 @@ class Oracle:
             found[entry] = (outer(alpha + shift) - outer(alpha - shift)) / (2 * step)
         return found + self.l1 * np.sign(alpha)
 
-    def step(self, w: Weights, alpha: np.ndarray, train: Any, valid: Any, xi: float, rates: tuple[float, float]) -> tuple[Weights, Any]:
+    def step(
+        self,
+        w: Weights,
+        alpha: np.ndarray,
+        train: Any,
+        valid: Any,
+        xi: float,
+        rates: tuple[float, float],
+    ) -> tuple[Weights, Any]:
         """Lines 6 to 9 of Algorithm 1, with gradient descent at both levels."""
         w = self.moved(w, alpha, train, rates[0])
         gradient = self.alpha_gradient(w, alpha, train, valid, xi)
@@ -309,7 +390,9 @@ def smooth(spec: str = "dnis(blocks=3)", l2: float = 0.0) -> tuple[Recommender, 
     """A supernet with weights of ordinary size, a training and a validation batch."""
     gates = METHODS.build(spec).gates(SCHEMA, SPACE)
     base = Smooth(Smooth.Params())
-    model = Recommender(SCHEMA, SPACE, base, TASKS.build("ctr"), gates=gates, embedding_l2=l2, linear_l2=l2)
+    model = Recommender(
+        SCHEMA, SPACE, base, TASKS.build("ctr"), gates=gates, embedding_l2=l2, linear_l2=l2
+    )
     generator = np.random.default_rng(5)
     for group in ("bias", "network"):
         for variable in model.variable_groups[group]:
@@ -325,16 +408,25 @@ def smooth(spec: str = "dnis(blocks=3)", l2: float = 0.0) -> tuple[Recommender, 
 def variables_of(model: Recommender) -> dict[str, tf.Variable]:
     assert model.embedding is not None and model.linear is not None
     base: Any = model.base
-    found = {"table": model.embedding.tables[0], "linear": model.linear.tables[0], "intercept": model.intercept.bias}
+    found = {
+        "table": model.embedding.tables[0],
+        "linear": model.linear.tables[0],
+        "intercept": model.intercept.bias,
+    }
     return found | {"kernel": base.hidden.kernel, "bias": base.hidden.bias, "out": base.out.kernel}
 
 
 def in_double(model: Recommender) -> tuple[Weights, np.ndarray]:
-    weights = {name: np.array(variable.numpy(), np.float64) for name, variable in variables_of(model).items()}
+    weights = {
+        name: np.array(variable.numpy(), np.float64)
+        for name, variable in variables_of(model).items()
+    }
     return weights, model.gates["embedding"].alpha.numpy().astype(np.float64)
 
 
-def oracle_of(model: Recommender, l2: float = 0.0, l1: float = 0.0, frozen: tuple[str, ...] = ()) -> Oracle:
+def oracle_of(
+    model: Recommender, l2: float = 0.0, l1: float = 0.0, frozen: tuple[str, ...] = ()
+) -> Oracle:
     blocks = np.concatenate(model.gates["embedding"].field_blocks)
     return Oracle(blocks, l2, l1, frozen)
 
@@ -349,8 +441,16 @@ def test_the_oracle_is_right_about_its_own_gradient():
             for shift in (1e-6, -1e-6):
                 moved = value.copy()
                 moved[entry] += shift
-                losses.append(oracle.loss(w | ({} if name == "alpha" else {name: moved}), moved if name == "alpha" else alpha, train))
-            assert found[name][entry] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-4, abs=1e-8), name
+                losses.append(
+                    oracle.loss(
+                        w | ({} if name == "alpha" else {name: moved}),
+                        moved if name == "alpha" else alpha,
+                        train,
+                    )
+                )
+            assert found[name][entry] == pytest.approx(
+                (losses[0] - losses[1]) / 2e-6, rel=1e-4, abs=1e-8
+            ), name
 
 
 @pytest.mark.parametrize(("l2", "l1", "frozen"), [(0.0, 0.0, ()), (0.0, 0.2, BASE), (0.1, 0.0, ())])
@@ -364,7 +464,9 @@ def test_alphas_gradient_goes_through_the_virtual_step(l2, l1, frozen):
     loss, gradients = unrolled_gradients(model, train, valid, XI)
     (found,) = gradients["architecture"]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    at_virtual = dataclasses.replace(oracle, l2=0.0).loss(oracle.moved(w, alpha, train, XI), alpha, valid)
+    at_virtual = dataclasses.replace(oracle, l2=0.0).loss(
+        oracle.moved(w, alpha, train, XI), alpha, valid
+    )
     assert float(loss) == pytest.approx(at_virtual, rel=1e-5)
 
 
@@ -373,7 +475,9 @@ def test_without_a_virtual_step_it_is_the_first_order_gradient():
     oracle, (w, alpha) = oracle_of(model), in_double(model)
     expected = oracle.gradient(w, alpha, valid)["alpha"]
     _, first = model.gradients(valid, ("architecture",))
-    np.testing.assert_allclose(tf.convert_to_tensor(first["architecture"][0]), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        tf.convert_to_tensor(first["architecture"][0]), expected, rtol=1e-4, atol=1e-6
+    )
     for xi in (1e-2, 1e-4, 1e-6):
         _, found = unrolled_gradients(model, train, valid, xi)
         assert np.abs(found["architecture"][0] - expected).max() < 2 * xi + 1e-6
@@ -388,7 +492,9 @@ def with_optimizers(model: Recommender, specs: dict[str, str]) -> Recommender:
 
 
 def bits_of(model: Recommender) -> list[bytes]:
-    slots = [variable for optimizer in model.optimizers.values() for variable in optimizer.variables()]
+    slots = [
+        variable for optimizer in model.optimizers.values() for variable in optimizer.variables()
+    ]
     return [variable.numpy().tobytes() for variable in (*model.variables, *slots)]
 
 
@@ -396,9 +502,13 @@ def bits_of(model: Recommender) -> list[bytes]:
 def test_the_virtual_step_leaves_every_bit_as_it_was(compiled):
     model, train, valid = smooth(l2=0.1)
     adam = "adam(learning_rate=0.01)"
-    with_optimizers(model, {"bias": "ftrl(learning_rate=0.01)", "network": adam, "architecture": adam})
+    with_optimizers(
+        model, {"bias": "ftrl(learning_rate=0.01)", "network": adam, "architecture": adam}
+    )
     model.step = Unrolled(XI)
-    model.train_step({"weights": (train,), "architecture": valid})  # so that the slots hold something
+    model.train_step(
+        {"weights": (train,), "architecture": valid}
+    )  # so that the slots hold something
     before = bits_of(model)
 
     def run() -> tf.Tensor:
@@ -410,24 +520,44 @@ def test_the_virtual_step_leaves_every_bit_as_it_was(compiled):
 
 
 def test_the_virtual_step_takes_touched_rows_alone():
-    """Nothing in the graph is as large as a table: neither the copy that is put back nor the step."""
+    """Nothing in the graph is as large as a table: neither the copy
+    that is put back nor the step."""
     model, train, valid = smooth()
-    train, valid = ({key: value[:2] for key, value in batch.items()} for batch in (train, valid))  # two rows of larger tables
-    graph = tf.function(lambda: unrolled_gradients(model, train, valid, XI)[1]["architecture"][0]).get_concrete_function().graph
+    train, valid = (
+        {key: value[:2] for key, value in batch.items()} for batch in (train, valid)
+    )  # two rows of larger tables
+    graph = (
+        tf.function(lambda: unrolled_gradients(model, train, valid, XI)[1]["architecture"][0])
+        .get_concrete_function()
+        .graph
+    )
     assert model.embedding is not None and model.linear is not None
     shapes = {tuple(table.shape) for table in (*model.embedding.tables, *model.linear.tables)}
-    whole = [op.name for op in graph.get_operations() for out in op.outputs if out.shape.rank and tuple(out.shape) in shapes]
+    whole = [
+        op.name
+        for op in graph.get_operations()
+        for out in op.outputs
+        if out.shape.rank and tuple(out.shape) in shapes
+    ]
     assert not whole
 
 
 # Algorithm 1
-@pytest.mark.parametrize("spec", ["dnis(blocks=3)", f"dnis(blocks=3, xi={XI})", "dnis(blocks=3, l1=0.3, xi=0.1)"])
+@pytest.mark.parametrize(
+    "spec", ["dnis(blocks=3)", f"dnis(blocks=3, xi={XI})", "dnis(blocks=3, l1=0.3, xi=0.1)"]
+)
 def test_steps_of_algorithm_1(spec):
-    """Weights first, by the training batch; alpha then, at the new weights, by the validation batch."""
+    """Weights first, by the training batch; alpha then, at the new weights, by the validation
+    batch."""
     model, train, valid = smooth(spec)
     method = METHODS.build(spec)
     with_optimizers(
-        model, {"bias": "sgd(learning_rate=0.3)", "network": "sgd(learning_rate=0.3)", "architecture": "sgd(learning_rate=0.1)"}
+        model,
+        {
+            "bias": "sgd(learning_rate=0.3)",
+            "network": "sgd(learning_rate=0.3)",
+            "architecture": "sgd(learning_rate=0.1)",
+        },
     )
     model.step = method.step()
     oracle, (w, alpha) = oracle_of(model, l1=method.params.l1), in_double(model)
@@ -451,9 +581,17 @@ def test_the_step_of_a_setting():
 
 
 # Equation 9
-def supernet(spec: str, space: InputConfig = SPACE, base: str = "mlp(hidden=(5,))", schema: Schema = SCHEMA) -> Recommender:
+def supernet(
+    spec: str, space: InputConfig = SPACE, base: str = "mlp(hidden=(5,))", schema: Schema = SCHEMA
+) -> Recommender:
     """A supernet with weights of ordinary size, some of alpha at zero."""
-    model = Recommender(schema, space, MODELS.build(base), TASKS.build("ctr"), gates=METHODS.build(spec).gates(schema, space))
+    model = Recommender(
+        schema,
+        space,
+        MODELS.build(base),
+        TASKS.build("ctr"),
+        gates=METHODS.build(spec).gates(schema, space),
+    )
     generator = np.random.default_rng(3)
     for variable in model.trainable_variables:
         variable.assign(generator.normal(0, 0.5, variable.shape))
@@ -479,7 +617,9 @@ def oracle_merged(model: Recommender, spec: str) -> dict[tuple[str, int, int], f
     """E~ of every entry that the space has: (field, feature, column) -> value."""
     params, config, found = METHODS.build(spec).params, model.config, {}
     assert model.embedding is not None
-    blocks = feature_blocks({name: COUNTS[name] for name in config.kept}, params.blocks, per_field=params.per_field)
+    blocks = feature_blocks(
+        {name: COUNTS[name] for name in config.kept}, params.blocks, per_field=params.per_field
+    )
     there, alpha = entries_of(config, config), model.gates["embedding"].alpha.numpy()
     for name in config.kept:
         table = model.embedding.field_table(name)
@@ -489,7 +629,11 @@ def oracle_merged(model: Recommender, spec: str) -> dict[tuple[str, int, int], f
 
 
 def kept_in(config: InputConfig, space: InputConfig) -> set[tuple[str, int, int]]:
-    return {(name, int(v), int(j)) for name, array in entries_of(config, space).items() for v, j in zip(*np.nonzero(array), strict=True)}
+    return {
+        (name, int(v), int(j))
+        for name, array in entries_of(config, space).items()
+        for v, j in zip(*np.nonzero(array), strict=True)
+    }
 
 
 CASES = [("dnis", SPACE), ("dnis(blocks=2, per_field=True)", SPACE), ("dnis(blocks=4)", GAPS)]
@@ -513,17 +657,28 @@ def test_merged_entries_below_the_threshold_go(spec, space, threshold):
 def test_a_compression_rate_keeps_the_largest_merged_entries(spec, space):
     model, whole = supernet(spec, space), space.num_params(SCHEMA)
     merged = oracle_merged(model, spec)
-    ranked = sorted(merged, key=lambda entry: -abs(merged[entry]))  # stable: equal ones by field, feature, column
+    ranked = sorted(
+        merged, key=lambda entry: -abs(merged[entry])
+    )  # stable: equal ones by field, feature, column
     assert whole == len(merged)
     found: list[tuple[Any, int | None, int]] = [
-        (method, None, int(whole / method.params.compression)) for _, method in METHODS.build(spec).sweep(space)
+        (method, None, int(whole / method.params.compression))
+        for _, method in METHODS.build(spec).sweep(space)
     ]
-    found += [(METHODS.build(spec), None, whole // 2), (METHODS.build(spec), 1, 1), (METHODS.build(spec), whole + 5, whole)]
-    found += [(METHODS.build(spec), budget, budget) for budget in (2, 13, whole // 3, whole - 1, whole)]
+    found += [
+        (METHODS.build(spec), None, whole // 2),
+        (METHODS.build(spec), 1, 1),
+        (METHODS.build(spec), whole + 5, whole),
+    ]
+    found += [
+        (METHODS.build(spec), budget, budget) for budget in (2, 13, whole // 3, whole - 1, whole)
+    ]
     for method, budget, count in found:
         config = method.derive(model, space, budget)
         config.check(SCHEMA)
-        expected = {entry for entry in ranked[:count] if merged[entry]}  # equation 9 drops zeros at any threshold
+        expected = {
+            entry for entry in ranked[:count] if merged[entry]
+        }  # equation 9 drops zeros at any threshold
         assert config.within(space) and config.num_params(SCHEMA) == len(expected)
         assert kept_in(config, space) == expected
         assert config == method.derive(model, space, budget)
@@ -533,7 +688,8 @@ def test_a_compression_rate_keeps_the_largest_merged_entries(spec, space):
 
 
 def test_what_is_kept_by_hand():
-    """Columns without an entry go, a whole field has no mask, and a field without entries keeps what its first-order terms need."""
+    """Columns without an entry go, a whole field has no mask, and a field without entries keeps
+    what its first-order terms need."""
     model = supernet("dnis(blocks=2)")
     assert model.embedding is not None
     model.gates["embedding"].alpha.assign([[1, 1, 1, 1], [1, 0.5, 1, 0.1]])
@@ -562,25 +718,44 @@ def test_what_is_kept_by_hand():
 def test_a_field_that_goes_leaves_no_mask():
     model = supernet("dnis(blocks=4)", GAPS, "mlp(hidden=(5,), first_order=False)")
     config = METHODS.build("dnis(blocks=4)").derive(model, GAPS, 1)
-    assert sorted(config.fields.values(), key=lambda field: field.dim)[:2] == [FieldConfig(0)] * 2 and config.within(GAPS)
+    assert sorted(config.fields.values(), key=lambda field: field.dim)[:2] == [
+        FieldConfig(0)
+    ] * 2 and config.within(GAPS)
 
 
 def test_nothing_kept():
     model = supernet("dnis")
-    with pytest.raises(BudgetError, match="The budget should be at least the smallest config's 1 embedding parameters. Received: 0"):
+    with pytest.raises(
+        BudgetError,
+        match="The budget should be at least the smallest config's 1 embedding parameters. "
+        "Received: 0",
+    ):
         METHODS.build("dnis").derive(model, SPACE, 0)
-    with pytest.raises(BudgetError, match=r"`compression` of dnis should leave at least .* 1 .*, and leaves 0\. Received: 201"):
+    with pytest.raises(
+        BudgetError,
+        match=r"`compression` of dnis should leave at least .* 1 .*, and leaves 0\. Received: 201",
+    ):
         METHODS.build("dnis(compression=201)").derive(model, SPACE)
-    with pytest.raises(ValueError, match=r"`threshold` of dnis should keep an entry; the largest merged one is \d.*\. Received: 1000"):
+    with pytest.raises(
+        ValueError,
+        match=r"`threshold` of dnis should keep an entry; the largest merged one is \d.*\. "
+        r"Received: 1000",
+    ):
         METHODS.build("dnis(threshold=1000)").derive(model, SPACE)
 
 
-@pytest.mark.parametrize("base", ["mlp(hidden=(5,))", "mlp(hidden=(5,), first_order=False)", "fm", "deepfm(hidden=(5,))"])
+@pytest.mark.parametrize(
+    "base", ["mlp(hidden=(5,))", "mlp(hidden=(5,), first_order=False)", "fm", "deepfm(hidden=(5,))"]
+)
 @pytest.mark.parametrize(("spec", "space"), CASES)
 def test_folded_and_cut_it_is_the_masked_supernet(base, spec, space):
-    """Lines 11 to 13: what the final model puts out is what supernet and alpha put out together with the pruned entries at zero."""
+    """Lines 11 to 13: what the final model puts out is what supernet and alpha put out together
+    with the pruned entries at zero."""
     model, ids = supernet(spec, space, base), tf.constant(ids_of(64, 4))
-    configs = [METHODS.build(spec).derive(model, space, budget) for budget in (4, 40, space.num_params(SCHEMA))]
+    configs = [
+        METHODS.build(spec).derive(model, space, budget)
+        for budget in (4, 40, space.num_params(SCHEMA))
+    ]
     expected = []
     for config in configs:
         model.hard_mask(config)
@@ -593,7 +768,9 @@ def test_folded_and_cut_it_is_the_masked_supernet(base, spec, space):
     tables = {name: model.embedding.field_table(name) for name in space.kept}
     gate.fold(model.embedding)
     for name, blocks in zip(space.kept, gate.field_blocks, strict=True):
-        np.testing.assert_array_equal(model.embedding.field_table(name), merge(tables[name], gate.alpha.numpy(), blocks))
+        np.testing.assert_array_equal(
+            model.embedding.field_table(name), merge(tables[name], gate.alpha.numpy(), blocks)
+        )
     for config, logits in zip(configs, expected, strict=True):
         narrow = model.restrict(config, keep_gates=False)
         assert not narrow.gates
@@ -601,7 +778,13 @@ def test_folded_and_cut_it_is_the_masked_supernet(base, spec, space):
 
 
 def test_one_search_gives_every_rate():
-    specs = ["dnis", "dnis(compression=30.0)", "dnis(threshold=0.1)", "dnis(sweep=(7.0,))", "dnis(compression=3.0, sweep=())"]
+    specs = [
+        "dnis",
+        "dnis(compression=30.0)",
+        "dnis(threshold=0.1)",
+        "dnis(sweep=(7.0,))",
+        "dnis(compression=3.0, sweep=())",
+    ]
     assert len({training_spec(parse_spec(spec)) for spec in specs}) == 1
     assert training_spec(parse_spec("dnis(xi=0.1)")) != training_spec(parse_spec("dnis"))
     model = supernet("dnis")
@@ -612,18 +795,25 @@ def test_one_search_gives_every_rate():
         sizes.append(method.derive(model, SPACE).num_params(SCHEMA))
         method.field_scores(model), method.architecture(model), method.pictures(model, ())
     assert labels == ["compression=2", "compression=4", "compression=50"] and sizes == [100, 50, 4]
-    assert all(np.array_equal(variable, old) for variable, old in zip(model.variables, before, strict=True))
+    assert all(
+        np.array_equal(variable, old) for variable, old in zip(model.variables, before, strict=True)
+    )
 
 
 # What a search leaves beside the config
 @pytest.mark.parametrize(("spec", "space"), CASES)
 def test_fields_are_scored_by_what_their_rows_put_out(spec, space):
-    model, merged = supernet(spec, space), {name: np.zeros((SIZES[name], space.fields[name].dim)) for name in space.kept}
+    model, merged = (
+        supernet(spec, space),
+        {name: np.zeros((SIZES[name], space.fields[name].dim)) for name in space.kept},
+    )
     for (name, v, j), value in oracle_merged(model, spec).items():
         merged[name][v, j] = value
     expected = {}
     for name, table in merged.items():
-        put_out = np.repeat(np.sqrt(np.square(table).sum(axis=1)), COUNTS[name])  # row by row of the training split
+        put_out = np.repeat(
+            np.sqrt(np.square(table).sum(axis=1)), COUNTS[name]
+        )  # row by row of the training split
         expected[name] = put_out.mean()
     assert METHODS.build(spec).field_scores(model) == pytest.approx(expected, rel=1e-5)
 
@@ -635,26 +825,39 @@ def test_what_is_drawn(spec, space):
     alpha = method.architecture(model)["alpha"]
     assert alpha.shape == (space.num_fields, space.max_dim)
     for i, name in enumerate(space.kept):
-        seen = np.repeat(gate.alpha.numpy()[gate.field_blocks[i]], COUNTS[name], axis=0)[:, : space.fields[name].dim]
-        np.testing.assert_allclose(alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5)
+        seen = np.repeat(gate.alpha.numpy()[gate.field_blocks[i]], COUNTS[name], axis=0)[
+            :, : space.fields[name].dim
+        ]
+        np.testing.assert_allclose(
+            alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5
+        )
         assert np.all(alpha[i, space.fields[name].dim :] == 0)
     found = method.derive(model, space, space.num_params(SCHEMA) // 3)
     heat, means, dims = method.pictures(model, (found,))
     assert isinstance(heat, HeatMap) and isinstance(means, Lines) and isinstance(dims, Lines)
     np.testing.assert_array_equal(heat.values[gate.used], gate.alpha.numpy()[gate.used])
-    assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(np.isnan(heat.values[~gate.used]))
+    assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(
+        np.isnan(heat.values[~gate.used])
+    )
     counts = np.concatenate([COUNTS[name] for name in space.kept])
     first = counts[np.concatenate(gate.field_blocks) == 0]
-    assert heat.rows[0] == ("gender " if method.params.per_field else "") + f"{first.max()} to {first.min()}"
+    assert (
+        heat.rows[0]
+        == ("gender " if method.params.per_field else "") + f"{first.max()} to {first.min()}"
+    )
     place = int(np.flatnonzero(means.x == first.mean())[0])
-    assert means.series["mean alpha"][place] == pytest.approx(gate.alpha.numpy()[0][gate.used[0]].mean(), rel=1e-5)
+    assert means.series["mean alpha"][place] == pytest.approx(
+        gate.alpha.numpy()[0][gate.used[0]].mean(), rel=1e-5
+    )
     assert np.all(np.diff(means.x) >= 0) and means.log_x and dims.log_x and np.all(dims.x > 0)
     # Means by step of frequency, weighted by the features in it, are the entries kept.
     step = 2.0 ** np.floor(np.log2(np.maximum(counts, 0.5)))
     features = np.array([np.sum(step == x) for x in dims.x])
     assert features.sum() == len(counts)
     whole = space.num_params(SCHEMA)
-    assert dims.series["found"] @ features == pytest.approx(found.num_params(SCHEMA)), "by a budget, too"
+    assert dims.series["found"] @ features == pytest.approx(found.num_params(SCHEMA)), (
+        "by a budget, too"
+    )
     for rate in (2.0, *method.params.sweep):
         assert dims.series[f"compression {rate:g}"] @ features == pytest.approx(int(whole / rate))
 
@@ -674,11 +877,15 @@ def searched(spec: str) -> types.SimpleNamespace:
     """What `train` asks of a trainer."""
     asked = types.SimpleNamespace(schema=SCHEMA, task=TASKS.build("ctr"), pretrained=[], fits=[])
     asked.scope = lambda: tf.init_scope()
-    asked.build = lambda space, gates: Recommender(SCHEMA, space, MODELS.build("deepfm(hidden=(5,))"), asked.task, gates=gates, seed=1)
+    asked.build = lambda space, gates: Recommender(
+        SCHEMA, space, MODELS.build("deepfm(hidden=(5,))"), asked.task, gates=gates, seed=1
+    )
 
     def pretrain(space, epochs):
         asked.pretrained.append(epochs)
-        asked.plain = Recommender(SCHEMA, space, MODELS.build("deepfm(hidden=(5,))"), asked.task, seed=2)
+        asked.plain = Recommender(
+            SCHEMA, space, MODELS.build("deepfm(hidden=(5,))"), asked.task, seed=2
+        )
         return asked.plain
 
     def fit(model, name, **settings):
@@ -696,16 +903,27 @@ def test_presets():
     paper = searched("dnis(preset='paper')")
     (settings,) = paper.fits
     recipe = {"optimizer": "adam(learning_rate=0.001)"}
-    assert METHODS.build("dnis(preset='paper')").params == dataclasses.replace(METHODS.build("dnis").params, **recipe)
+    assert METHODS.build("dnis(preset='paper')").params == dataclasses.replace(
+        METHODS.build("dnis").params, **recipe
+    )
     assert not paper.pretrained and np.all(paper.alpha == 1)
-    expected = {"step": Alternating(), "epochs": 10, "patience": 2, "metric": "log_loss", "optimizers": adam, "frozen": ()}
+    expected = {
+        "step": Alternating(),
+        "epochs": 10,
+        "patience": 2,
+        "metric": "log_loss",
+        "optimizers": adam,
+        "frozen": (),
+    }
     assert settings == expected
     official = searched("dnis(preset='official_code')")
     (settings,) = official.fits
     assert official.pretrained == [20] and np.all(official.alpha == 1)
     np.testing.assert_array_equal(official.table, official.plain.embedding.tables[0])
     assert sorted(settings["frozen"]) == ["alignment", "base"] and settings["step"] == Alternating()
-    assert settings["optimizers"] == {"architecture": "sgd(learning_rate=0.01)"}, "the weights' is the recipe's"
+    assert settings["optimizers"] == {"architecture": "sgd(learning_rate=0.01)"}, (
+        "the weights' is the recipe's"
+    )
     gate = gate_of("dnis(preset='official_code')")
     assert float(gate.penalty(None, None, None)["architecture"]) == pytest.approx(1e-5 * 6 * DIM)
     applied: list[tf.Tensor] = []
@@ -728,16 +946,32 @@ def test_without_early_stopping_the_last_epoch_stays():
         ("pretrain_epochs=-1", "`pretrain_epochs` of dnis should be at least 0. Received: -1"),
         ("xi=-0.1", "`xi` of dnis should be at least 0. Received: -0.1"),
         ("l1=-1e-5", "`l1` of dnis should be at least 0. Received: -1e-05"),
-        ("normalization_epsilon=0.0", "`normalization_epsilon` of dnis should be above 0. Received: 0.0"),
+        (
+            "normalization_epsilon=0.0",
+            "`normalization_epsilon` of dnis should be above 0. Received: 0.0",
+        ),
         ("threshold=0.0", "`threshold` of dnis should be above 0. Received: 0.0"),
-        ("block_shares=(0.5, 0.4)", r"`block_shares` of dnis should be above 0 and sum to 1. Received: \(0.5, 0.4\)"),
-        ("block_shares=(1.5, -0.5)", r"`block_shares` of dnis should be above 0 and sum to 1. Received: \(1.5, -0.5\)"),
+        (
+            "block_shares=(0.5, 0.4)",
+            r"`block_shares` of dnis should be above 0 and sum to 1. Received: \(0.5, 0.4\)",
+        ),
+        (
+            "block_shares=(1.5, -0.5)",
+            r"`block_shares` of dnis should be above 0 and sum to 1. Received: \(1.5, -0.5\)",
+        ),
         ("block_sizes=(5, 0)", r"`block_sizes` of dnis should be at least 1. Received: \(5, 0\)"),
-        ("block_shares=(1.0,), block_sizes=(5,)", "One of `block_shares` and `block_sizes` of dnis should be given, not both. Received: "),
+        (
+            "block_shares=(1.0,), block_sizes=(5,)",
+            "One of `block_shares` and `block_sizes` of dnis should be given, not both. Received: ",
+        ),
         ("held_out=1.0", r"`held_out` of dnis should lie in \(0, 1\). Received: 1.0"),
         ("compression=1.0", "`compression` of dnis should be above 1. Received: 1.0"),
         ("sweep=(2.0, 0.5)", "`compression` of dnis should be above 1. Received: 0.5"),
-        ("compression=2.0, threshold=0.1", "One of `compression` and `threshold` of dnis should decide, not both. Received: 2.0 and 0.1"),
+        (
+            "compression=2.0, threshold=0.1",
+            "One of `compression` and `threshold` of dnis should decide, not both. Received: 2.0 "
+            "and 0.1",
+        ),
     ],
 )
 def test_settings_are_checked(arguments, message):
@@ -746,11 +980,16 @@ def test_settings_are_checked(arguments, message):
 
 
 def test_entries_at_zero_are_not_kept(caplog):
-    """Equation 9 drops them at any threshold: blocks whose alpha has gone to 0 leave fewer entries than a rate asks for, or none."""
+    """Equation 9 drops them at any threshold: blocks whose alpha has gone to 0 leave fewer entries
+    than a rate asks for, or none."""
     model = supernet("dnis(blocks=4)")
     alpha = np.zeros(model.gates["embedding"].alpha.shape, np.float32)
     model.gates["embedding"].alpha.assign(alpha)
-    with pytest.raises(ValueError, match="should leave an entry that is not 0. Received: alpha at 0 in all blocks and dimensions"):
+    with pytest.raises(
+        ValueError,
+        match="should leave an entry that is not 0. Received: alpha at 0 in all blocks and "
+        "dimensions",
+    ):
         METHODS.build("dnis(blocks=4)").derive(model, SPACE)
     alpha[0, 1] = 1.0
     model.gates["embedding"].alpha.assign(alpha)

@@ -1,7 +1,8 @@
-"""iHAS (CIKM 2023): gates, regularizer, threshold, clusters and majority against oracles written from the paper.
+"""iHAS (CIKM 2023): gates, regularizer, threshold, clusters and majority against oracles written
+from the paper.
 
-The oracles are plain numpy in double precision, with one loop per sum of the paper; a gradient is a central difference of the oracle.
-"""
+The oracles are plain numpy in double precision, with one loop per sum of the paper; a gradient is a
+central difference of the oracle."""
 
 from __future__ import annotations
 
@@ -15,27 +16,35 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.common import FORMER
-from irazor_tf import final_models
-from irazor_tf.base_model import MODELS
-from irazor_tf.candidates import Candidate, Role
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
-from irazor_tf.job_config import JobConfig
-from irazor_tf.json_files import read_json
-from irazor_tf.method import METHODS, BudgetError
-from irazor_tf.methods import ihas
-from irazor_tf.ops import batch_uniform, seed_of
-from irazor_tf.optimizers import make_optimizer
-from irazor_tf.recommender import Recommender
-from irazor_tf.routing import RoutedRecommender, partition
-from irazor_tf.schema import Field, Schema
-from irazor_tf.searching import search_folder_of, search_with, trainer_of
-from irazor_tf.task import TASKS
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.files import read_json
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.layout import Role
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.seeds import seed_of
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.jobs import final_models
+from irazor_tf.jobs.candidates import Candidate
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.methods.ihas import clustering, equations
+from irazor_tf.methods.ihas import method as ihas
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.noise import batch_uniform
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.model.routing import RoutedRecommender
+from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.run import search_folder_of, search_with
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.partition import partition
+from irazor_tf.training.trainer import Trainer
 from tests.conformance import tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
-GAPS = InputConfig({"gender": FieldConfig(2, (1, 3)), "goods": FieldConfig(0), "hour": FieldConfig(4)})
+GAPS = InputConfig(
+    {"gender": FieldConfig(2, (1, 3)), "goods": FieldConfig(0), "hour": FieldConfig(4)}
+)
 BATCH = 32
 
 
@@ -70,7 +79,8 @@ def oracle_regularizer(p, penalty, polarization):
 
 
 def oracle_valley(counts):
-    """Plateaus made single bins, the first inner one lower than both neighbours; where it begins, or -1."""
+    """Plateaus made single bins, the first inner one lower than both neighbours; where it begins,
+    or -1."""
     starts = [k for k in range(len(counts)) if k == 0 or counts[k] != counts[k - 1]]
     for before, here, after in zip(starts, starts[1:], starts[2:], strict=False):
         if counts[before] > counts[here] < counts[after]:
@@ -109,12 +119,17 @@ def test_gumbel_forwards_and_backwards(tau):
     with tf.GradientTape() as tape:
         logits = tf.constant(z)
         tape.watch(logits)
-        mask = ihas.stochastic_mask(logits, tf.constant(u), tf.constant(v), tau)
+        mask = equations.stochastic_mask(logits, tf.constant(u), tf.constant(v), tau)
         value = tf.reduce_sum(mask * upstream)
     expected = np.vectorize(oracle_hard)(sigmoid(z), gumbel(u), gumbel(v))
     np.testing.assert_array_equal(mask, expected)
     assert 0.2 < expected.mean() < 0.8
-    slope = central(lambda z: np.sum(upstream * np.vectorize(oracle_soft)(sigmoid(z), gumbel(u), gumbel(v), tau)), z)
+    slope = central(
+        lambda z: np.sum(
+            upstream * np.vectorize(oracle_soft)(sigmoid(z), gumbel(u), gumbel(v), tau)
+        ),
+        z,
+    )
     np.testing.assert_allclose(tape.gradient(value, logits), slope, rtol=1e-4, atol=1e-7)
 
 
@@ -123,7 +138,7 @@ def test_noise_at_its_ends_is_finite():
     with tf.GradientTape() as tape:
         logits = tf.constant([[0.3, -80.0, 80.0, 0.3]])
         tape.watch(logits)
-        mask = ihas.stochastic_mask(logits, ends, ends[:, ::-1], 0.1)
+        mask = equations.stochastic_mask(logits, ends, ends[:, ::-1], 0.1)
     np.testing.assert_array_equal(mask, [[0, 0, 1, 1]])
     assert np.isfinite(tape.gradient(mask, logits)).all()
 
@@ -132,7 +147,7 @@ def test_gates_open_as_often_as_p_says():
     p, rows = np.array([0.02, 0.3, 0.5, 0.9]), 40_000
     logits = tf.constant(np.broadcast_to(np.log(p / (1 - p)), (rows, 4)), tf.float32)
     u, v = (batch_uniform(tf.shape(logits), seed, tf.constant(3, tf.int64)) for seed in (1, 2))
-    found = ihas.stochastic_mask(logits, u, v, 0.1).numpy().mean(axis=0)
+    found = equations.stochastic_mask(logits, u, v, 0.1).numpy().mean(axis=0)
     assert np.all(np.abs(found - p) < 4 * np.sqrt(p * (1 - p) / rows))
 
 
@@ -143,7 +158,7 @@ def test_regularizer_and_its_gradient(penalty, polarization):
     with tf.GradientTape() as tape:
         given = tf.constant(p)
         tape.watch(given)
-        value = ihas.regularizer(given, penalty, polarization)
+        value = equations.regularizer(given, penalty, polarization)
     np.testing.assert_allclose(value, oracle_regularizer(p, penalty, polarization), rtol=1e-12)
     slope = central(lambda p: oracle_regularizer(p, penalty, polarization), p)
     np.testing.assert_allclose(tape.gradient(value, given), slope, rtol=1e-5, atol=1e-8)
@@ -170,12 +185,12 @@ HISTOGRAMS = [
 @pytest.mark.parametrize("counts, valley", HISTOGRAMS)
 def test_first_valley(counts, valley):
     assert oracle_valley(counts) == valley
-    assert ihas.first_valley(tf.constant([counts], tf.int32)).numpy().tolist() == [valley]
+    assert equations.first_valley(tf.constant([counts], tf.int32)).numpy().tolist() == [valley]
 
 
 def test_first_valley_against_the_oracle():
     counts = np.random.default_rng(2).integers(0, 4, (500, 8))
-    found = ihas.first_valley(tf.constant(counts, tf.int32)).numpy()
+    found = equations.first_valley(tf.constant(counts, tf.int32)).numpy()
     assert found.tolist() == [oracle_valley(row) for row in counts.tolist()]
 
 
@@ -186,7 +201,7 @@ def logit(p):
 def selection(p, bins=20):
     """What is selected where every row has these probabilities."""
     p = np.asarray(p, np.float64)
-    return ihas.select(tf.zeros((1, len(p))), None, tf.constant(logit(p)), bins)
+    return equations.select(tf.zeros((1, len(p))), None, tf.constant(logit(p)), bins)
 
 
 def test_selection_against_the_oracle():
@@ -204,9 +219,20 @@ def test_selection_against_the_oracle():
 
 def test_selection_is_row_by_row():
     generator = np.random.default_rng(4)
-    flat, kernel, bias = generator.normal(size=(BATCH, 12)), generator.normal(size=(12, 12)), generator.normal(size=12)
-    found = ihas.select(tf.constant(flat, tf.float32), tf.constant(kernel, tf.float32), tf.constant(bias, tf.float32), 10)
-    flat, kernel, bias = (part.astype(np.float32).astype(np.float64) for part in (flat, kernel, bias))
+    flat, kernel, bias = (
+        generator.normal(size=(BATCH, 12)),
+        generator.normal(size=(12, 12)),
+        generator.normal(size=12),
+    )
+    found = equations.select(
+        tf.constant(flat, tf.float32),
+        tf.constant(kernel, tf.float32),
+        tf.constant(bias, tf.float32),
+        10,
+    )
+    flat, kernel, bias = (
+        part.astype(np.float32).astype(np.float64) for part in (flat, kernel, bias)
+    )
     p = sigmoid(flat @ kernel + bias)
     np.testing.assert_allclose(found.p, p, rtol=1e-12)
     for row, opened, histogram in zip(p, found.open.numpy(), found.histogram.numpy(), strict=True):
@@ -243,10 +269,19 @@ def built(params=None, space=None, seed=5):
 def test_the_gate_draws_by_its_probabilities(instance_wise):
     gate = built(ihas.IHAS.Params(instance_wise=instance_wise))
     x = np.random.default_rng(7).normal(size=(BATCH, 3, 4)).astype(np.float32)
-    z = x.reshape(BATCH, 12) @ gate.kernel.numpy() + gate.bias.numpy() if instance_wise else np.tile(gate.bias.numpy(), (BATCH, 1))
+    z = (
+        x.reshape(BATCH, 12) @ gate.kernel.numpy() + gate.bias.numpy()
+        if instance_wise
+        else np.tile(gate.bias.numpy(), (BATCH, 1))
+    )
     assert len(gate.trainable_variables) == 1 + instance_wise
-    u, v = (batch_uniform(tf.constant([BATCH, 12]), seed_of(5, name), gate.clock).numpy() for name in ("open", "closed"))
-    expected = np.vectorize(oracle_hard)(sigmoid(z.astype(np.float64)), gumbel(u), gumbel(v)).reshape(x.shape)
+    u, v = (
+        batch_uniform(tf.constant([BATCH, 12]), seed_of(5, name), gate.clock).numpy()
+        for name in ("open", "closed")
+    )
+    expected = np.vectorize(oracle_hard)(
+        sigmoid(z.astype(np.float64)), gumbel(u), gumbel(v)
+    ).reshape(x.shape)
     np.testing.assert_array_equal(gate(tf.constant(x), None, training=True), x * expected)
     gate.clock.assign_add(1)
     assert np.any(gate(tf.constant(x), None, training=True) != x * expected)
@@ -255,8 +290,12 @@ def test_the_gate_draws_by_its_probabilities(instance_wise):
     np.testing.assert_array_equal(gate(tf.constant(x), None), x * opened)
     traces = {key: float(value) for key, value in gate.traces().items()}
     parts = [oracle_regularizer(p, 0.5, 0.0), oracle_regularizer(p, 0.0, 1.0)]
-    assert [traces["sparsity_penalty"], traces["polarization_penalty"]] == pytest.approx(parts, rel=1e-4), "weight 1 in equation 5"
-    assert [traces["gate_open"], traces["gate_decided"]] == pytest.approx([p.mean(), np.abs(2 * p - 1).mean()], rel=1e-4)
+    assert [traces["sparsity_penalty"], traces["polarization_penalty"]] == pytest.approx(
+        parts, rel=1e-4
+    ), "weight 1 in equation 5"
+    assert [traces["gate_open"], traces["gate_decided"]] == pytest.approx(
+        [p.mean(), np.abs(2 * p - 1).mean()], rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -270,7 +309,10 @@ def test_padding_has_no_gate(training):
     other = x.copy()
     other[:, 0, 2:] = 7
     np.testing.assert_array_equal(gate(tf.constant(other), None, training=training), found)
-    np.testing.assert_array_equal(gate.penalty(None, tf.constant(other), None)["architecture"], gate.penalty(None, x, None)["architecture"])
+    np.testing.assert_array_equal(
+        gate.penalty(None, tf.constant(other), None)["architecture"],
+        gate.penalty(None, x, None)["architecture"],
+    )
 
 
 def supernet(space=None, params=None):
@@ -285,33 +327,64 @@ def supernet(space=None, params=None):
     for variable in model.trainable_variables:
         variable.assign(generator.normal(0, 0.5, variable.shape))
     ids = np.stack([generator.integers(0, size, BATCH) for size in SIZES.values()], axis=1)
-    return model, {"ids": tf.constant(ids, tf.int32), "label": tf.constant(generator.random(BATCH) < 0.4, tf.float32)}
+    return model, {
+        "ids": tf.constant(ids, tf.int32),
+        "label": tf.constant(generator.random(BATCH) < 0.4, tf.float32),
+    }
 
 
 def test_the_regularizer_reaches_the_gate_alone():
-    """Algorithm 1: line 5 moves the base model by equation 3, line 7 the gate by equations 3 and 5."""
-    model, batch = supernet(params=ihas.IHAS.Params(penalty=0.3, polarization=0.8, regularizer_weight=0.6))
-    (_, plain), (_, whole) = (model.gradients(batch, model.groups, penalties=factor) for factor in (0.0, 1.0))
+    """Algorithm 1: line 5 moves the base model by equation 3, line 7
+    the gate by equations 3 and 5."""
+    model, batch = supernet(
+        params=ihas.IHAS.Params(penalty=0.3, polarization=0.8, regularizer_weight=0.6)
+    )
+    (_, plain), (_, whole) = (
+        model.gradients(batch, model.groups, penalties=factor) for factor in (0.0, 1.0)
+    )
     for group in ("bias", "network"):
         for one, other in zip(plain[group], whole[group], strict=True):
             np.testing.assert_array_equal(tf.convert_to_tensor(one), tf.convert_to_tensor(other))
-    gate, x = model.gates["embedding"], model.embedding.stack(model.embedding(batch["ids"])).numpy().reshape(BATCH, -1).astype(np.float64)
+    gate, x = (
+        model.gates["embedding"],
+        model.embedding.stack(model.embedding(batch["ids"]))
+        .numpy()
+        .reshape(BATCH, -1)
+        .astype(np.float64),
+    )
     weights = [variable.numpy().astype(np.float64) for variable in (gate.kernel, gate.bias)]
     expected = [
-        central(lambda w: 0.6 * oracle_regularizer(sigmoid(x @ w + weights[1]), 0.3, 0.8), weights[0]),
-        central(lambda b: 0.6 * oracle_regularizer(sigmoid(x @ weights[0] + b), 0.3, 0.8), weights[1]),
+        central(
+            lambda w: 0.6 * oracle_regularizer(sigmoid(x @ w + weights[1]), 0.3, 0.8), weights[0]
+        ),
+        central(
+            lambda b: 0.6 * oracle_regularizer(sigmoid(x @ weights[0] + b), 0.3, 0.8), weights[1]
+        ),
     ]
-    for one, other, slope in zip(plain["architecture"], whole["architecture"], expected, strict=True):
+    for one, other, slope in zip(
+        plain["architecture"], whole["architecture"], expected, strict=True
+    ):
         np.testing.assert_allclose(other - one, slope, rtol=0, atol=1e-4 * np.abs(slope).max())
 
 
 def test_a_step_of_algorithm_1(monkeypatch):
-    """Lines 4 to 8: the base model by every training batch in turn, then the gates by the validation batch at the new weights."""
-    model, first = supernet(params=ihas.IHAS.Params(every=3, penalty=0.3, polarization=0.8, regularizer_weight=0.6))
+    """Lines 4 to 8: the base model by every training batch in turn, then the gates by the
+    validation batch at the new weights."""
+    model, first = supernet(
+        params=ihas.IHAS.Params(every=3, penalty=0.3, polarization=0.8, regularizer_weight=0.6)
+    )
     generator = np.random.default_rng(4)
-    order = [first, *({key: tf.gather(value, generator.permutation(BATCH)) for key, value in first.items()} for _ in range(3))]
+    order = [
+        first,
+        *(
+            {key: tf.gather(value, generator.permutation(BATCH)) for key, value in first.items()}
+            for _ in range(3)
+        ),
+    ]
     rates = {"bias": 0.3, "network": 0.2, "architecture": 0.1}
-    model.optimizers = {group: make_optimizer(f"sgd(learning_rate={rate})") for group, rate in rates.items()}
+    model.optimizers = {
+        group: make_optimizer(f"sgd(learning_rate={rate})") for group, rate in rates.items()
+    }
     model.step = METHODS.build("ihas(every=3)").step()
     seen, descend = [], model.descend
 
@@ -321,8 +394,15 @@ def test_a_step_of_algorithm_1(monkeypatch):
         loss = descend(batch, groups, **settings)
         seen.append((groups, batch))
         for group, own in before.items():
-            for variable, old, slope in zip(model.variable_groups[group], own, gradients.get(group, [0.0] * len(own)), strict=True):
-                np.testing.assert_allclose(variable, old - rates[group] * tf.convert_to_tensor(slope), rtol=0, atol=1e-6)
+            for variable, old, slope in zip(
+                model.variable_groups[group],
+                own,
+                gradients.get(group, [0.0] * len(own)),
+                strict=True,
+            ):
+                np.testing.assert_allclose(
+                    variable, old - rates[group] * tf.convert_to_tensor(slope), rtol=0, atol=1e-6
+                )
         return loss
 
     monkeypatch.setattr(model, "descend", watched)
@@ -333,24 +413,37 @@ def test_a_step_of_algorithm_1(monkeypatch):
 
 
 def values_of(model):
-    return {group: [variable.numpy() for variable in own] for group, own in model.variable_groups.items()}
+    return {
+        group: [variable.numpy() for variable in own]
+        for group, own in model.variable_groups.items()
+    }
 
 
 def test_settings_of_the_paper():
-    """tau .1, two clusters, a validation batch per 100 training batches, Adam at .001, polarisation at weight 1 in equation 5."""
+    """tau .1, two clusters, a validation batch per 100 training batches, Adam at .001, polarisation
+    at weight 1 in equation 5."""
     method = METHODS.build("ihas")
     params = method.params
     assert (params.temperature, params.clusters, params.every) == (0.1, 2, 100)
     assert params.polarization == params.regularizer_weight == 1.0
     assert method.optimizers() == {"architecture": "adam(learning_rate=0.001)"}
     step = method.step()
-    assert (step.every, step.architecture_first, step.held_out) == (100, False, None), "the gates learn from the validation split"
+    assert (step.every, step.architecture_first, step.held_out) == (100, False, None), (
+        "the gates learn from the validation split"
+    )
 
 
 def test_the_search_starts_from_the_pretrained_base_model(data, tmp_path, monkeypatch):
     """Line 1 of Algorithm 1, all gates open."""
     schema, directory = data
-    trainer = Trainer(schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), OPTIONS, str(tmp_path))
+    trainer = Trainer(
+        schema,
+        directory,
+        MODELS.build("mlp(hidden=(4,))"),
+        TASKS.build("ctr"),
+        OPTIONS,
+        str(tmp_path),
+    )
     space, fit, starts = InputConfig.uniform(schema, WIDTH), Trainer.fit, []
 
     def watched(self, model, name, **settings):
@@ -384,31 +477,50 @@ def test_the_loss_reaches_the_tables_through_the_gates_too():
 def test_rows_go_to_the_nearest_centroid():
     generator = np.random.default_rng(11)
     rows, centroids = generator.normal(size=(200, 5)), generator.normal(size=(4, 5))
-    expected = [int(np.argmin([np.sqrt(np.sum((row - centroid) ** 2)) for centroid in centroids])) for row in rows]
-    assert ihas.nearest(tf.constant(rows, tf.float32), tf.constant(centroids, tf.float32)).numpy().tolist() == expected
-    assert ihas.nearest(tf.zeros((1, 2)), tf.constant([[1.0, 0], [0, 1], [-1, 0]])).numpy().tolist() == [0], "of equal ones the first"
+    expected = [
+        int(np.argmin([np.sqrt(np.sum((row - centroid) ** 2)) for centroid in centroids]))
+        for row in rows
+    ]
+    assert (
+        equations.nearest(tf.constant(rows, tf.float32), tf.constant(centroids, tf.float32))
+        .numpy()
+        .tolist()
+        == expected
+    )
+    assert equations.nearest(
+        tf.zeros((1, 2)), tf.constant([[1.0, 0], [0, 1], [-1, 0]])
+    ).numpy().tolist() == [0], "of equal ones the first"
 
 
 def test_k_means_finds_blobs_and_stops():
     generator = np.random.default_rng(12)
     centers = np.array([[0, 0, 5], [5, 0, 0], [0, 5, 0]], np.float32)
-    batches = [(centers[generator.integers(0, 3, 100)] + generator.normal(0, 0.3, (100, 3))).astype(np.float32) for _ in range(5)]
+    batches = [
+        (centers[generator.integers(0, 3, 100)] + generator.normal(0, 0.3, (100, 3))).astype(
+            np.float32
+        )
+        for _ in range(5)
+    ]
     passes = []
 
     def again():
         passes.append(1)
         return iter(batches)
 
-    found = ihas.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20)
+    found = clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20)
     assert 2 <= len(passes) < 20
     order = [int(np.argmin(np.linalg.norm(found - center, axis=1))) for center in centers]
     rows = np.concatenate(batches)
-    own = ihas.nearest(rows, found[order]).numpy()
+    own = equations.nearest(rows, found[order]).numpy()
     for cluster in range(3):
-        np.testing.assert_allclose(found[order][cluster], rows[own == cluster].mean(axis=0), atol=0.05)
-    np.testing.assert_array_equal(ihas.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20), found)
+        np.testing.assert_allclose(
+            found[order][cluster], rows[own == cluster].mean(axis=0), atol=0.05
+        )
+    np.testing.assert_array_equal(
+        clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20), found
+    )
     passes.clear()
-    ihas.fit_centroids(again, 3, seed=1, tolerance=0.0, passes=4)
+    clustering.fit_centroids(again, 3, seed=1, tolerance=0.0, passes=4)
     assert len(passes) == 4
 
 
@@ -416,7 +528,9 @@ def test_majority():
     frequency = np.array([0.49, 0.5, 1.0, 0.0])
     assert ihas.majority(frequency, 0.5).tolist() == [False, True, True, False]
     assert ihas.majority(frequency, 1.0).tolist() == [False, False, True, False]
-    assert ihas.majority(np.array([0.1, 0.3, 0.3]), 0.5).tolist() == [False, True, False], "none: the one open most often"
+    assert ihas.majority(np.array([0.1, 0.3, 0.3]), 0.5).tolist() == [False, True, False], (
+        "none: the one open most often"
+    )
 
 
 def test_a_budget_takes_the_most_frequent_columns_that_fit():
@@ -430,7 +544,9 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
         (1, [0, 0, 1, 0]),
         (0, [0] * 4),
     ]:
-        assert ihas.most_frequent(frequency, probability, costs, budget).tolist() == [bool(keeps) for keeps in expected]
+        assert ihas.most_frequent(frequency, probability, costs, budget).tolist() == [
+            bool(keeps) for keeps in expected
+        ]
 
 
 # Method
@@ -451,7 +567,10 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
         ("rows='own'", "`rows` of ihas should be one of cluster, all"),
         ("start='ticket'", "`start` of ihas should be one of fresh, searched"),
         ("retrain=False, rows='all'", "`rows` and `start` of ihas say how models are trained anew"),
-        ("retrain=False, start='searched'", "`rows` and `start` of ihas say how models are trained anew"),
+        (
+            "retrain=False, start='searched'",
+            "`rows` and `start` of ihas say how models are trained anew",
+        ),
     ],
 )
 def test_settings_are_checked(settings, message):
@@ -460,23 +579,41 @@ def test_settings_are_checked(settings, message):
 
 
 def test_masks_of_the_space_stay():
-    masks = {"gender": BitMask.from_array(np.array([True, False, True])), "hour": BitMask.from_array(np.eye(7, 4, dtype=bool))}
-    space = InputConfig({name: dataclasses.replace(field, mask=masks.get(name)) for name, field in GAPS.fields.items()})
+    masks = {
+        "gender": BitMask.from_array(np.array([True, False, True])),
+        "hour": BitMask.from_array(np.eye(7, 4, dtype=bool)),
+    }
+    space = InputConfig(
+        {
+            name: dataclasses.replace(field, mask=masks.get(name))
+            for name, field in GAPS.fields.items()
+        }
+    )
     config = space.with_columns(np.array([False, True, True, False, False, True]))
     config.check(SCHEMA)
-    assert config.within(space) and config.fields["gender"].labels == (3,) and config.fields["hour"].labels == (0, 3)
+    assert (
+        config.within(space)
+        and config.fields["gender"].labels == (3,)
+        and config.fields["hour"].labels == (0, 3)
+    )
     assert config.num_params(SCHEMA) == 2 + 2
     # The router's tables, which have no masks beside them, give the same rows.
     model, batch = supernet(space)
     arrays = {f"table/{name}": model.embedding.field_table(name) for name in space.kept}
     gate = model.gates["embedding"]
-    arrays |= {"bias": gate.bias.numpy(), "kernel": gate.kernel.numpy(), "centroids": np.eye(6, dtype=np.float32)[:2]}
+    arrays |= {
+        "bias": gate.bias.numpy(),
+        "kernel": gate.kernel.numpy(),
+        "centroids": np.eye(6, dtype=np.float32)[:2],
+    }
     router = ihas.ClusterRouter(SCHEMA, ihas._unmasked(space), 20, arrays)
     rows, wide = (table.stack(table(batch["ids"])) for table in (router.embedding, model.embedding))
     np.testing.assert_array_equal(rows, wide)
-    flat = ihas.columns_of(wide, gate.slots)
+    flat = equations.columns_of(wide, gate.slots)
     masked = tf.where(gate.select(flat).open, flat, 0.0)
-    np.testing.assert_array_equal(router(batch["ids"]), ihas.nearest(masked, arrays["centroids"]))
+    np.testing.assert_array_equal(
+        router(batch["ids"]), equations.nearest(masked, arrays["centroids"])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -485,17 +622,33 @@ def data(tmp_path_factory):
     return tiny_data.write(directory), directory
 
 
-OPTIONS = dataclasses.replace(FORMER, batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=512, steps_per_execution=1)
+OPTIONS = dataclasses.replace(
+    FORMER,
+    batch_size=128,
+    epochs=1,
+    patience=0,
+    stddev=0.3,
+    eval_batch_size=512,
+    steps_per_execution=1,
+)
 FAST = "ihas(epochs=1, pretrain_epochs=1, every=5, majority=0.6)"
 WIDTH = 3
 
 
 @pytest.fixture(scope="module")
 def search(data, tmp_path_factory):
-    """spec -> result, supernet, trainer: one training, whose files every search finds in a folder of its own."""
+    """spec -> result, supernet, trainer: one training, whose files every search finds in a folder
+    of its own."""
     schema, directory = data
     space = InputConfig.uniform(schema, WIDTH)
-    trained = Trainer(schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), OPTIONS, str(tmp_path_factory.mktemp("run")))
+    trained = Trainer(
+        schema,
+        directory,
+        MODELS.build("mlp(hidden=(4,))"),
+        TASKS.build("ctr"),
+        OPTIONS,
+        str(tmp_path_factory.mktemp("run")),
+    )
     model = METHODS.build(FAST).train(trained, space)
 
     def run(spec=FAST, budget=None):
@@ -506,11 +659,13 @@ def search(data, tmp_path_factory):
 
 
 def oracle_rows(model, trainer):
-    """Ids, embeddings and masks of the training rows in their order on disk, [R, N] and twice [R, M]."""
+    """Ids, embeddings and masks of the training rows in their order on disk, [R, N] and twice [R,
+    M]."""
     ids = np.concatenate([batch["ids"].numpy() for batch in trainer.train.ordered(512)])
-    e = np.concatenate([model.embedding.field_table(name)[ids[:, i]] for i, name in enumerate(model.schema.names)], axis=1).astype(
-        np.float64
-    )
+    e = np.concatenate(
+        [model.embedding.field_table(name)[ids[:, i]] for i, name in enumerate(model.schema.names)],
+        axis=1,
+    ).astype(np.float64)
     gate = model.gates["embedding"]
     p = sigmoid(e @ gate.kernel.numpy().astype(np.float64) + gate.bias.numpy())
     return ids, e, np.array([oracle_selection(row, 20)[0] for row in p])
@@ -519,7 +674,9 @@ def oracle_rows(model, trainer):
 def oracle_clusters(model, trainer, centroids):
     """Ids and masks [R, M] of the training rows and the nearest of the centroids."""
     ids, e, masks = oracle_rows(model, trainer)
-    distances = [np.sum((e * masks - centroid) ** 2, axis=1) for centroid in centroids.astype(np.float64)]
+    distances = [
+        np.sum((e * masks - centroid) ** 2, axis=1) for centroid in centroids.astype(np.float64)
+    ]
     return ids, masks, np.argmin(distances, axis=0)
 
 
@@ -529,9 +686,14 @@ def test_clusters_are_of_the_masked_embeddings_of_the_training_rows(search):
     _, e, masks = oracle_rows(model, trainer)
     assert not masks.all() and e.shape == (tiny_data.ROWS["train"], 6 * WIDTH)
     masked = np.where(masks, e, 0.0).astype(np.float32)
-    batches = [masked[k : k + OPTIONS.eval_batch_size] for k in range(0, len(masked), OPTIONS.eval_batch_size)]
+    batches = [
+        masked[k : k + OPTIONS.eval_batch_size]
+        for k in range(0, len(masked), OPTIONS.eval_batch_size)
+    ]
     seed = seed_of(trainer.seed, "clusters")
-    expected = ihas.fit_centroids(lambda: iter(batches), 2, seed=seed, tolerance=1e-3, passes=10)
+    expected = clustering.fit_centroids(
+        lambda: iter(batches), 2, seed=seed, tolerance=1e-3, passes=10
+    )
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         np.testing.assert_allclose(arrays["centroids"], expected, rtol=1e-5, atol=1e-6)
 
@@ -543,14 +705,23 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
         ids, masks, own = oracle_clusters(model, trainer, arrays["centroids"])
     for cluster, config in enumerate(result.clusters):
         share = masks[own == cluster].mean(axis=0).reshape(-1, WIDTH)
-        expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, share, strict=True)}
+        expected = {
+            name: tuple(np.flatnonzero(row >= 0.6))
+            for name, row in zip(model.schema.names, share, strict=True)
+        }
         assert {name: field.labels for name, field in config.fields.items()} == expected
     assert result.clusters[0] != result.clusters[1]
     census = model.gates["embedding"].census
     np.testing.assert_allclose(census.frequency, masks.mean(axis=0), rtol=1e-12)
     pictures = METHODS.build(FAST).pictures(model, result.clusters)
-    assert [picture.title for picture in pictures][-2:] == ["Training rows per cluster", "Dimensions per cluster"]
-    assert pictures[-1].values.tolist() == [list(dims) for dims in zip(*(config.dims.values() for config in result.clusters), strict=True)]
+    assert [picture.title for picture in pictures][-2:] == [
+        "Training rows per cluster",
+        "Dimensions per cluster",
+    ]
+    assert pictures[-1].values.tolist() == [
+        list(dims)
+        for dims in zip(*(config.dims.values() for config in result.clusters), strict=True)
+    ]
     assert pictures[-2].values.tolist() == np.bincount(own).tolist()
     assert pictures[0].counts.sum() == pytest.approx(6 * WIDTH) == pictures[1].counts.sum()
 
@@ -563,28 +734,45 @@ def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
     router = METHODS.build(loaded.method).router(data[0], loaded.router, trainer.work_dir)
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         ids, _, own = oracle_clusters(model, trainer, arrays["centroids"])
-        kept = {key: arrays[key].size for key in arrays.files if key not in ("frequency", "probability")}
+        kept = {
+            key: arrays[key].size for key in arrays.files if key not in ("frequency", "probability")
+        }
     for run in (router, tf.function(router)):
         np.testing.assert_array_equal(run(tf.constant(ids)), own)
-    np.testing.assert_array_equal(np.concatenate([router(ids[k : k + 1]) for k in range(50)]), own[:50])
+    np.testing.assert_array_equal(
+        np.concatenate([router(ids[k : k + 1]) for k in range(50)]), own[:50]
+    )
     assert router.fields == model.config.kept and not router.trainable_variables
     whole = model.config.num_params(data[0])
-    assert router.count_params() == result.router.params == sum(kept.values()) == whole + 18**2 + 18 + 2 * 18
+    assert (
+        router.count_params()
+        == result.router.params
+        == sum(kept.values())
+        == whole + 18**2 + 18 + 2 * 18
+    )
     parts = [partition(trainer.train, router, cluster) for cluster in range(2)]
     assert [part.rows for part in parts] == np.bincount(own).tolist()
     found = np.concatenate([batch["ids"].numpy() for batch in parts[1].ordered(100)])
     np.testing.assert_array_equal(found, ids[own == 1])
     routed = RoutedRecommender([trainer.build(config) for config in result.clusters], router)
-    assert routed.num_params() == sum(config.num_params(data[0]) for config in result.clusters) + router.count_params()
+    assert (
+        routed.num_params()
+        == sum(config.num_params(data[0]) for config in result.clusters) + router.count_params()
+    )
 
 
 def test_a_search_again_is_the_same(search, data):
     result, model, trainer = search()
     assert METHODS.build(FAST).search(trainer, model.config, None, model)[0] == result
-    assert METHODS.build(FAST).search(trainer.inside("elsewhere"), model.config, None, model)[0] == result
+    assert (
+        METHODS.build(FAST).search(trainer.inside("elsewhere"), model.config, None, model)[0]
+        == result
+    )
     other, _ = METHODS.build(FAST.replace("0.6", "0.4")).search(trainer, model.config, None, model)
     assert other.router == result.router and other.clusters != result.clusters
-    assert all(narrow.within(wide) for narrow, wide in zip(result.clusters, other.clusters, strict=True))
+    assert all(
+        narrow.within(wide) for narrow, wide in zip(result.clusters, other.clusters, strict=True)
+    )
 
 
 def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
@@ -593,7 +781,15 @@ def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
         result, _, _ = search(budget=budget)
         for config in result.clusters:
             left = budget // 2 - config.num_params(schema)
-            assert 0 <= left < min(schema.field(name).vocabulary_size for name, field in config.fields.items() if field.dim < WIDTH)
+            assert (
+                0
+                <= left
+                < min(
+                    schema.field(name).vocabulary_size
+                    for name, field in config.fields.items()
+                    if field.dim < WIDTH
+                )
+            )
     narrowest = min(field.vocabulary_size for field in schema.fields)
     _, _, trainer = search()
     monkeypatch.setattr(ihas.IHAS, "train", None)  # what nothing fits in is said before the search
@@ -603,7 +799,10 @@ def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
         ("retrain=False, ", whole - 1, f"the space's {whole:,}"),
     ]:
         method = METHODS.build(FAST.replace("ihas(", f"ihas({settings}"))
-        with pytest.raises(BudgetError, match=f"should be at least {least} embedding parameters. Received: {budget:,}"):
+        with pytest.raises(
+            BudgetError,
+            match=f"should be at least {least} embedding parameters. Received: {budget:,}",
+        ):
             method.search(trainer, InputConfig.uniform(schema, WIDTH), budget)
 
 
@@ -612,38 +811,72 @@ def test_one_cluster_needs_no_router(search):
     result, model, _ = search(FAST.replace("ihas(", "ihas(clusters=1, "))
     frequency = model.gates["embedding"].census.frequency.reshape(-1, WIDTH)
     assert result.router is None and not result.keep_gates and result.init == "fresh"
-    expected = {name: tuple(np.flatnonzero(row >= 0.6)) for name, row in zip(model.schema.names, frequency, strict=True)}
+    expected = {
+        name: tuple(np.flatnonzero(row >= 0.6))
+        for name, row in zip(model.schema.names, frequency, strict=True)
+    }
     assert {name: field.labels for name, field in result.config.fields.items()} == expected
-    assert len(METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(model, result.clusters)) == 3, "nothing of clusters"
+    assert (
+        len(
+            METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(
+                model, result.clusters
+            )
+        )
+        == 3
+    ), "nothing of clusters"
 
 
 def test_without_retraining_the_supernet_is_the_result(search, data):
     """iHAS-1."""
     spec = FAST.replace("ihas(", "ihas(retrain=False, ")
     result, model, _ = search(spec)
-    assert result.config == model.config and result.keep_gates and result.init == METHODS.build(spec).init == "keep"
+    assert (
+        result.config == model.config
+        and result.keep_gates
+        and result.init == METHODS.build(spec).init == "keep"
+    )
     with pytest.raises(ValueError, match="budget"):
         search(spec, budget=model.config.num_params(data[0]) - 1)
     assert not METHODS.build(spec).sweep(model.config)
 
 
 def test_more_clusters_than_rows(search, monkeypatch):
-    monkeypatch.setattr(ihas, "MOST_CLUSTERS", 10**6)  # these rows are more than the clusters that there may be
+    monkeypatch.setattr(
+        ihas, "MOST_CLUSTERS", 10**6
+    )  # these rows are more than the clusters that there may be
     rows = tiny_data.ROWS["train"]
-    with pytest.raises(ValueError, match=f"`clusters` of ihas should be at most the {rows} training rows. Received: {rows + 1}"):
+    with pytest.raises(
+        ValueError,
+        match=f"`clusters` of ihas should be at most the {rows} training rows. Received: "
+        f"{rows + 1}",
+    ):
         search(FAST.replace("ihas(", f"ihas(clusters={rows + 1}, "))
 
 
 def test_an_empty_cluster_is_dropped(search, monkeypatch):
-    fit = ihas.fit_centroids
-    monkeypatch.setattr(ihas, "fit_centroids", lambda *args, **kwargs: np.insert(fit(*args, **kwargs), 1, 100.0, axis=0))
+    fit = clustering.fit_centroids
+    monkeypatch.setattr(
+        ihas,
+        "fit_centroids",
+        lambda *args, **kwargs: np.insert(fit(*args, **kwargs), 1, 100.0, axis=0),
+    )
     result, _, trainer = search()
-    assert len(result.clusters) == 2 and "A cluster of 0 training and 0 validation rows is too small" in " ".join(result.notices)
+    assert len(
+        result.clusters
+    ) == 2 and "A cluster of 0 training and 0 validation rows is too small" in " ".join(
+        result.notices
+    )
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         assert arrays["centroids"].shape == (2, 18) and np.abs(arrays["centroids"]).max() < 10
-    monkeypatch.setattr(ihas, "fit_centroids", lambda *args, **kwargs: np.array([[100.0] * 18, [0.0] * 18]))
+    monkeypatch.setattr(
+        ihas, "fit_centroids", lambda *args, **kwargs: np.array([[100.0] * 18, [0.0] * 18])
+    )
     result, _, _ = search()
-    assert len(result.clusters) == 1 and result.router is None and "One cluster is left" in result.notices[-1]
+    assert (
+        len(result.clusters) == 1
+        and result.router is None
+        and "One cluster is left" in result.notices[-1]
+    )
     assert result.clusters == search(FAST.replace("ihas(", "ihas(clusters=1, "))[0].clusters
 
 
@@ -651,7 +884,9 @@ def test_many_small_clusters_are_told_of_once(search):
     result, model, trainer = search(FAST.replace("ihas(", "ihas(clusters=60, "))
     (notice,) = [notice for notice in result.notices if "too small" in notice]
     left = len(result.clusters)
-    assert notice.startswith(f"{60 - left} clusters of ") and notice.endswith(f"the nearest of those left, {left} in the end")
+    assert notice.startswith(f"{60 - left} clusters of ") and notice.endswith(
+        f"the nearest of those left, {left} in the end"
+    )
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         *_, own = oracle_clusters(model, trainer, arrays["centroids"])
     assert left > 1 and np.bincount(own, minlength=left).min() >= OPTIONS.batch_size
@@ -660,7 +895,11 @@ def test_many_small_clusters_are_told_of_once(search):
 def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
     result, model, _ = search(FAST.replace("0.6", "1.0"))
     few = [config.total_dims for config in result.clusters]
-    lacking = [notice for notice in result.notices if "No column is open in the majority of cluster" in notice]
+    lacking = [
+        notice
+        for notice in result.notices
+        if "No column is open in the majority of cluster" in notice
+    ]
     assert lacking and few.count(1) >= len(lacking)
     census = model.gates["embedding"].census
     if census.undecided:
@@ -670,32 +909,55 @@ def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
 def test_one_cluster_without_a_majority_says_so(search, caplog):
     one = FAST.replace("ihas(", "ihas(clusters=1, ").replace("0.6", "1.0")
     _, model, _ = search(one)
-    census = dataclasses.replace(model.gates["embedding"].census, frequency=np.linspace(0.1, 0.9, 6 * WIDTH))
+    census = dataclasses.replace(
+        model.gates["embedding"].census, frequency=np.linspace(0.1, 0.9, 6 * WIDTH)
+    )
     gate = types.SimpleNamespace(census=census)
-    model = types.SimpleNamespace(gates={"embedding": gate}, schema=model.schema, config=model.config)
+    model = types.SimpleNamespace(
+        gates={"embedding": gate}, schema=model.schema, config=model.config
+    )
     with caplog.at_level(logging.WARNING, "irazor_tf"):
         config = METHODS.build(one).derive(model, model.config)
-    assert "no column is open in the majority of the rows: the one open most often is kept" in caplog.text
+    assert (
+        "no column is open in the majority of the rows: the one open most often is kept"
+        in caplog.text
+    )
     assert config.total_dims == 1 and list(config.fields.values())[-1].labels == (WIDTH - 1,)
 
 
 def test_notices_tell_of_fallbacks():
     empty = np.zeros(2)
-    census = ihas.Census(empty, empty, empty, empty, threshold=0.3, sample_threshold=0.1, undecided=0.25, closed=0.125)
-    first, second = census.notices()
-    assert first.startswith("25.0% of the training rows have no local minimum") and second.startswith(
-        "12.5% of the training rows have no gate"
+    census = clustering.Census(
+        empty,
+        empty,
+        empty,
+        empty,
+        threshold=0.3,
+        sample_threshold=0.1,
+        undecided=0.25,
+        closed=0.125,
     )
+    first, second = census.notices()
+    assert first.startswith(
+        "25.0% of the training rows have no local minimum"
+    ) and second.startswith("12.5% of the training rows have no gate")
     assert not dataclasses.replace(census, undecided=0.0, closed=0.0).notices()
 
 
 def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path, caplog):
     schema, directory = data
     trainer = Trainer(
-        schema, directory, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), dataclasses.replace(OPTIONS, batch_size=500), str(tmp_path)
+        schema,
+        directory,
+        MODELS.build("mlp(hidden=(4,))"),
+        TASKS.build("ctr"),
+        dataclasses.replace(OPTIONS, batch_size=500),
+        str(tmp_path),
     )
     with caplog.at_level(logging.WARNING, "irazor_tf"):
-        model = METHODS.build("ihas(epochs=1, pretrain_epochs=1)").train(trainer, InputConfig.uniform(schema, 2))
+        model = METHODS.build("ihas(epochs=1, pretrain_epochs=1)").train(
+            trainer, InputConfig.uniform(schema, 2)
+        )
     assert "an epoch has 6 training batches, and the gates move once in each" in caplog.text
     assert model.step.every == 6 and int(model.clock) == 1
 
@@ -713,7 +975,16 @@ def job(data, tmp_path_factory):
     """Of one search that serves every choice; on a model whose fields have to be aligned."""
     options = dataclasses.replace(OPTIONS, patience=1, epochs=2)
     folder = str(tmp_path_factory.mktemp("job"))
-    return JobConfig(folder, "deepfm(hidden=(4,))", FAST, data_dir=data[1], width=WIDTH, train=options, seed=3, progress=False)
+    return JobConfig(
+        folder,
+        "deepfm(hidden=(4,))",
+        FAST,
+        data_dir=data[1],
+        width=WIDTH,
+        train=options,
+        seed=3,
+        progress=False,
+    )
 
 
 def candidate_of(job, schema, rows, start):
@@ -724,22 +995,32 @@ def candidate_of(job, schema, rows, start):
 
 def test_other_final_models_are_of_the_same_search(job, data):
     found = [candidate_of(job, data[0], *choice)[0] for choice in CHOICES]
-    assert len({candidate.search_folder for candidate in found}) == 1 and len({candidate.key for candidate in found}) == 4
+    assert (
+        len({candidate.search_folder for candidate in found}) == 1
+        and len({candidate.key for candidate in found}) == 4
+    )
     for (rows, start), candidate in zip(CHOICES, found, strict=True):
-        assert candidate.result.all_rows == (rows == "all") and candidate.result.init == ("continue" if start == "searched" else "fresh")
-        assert [config.dims for config in candidate.result.clusters] == [config.dims for config in found[0].result.clusters]
+        assert candidate.result.all_rows == (rows == "all") and candidate.result.init == (
+            "continue" if start == "searched" else "fresh"
+        )
+        assert [config.dims for config in candidate.result.clusters] == [
+            config.dims for config in found[0].result.clusters
+        ]
     assert METHODS.build("ihas(start='searched', clusters=1)").init == "continue"
     assert METHODS.build("ihas(retrain=False)").init == "keep"
 
 
 @pytest.mark.parametrize("rows, start", CHOICES)
 def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypatch, rows, start):
-    """As published: fresh numbers and the cluster's rows (Algorithm 1, lines 15 to 21); the judge sees what the model will score."""
+    """As published: fresh numbers and the cluster's rows (Algorithm 1, lines 15 to 21); the judge
+    sees what the model will score."""
     schema, fits = data[0], []
     candidate, supernet = candidate_of(job, schema, rows, start)
 
     def record(self, model, name, **settings):
-        fits.append((name, {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}, settings))
+        fits.append(
+            (name, {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}, settings)
+        )
 
     monkeypatch.setattr(Trainer, "fit", record)
     monkeypatch.setattr(Trainer, "is_done", lambda self, name: False)
@@ -759,11 +1040,17 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
             searched, labelled = wide[key]
             for axis, (labels, found) in enumerate(zip(axes, labelled, strict=True)):
                 if labels is not None:
-                    searched = np.take(searched, [found.index(label) for label in labels], axis=axis)
+                    searched = np.take(
+                        searched, [found.index(label) for label in labels], axis=axis
+                    )
             np.testing.assert_array_equal(values, searched, err_msg=key)
-            assert values.size == 1 or key.startswith("alignment/") or np.any(values != fresh[key]), key
+            assert (
+                values.size == 1 or key.startswith("alignment/") or np.any(values != fresh[key])
+            ), key
         for key in seen:
-            own = np.concatenate([models.router(batch["ids"]) for batch in settings[key].ordered(512)])
+            own = np.concatenate(
+                [models.router(batch["ids"]) for batch in settings[key].ordered(512)]
+            )
             seen[key] += len(own)
             if key == "judge" or rows == "cluster":
                 np.testing.assert_array_equal(own, cluster)
@@ -777,10 +1064,17 @@ class Killed(Exception):
     """The process ends here."""
 
 
-def test_final_models_of_clusters_that_were_killed_end_like_others(job, data, tmp_path, monkeypatch):
-    """In the second cluster's second epoch: the first model is not trained again, and the second goes on where it was."""
+def test_final_models_of_clusters_that_were_killed_end_like_others(
+    job, data, tmp_path, monkeypatch
+):
+    """In the second cluster's second epoch: the first model is not trained again, and the second
+    goes on where it was."""
     schema, whole = data[0], dataclasses.replace(job, model_dir=str(tmp_path / "whole"))
-    broken, fit, calls = dataclasses.replace(job, model_dir=str(tmp_path / "broken")), Recommender.fit, []
+    broken, fit, calls = (
+        dataclasses.replace(job, model_dir=str(tmp_path / "broken")),
+        Recommender.fit,
+        [],
+    )
     candidate, _ = candidate_of(job, schema, "all", "searched")
     for folder in (whole, broken):
         shutil.copytree(job.path("search"), folder.path("search"))
@@ -798,9 +1092,16 @@ def test_final_models_of_clusters_that_were_killed_end_like_others(job, data, tm
     assert calls == [0, 1, 0, 1]
     final_models.train_candidate(broken, schema, candidate)
     assert calls == [0, 1, 0, 1, 1]
-    one, other = (final_models.restored_model(folder, schema, candidate) for folder in (whole, broken))
+    one, other = (
+        final_models.restored_model(folder, schema, candidate) for folder in (whole, broken)
+    )
     for a, b in zip(one.variables, other.variables, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.name)
     timing = {"train_seconds", "train_peak_mib"}
-    records = [read_json(folder.path("models", candidate.key, "metrics.json"))[0] for folder in (whole, broken)]
-    assert [{key: value for key, value in record.items() if key not in timing} for record in records][0].items() <= records[1].items()
+    records = [
+        read_json(folder.path("models", candidate.key, "metrics.json"))[0]
+        for folder in (whole, broken)
+    ]
+    assert [
+        {key: value for key, value in record.items() if key not in timing} for record in records
+    ][0].items() <= records[1].items()

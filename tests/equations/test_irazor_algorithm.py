@@ -1,7 +1,8 @@
-"""i-Razor (arXiv 2204.00281v2): equations 2, 5 and 6 and Algorithm 1, against oracles written from the paper with plain loops.
+"""i-Razor (arXiv 2204.00281v2): equations 2, 5 and 6 and Algorithm 1, against oracles written from
+the paper with plain loops.
 
-The golden counts come from the lists of the authors' public code and the sizes of the data sets they used.
-"""
+The golden counts come from the lists of the authors' public code and the sizes of the data sets
+they used."""
 
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -10,9 +11,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from irazor_tf import regions
-from irazor_tf.input_config import FieldConfig, InputConfig
-from irazor_tf.schema import Field, Schema
+from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.methods.irazor import regions
 
 PAPER = (0, 1, 2, 4, 8, 16, 30)  # search space of Avazu, table 2
 
@@ -64,8 +65,12 @@ def oracle_prune(weights, cpt):
 
 
 def oracle_official(weights, cpt):
-    """The public code: weights rounded to 4 decimals, a sum strictly above cpt, and nothing where it is never reached."""
-    rounded = [Fraction(Decimal(repr(float(w))).quantize(Decimal("0.0001"), ROUND_HALF_EVEN)) for w in weights]
+    """The public code: weights rounded to 4 decimals, a sum strictly above cpt, and nothing where
+    it is never reached."""
+    rounded = [
+        Fraction(Decimal(repr(float(w))).quantize(Decimal("0.0001"), ROUND_HALF_EVEN))
+        for w in weights
+    ]
     kept, total = [], Fraction(0)
     for j in descending(rounded):
         kept.append(j)
@@ -80,7 +85,9 @@ def dim(candidates, kept):
 
 
 # Equation 6 and section 3.2.2
-@pytest.mark.parametrize("candidates", [PAPER, (0, 1, 3, 6), (0, 1, 2, 4, 6), (0, 1, 3, 6, 10), (2, 5, 9), (1,), (0, 7)])
+@pytest.mark.parametrize(
+    "candidates", [PAPER, (0, 1, 3, 6), (0, 1, 2, 4, 6), (0, 1, 3, 6, 10), (2, 5, 9), (1,), (0, 7)]
+)
 def test_regions_of_the_embedding(candidates):
     sizes = oracle_sizes(candidates)
     assert regions.region_sizes(candidates).tolist() == sizes and sum(sizes) == candidates[-1]
@@ -95,7 +102,9 @@ def test_sizes_of_the_paper():
 @pytest.mark.parametrize("candidates", [(), (0,), (-1, 2), (0, 2, 2), (4, 2)])
 def test_candidates_are_checked(candidates):
     for use in (regions.region_sizes, regions.column_regions, regions.check_candidates):
-        with pytest.raises(ValueError, match="`candidates` should be ascending dimensions .*Received: "):
+        with pytest.raises(
+            ValueError, match="`candidates` should be ascending dimensions .*Received: "
+        ):
             use(candidates)
 
 
@@ -125,7 +134,9 @@ def test_candidates_of_a_wider_field_stay():
 def test_softmax(temperature):
     logits = np.random.default_rng(0).normal(0, 1, (5, 7))
     alpha = regions.region_softmax(logits, temperature)
-    np.testing.assert_allclose(alpha, [oracle_softmax(row, temperature) for row in logits], rtol=1e-12)
+    np.testing.assert_allclose(
+        alpha, [oracle_softmax(row, temperature) for row in logits], rtol=1e-12
+    )
     np.testing.assert_allclose(alpha.sum(axis=1), 1, rtol=1e-12)
 
 
@@ -142,7 +153,9 @@ def test_size_penalty():
     sizes, alpha = [2, 1_000_000, 37], random.dirichlet(np.ones(7), 3)
     ours = (regions.size_weights(np.array(sizes)) * (alpha @ regions.region_sizes(PAPER))).sum()
     np.testing.assert_allclose(ours, oracle_penalty(sizes, PAPER, alpha), rtol=1e-12)
-    np.testing.assert_allclose(oracle_penalty([3, 9], (0, 4), [[0.5, 0.5], [0.25, 0.75]]), 0.25 * 2 + 0.75 * 3)  # by hand
+    np.testing.assert_allclose(
+        oracle_penalty([3, 9], (0, 4), [[0.5, 0.5], [0.25, 0.75]]), 0.25 * 2 + 0.75 * 3
+    )  # by hand
 
 
 # Algorithm 1
@@ -162,7 +175,8 @@ CASES = [
     ([0.1, 0.2, 0.7], 1.0, (0, 1, 2)),
     ([0.0, 1.0, 0.0], 0.999, (1,)),
     ([0.0, 1.0, 0.0], 1.0, (0, 1, 2)),
-    # Equality where the sum is not exact in binary: 0.7 + 0.1 is 0.7999..., 0.1 + 0.2 is 0.3000...4.
+    # Equality where the sum is not exact in binary: 0.7 + 0.1 is 0.7999..., 0.1 + 0.2 is
+    # 0.3000...4.
     ([0.7, 0.1, 0.2], 0.9, (0, 2)),
     ([0.1, 0.7, 0.1, 0.1], 0.8, (0, 1)),
     ([0.1, 0.2, 0.6, 0.1], 0.9, (0, 1, 2)),
@@ -194,8 +208,13 @@ def test_prune_against_the_oracle():
     random = np.random.default_rng(7)
     for _ in range(3000):
         count = int(random.integers(1, 9))
-        units = random.multinomial(int(random.choice([10, 100, 1000])), random.dirichlet(np.full(count, random.choice([0.3, 1, 10]))))
-        weights = [float(Fraction(int(unit), int(units.sum()))) for unit in units]  # with ties, zeros and sums that meet cpt
+        units = random.multinomial(
+            int(random.choice([10, 100, 1000])),
+            random.dirichlet(np.full(count, random.choice([0.3, 1, 10]))),
+        )
+        weights = [
+            float(Fraction(int(unit), int(units.sum()))) for unit in units
+        ]  # with ties, zeros and sums that meet cpt
         cpt = int(random.integers(0, 1000)) / 1000
         assert regions.prune(weights, cpt) == oracle_prune(weights, cpt), (weights, cpt)
 
@@ -208,11 +227,14 @@ def test_cpt_is_checked(cpt):
 
 
 def test_dimensions_between_the_candidates():
-    """Section 3.2.2: with {0, 1, 3, 6} a field can be 5 wide, by the third region (2 columns) and the fourth (3)."""
+    """Section 3.2.2: with {0, 1, 3, 6} a field can be 5 wide, by the third region (2 columns) and
+    the fourth (3)."""
     candidates = (0, 1, 3, 6)
     kept = regions.prune([0.05, 0.1, 0.45, 0.4], 0.8)
     assert kept == (2, 3) and dim(candidates, kept) == 5
-    columns = tuple(int(c) for c in np.flatnonzero(np.isin(regions.column_regions(candidates), kept)))
+    columns = tuple(
+        int(c) for c in np.flatnonzero(np.isin(regions.column_regions(candidates), kept))
+    )
     assert FieldConfig(5, columns).labels == (1, 2, 3, 4, 5)
 
 
@@ -223,7 +245,12 @@ def test_region_of_dimension_0_deselects():
 def test_without_dimension_0_every_field_stays():
     """d_1 > 0: the first region has columns, and no choice leaves a field without any."""
     candidates = (2, 5, 9)
-    for weights, cpt, width in [([0.8, 0.1, 0.1], 0.5, 2), ([0.1, 0.8, 0.1], 0.5, 3), ([0.1, 0.3, 0.6], 0.7, 7), ([0.2, 0.3, 0.5], 1, 9)]:
+    for weights, cpt, width in [
+        ([0.8, 0.1, 0.1], 0.5, 2),
+        ([0.1, 0.8, 0.1], 0.5, 3),
+        ([0.1, 0.3, 0.6], 0.7, 7),
+        ([0.2, 0.3, 0.5], 1, 9),
+    ]:
         assert dim(candidates, regions.prune(weights, cpt)) == width
 
 
@@ -246,12 +273,24 @@ def test_candidates_that_vary_by_field():
         ([0.33, 0.33, 0.34], 0.34, (0, 2)),  # > where the paper has >=
         ([0.33, 0.33, 0.34], 0.0, (2,)),
         ([0.1, 0.2, 0.7], 1.0, ()),  # 1 is never exceeded
-        ([0.33335, 0.33335, 0.3333], 1.0, (0, 1, 2)),  # unless rounding lets it: .3334 + .3334 + .3333 (half to even)
-        ([0.7, 0.1, 0.2], 0.9, (0, 1, 2)),  # equality is not more, though .7 + .2 is .8999... in binary
+        (
+            [0.33335, 0.33335, 0.3333],
+            1.0,
+            (0, 1, 2),
+        ),  # unless rounding lets it: .3334 + .3334 + .3333 (half to even)
+        (
+            [0.7, 0.1, 0.2],
+            0.9,
+            (0, 1, 2),
+        ),  # equality is not more, though .7 + .2 is .8999... in binary
         ([0.1] * 10, 0.3, (0, 1, 2, 3)),  # nor where the binary sum is .3000...4
         ([0.45004, 0.3, 0.24996], 0.45, (0, 1)),  # .4500 after rounding
         ([0.45006, 0.3, 0.24994], 0.45, (0,)),
-        ([0.30001, 0.30004, 0.39995], 0.6, (0, 2)),  # .3000 and .3000 are equal after rounding: the first
+        (
+            [0.30001, 0.30004, 0.39995],
+            0.6,
+            (0, 2),
+        ),  # .3000 and .3000 are equal after rounding: the first
     ],
 )
 def test_official_rule(weights, cpt, kept):
@@ -282,23 +321,48 @@ def test_thresholds_are_where_configs_change():
     found = [prune_all(cpt) for cpt in cpts]
     for cpt in random.uniform(0, 1, 500):
         assert prune_all(cpt) == found[int(np.searchsorted(cpts, cpt))]
-    assert all(a != b for a, b in zip(found[1:], found[2:], strict=False))  # no threshold without a change
+    assert all(
+        a != b for a, b in zip(found[1:], found[2:], strict=False)
+    )  # no threshold without a change
 
 
 # Golden counts
 AVAZU_NAMES = (
-    "C1 banner_pos site_id site_domain site_category app_id app_domain app_category device_id device_ip device_model device_type "
+    "C1 banner_pos site_id site_domain site_category app_id app_domain app_category device_id "
+    "device_ip device_model device_type "
     "device_conn_type C14 C15 C16 C17 C18 C19 C20 C21 mday hour wday"
 )
 AVAZU_SIZES = [
-    7, 7, 3135, 3487, 24, 4002, 252, 28, 101449, 523672, 5925, 5, 4, 2417, 8, 9, 426, 4, 67, 166, 60, 10, 24, 7,
+    7, 7, 3135, 3487, 24, 4002, 252, 28, 101449, 523672, 5925, 5, 4, 2417, 8, 9, 426, 4, 67, 166, 60, 10, 24, 7,  # noqa: E501
 ]  # fmt: skip
-AVAZU_OFFICIAL = {1: 1, 2: 12, 3: 18, 5: 18, 6: 1, 7: 1, 8: 5, 9: 22, 10: 18, 12: 1, 13: 5, 16: 6, 19: 6, 20: 3, 21: 2, 22: 3}
+AVAZU_OFFICIAL = {
+    1: 1,
+    2: 12,
+    3: 18,
+    5: 18,
+    6: 1,
+    7: 1,
+    8: 5,
+    9: 22,
+    10: 18,
+    12: 1,
+    13: 5,
+    16: 6,
+    19: 6,
+    20: 3,
+    21: 2,
+    22: 3,
+}
 CRITEO_SIZES = [
-    4389, 8000, 329, 7432, 2646, 428, 233, 6301, 295, 11, 173, 176642, 585, 147117, 19845, 14830, 6916, 18687, 4, 6646, 1272, 46, 141085,
+    4389, 8000, 329, 7432, 2646, 428, 233, 6301, 295, 11, 173, 176642, 585, 147117, 19845, 14830, 6916, 18687, 4, 6646, 1272, 46, 141085,  # noqa: E501
     64381, 63692, 11, 2156, 7806, 61, 5, 928, 15, 147387, 116331, 145634, 57186, 9307, 63, 34,
 ]  # fmt: skip
-AVAZU = Schema(tuple(Field(name, vocabulary_size=size) for name, size in zip(AVAZU_NAMES.split(), AVAZU_SIZES, strict=True)))
+AVAZU = Schema(
+    tuple(
+        Field(name, vocabulary_size=size)
+        for name, size in zip(AVAZU_NAMES.split(), AVAZU_SIZES, strict=True)
+    )
+)
 CRITEO = Schema(tuple(Field(f"f{i}", vocabulary_size=size) for i, size in enumerate(CRITEO_SIZES)))
 
 
@@ -308,7 +372,9 @@ def counts(config, schema):
 
 
 def test_golden_counts():
-    official = InputConfig.from_dims({name: AVAZU_OFFICIAL.get(i, 0) for i, name in enumerate(AVAZU.names)})
+    official = InputConfig.from_dims(
+        {name: AVAZU_OFFICIAL.get(i, 0) for i, name in enumerate(AVAZU.names)}
+    )
     uniform = InputConfig.uniform(AVAZU, 30)
     assert AVAZU.num_features == 645_195 and CRITEO.num_features == 1_178_909
     assert counts(official, AVAZU) == (16, 122, 12_323_301)  # table 3: 12.32M
@@ -321,5 +387,8 @@ def test_golden_counts():
 def test_official_dimensions_are_sums_of_regions():
     """Every width in the authors' list can be reached in the paper's search space."""
     sizes = oracle_sizes(PAPER)
-    reachable = {dim(PAPER, [j for j in range(len(sizes)) if choice >> j & 1]) for choice in range(2 ** len(sizes))}
+    reachable = {
+        dim(PAPER, [j for j in range(len(sizes)) if choice >> j & 1])
+        for choice in range(2 ** len(sizes))
+    }
     assert set(AVAZU_OFFICIAL.values()) <= reachable

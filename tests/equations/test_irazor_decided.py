@@ -1,4 +1,5 @@
-"""Whether an i-Razor search has decided: the entropy of alpha, and what parts kept from dropped regions against its spread."""
+"""Whether an i-Razor search has decided: the entropy of alpha, and what parts kept from dropped
+regions against its spread."""
 
 from __future__ import annotations
 
@@ -7,16 +8,22 @@ import math
 import numpy as np
 import pytest
 
-from irazor_tf import regions
-from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import InputConfig
-from irazor_tf.method import METHODS
-from irazor_tf.methods.irazor import RECENT_STEPS
-from irazor_tf.recommender import Recommender
-from irazor_tf.schema import Field, Schema
-from irazor_tf.task import TASKS
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.methods.irazor import regions
+from irazor_tf.methods.irazor.gate import RECENT_STEPS
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS
+from irazor_tf.search.selection import evenness
 
-SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in {"gender": 3, "goods": 40, "hour": 7}.items()))
+SCHEMA = Schema(
+    tuple(
+        Field(name, vocabulary_size=size)
+        for name, size in {"gender": 3, "goods": 40, "hour": 7}.items()
+    )
+)
 DIM = 4  # regions 0, 1, 2, 4: of 0, 1, 1 and 2 columns
 SPACE = InputConfig.uniform(SCHEMA, DIM)
 # The second and the third region stay; the last one and the empty one go.
@@ -25,7 +32,13 @@ CLEAR = np.array([0.1, 0.4, 0.35, 0.15])
 
 def searched(spec: str = "irazor(cpt=0.65)", space: InputConfig = SPACE):
     method = METHODS.build(spec)
-    return method, Recommender(SCHEMA, space, MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr"), gates=method.gates(SCHEMA, space))
+    return method, Recommender(
+        SCHEMA,
+        space,
+        MODELS.build("mlp(hidden=(4,))"),
+        TASKS.build("ctr"),
+        gates=method.gates(SCHEMA, space),
+    )
 
 
 def give(method, model, course):
@@ -53,12 +66,13 @@ def doubts(method, model):
     ],
 )
 def test_evenness(weights, regions_of_it, expected):
-    (found,) = regions.evenness(np.array([weights]), [regions_of_it])
+    (found,) = evenness(np.array([weights]), [regions_of_it])
     assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_margin():
-    """Between the weakest kept and the strongest dropped after the last step, wherever they stood before."""
+    """Between the weakest kept and the strongest dropped after the last step, wherever they stood
+    before."""
     course = np.array([[0.1, 0.3, 0.4, 0.2], [0.2, 0.2, 0.3, 0.3], [0.05, 0.35, 0.4, 0.2]])
     width, spread = regions.margin(course, [1, 2], [0, 3])
     assert width == pytest.approx(0.15) and spread == pytest.approx(np.std([0.1, -0.1, 0.15]))
@@ -69,7 +83,10 @@ def test_the_course_of_alpha_is_what_it_was_after_each_of_the_last_steps():
     gate, generator, seen = model.gates["embedding"], np.random.default_rng(0), []
     for step in range(RECENT_STEPS + 3):
         assert len(gate.course()) == min(RECENT_STEPS, step)
-        gate.update([generator.normal(size=gate.logits.shape)], lambda found: gate.logits.assign_sub(0.01 * found[0]))
+        gate.update(
+            [generator.normal(size=gate.logits.shape)],
+            lambda found: gate.logits.assign_sub(0.01 * found[0]),
+        )
         seen.append(gate.alpha().numpy())
     np.testing.assert_array_equal(gate.course(), np.array(seen[-RECENT_STEPS:]))
     assert np.abs(seen[-1] - seen[2]).max() > 1e-3
@@ -78,7 +95,10 @@ def test_the_course_of_alpha_is_what_it_was_after_each_of_the_last_steps():
 def test_uniform_weights_are_no_decision():
     method, model = searched()
     (notice,) = doubts(method, model)
-    assert notice.startswith("this search has not decided after 0 steps: alpha has 100.0% of the entropy of uniform weights. ")
+    assert notice.startswith(
+        "this search has not decided after 0 steps: alpha has 100.0% of the entropy of uniform "
+        "weights. "
+    )
     give(method, model, np.tile([0.255, 0.247, 0.249, 0.249], (9, 3, 1)))
     assert "100.0%" in doubts(method, model)[0]
 
@@ -92,13 +112,17 @@ def test_clear_and_steady_weights_are_one():
 
 @pytest.mark.parametrize("wavering", [1, 2, 3])
 def test_so_are_weights_of_which_few_fields_waver(wavering):
-    """In these fields the last one kept and the first one dropped change places every other step."""
+    """In these fields the last one kept and the first one dropped
+    change places every other step."""
     method, model = searched()
     course = np.tile(CLEAR, (9, 3, 1))
     course[::2, :wavering, 2:], course[1::2, :wavering, 2:] = (0.251, 0.249), (0.2, 0.3)
     give(method, model, course)
     names = ("gender", "goods", "hour")[:wavering]
-    expected = f"differ by no more than they moved over the last steps in {wavering} of 3 fields ({', '.join(names)})"
+    expected = (
+        f"differ by no more than they moved over the last steps in {wavering} of 3 fields "
+        f"({', '.join(names)})"
+    )
     found = doubts(method, model)
     assert [expected in notice for notice in found] == [True] * (wavering > 1)
 
@@ -111,7 +135,9 @@ def test_a_field_that_is_gone_was_given_up_for_the_region_without_columns():
     course = np.tile(wavering, (9, 3, 1))
     course[1::2] = [0.3, 0.51, 0.12, 0.07]
     give(method, model, course)
-    assert not method.derive(model, SPACE).num_fields and "3 of 3 fields" in doubts(method, model)[0]
+    assert (
+        not method.derive(model, SPACE).num_fields and "3 of 3 fields" in doubts(method, model)[0]
+    )
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -132,7 +158,10 @@ def test_the_region_without_columns_may_be_what_comes_next():
     course = np.tile([0.42, 0.46, 0.07, 0.05], (10, 3, 1))
     course[::2] = [0.55, 0.33, 0.07, 0.05]
     give(method, model, course)
-    assert method.derive(model, SPACE).num_fields == 3 and "in 3 of 3 fields" in doubts(method, model)[0]
+    assert (
+        method.derive(model, SPACE).num_fields == 3
+        and "in 3 of 3 fields" in doubts(method, model)[0]
+    )
 
 
 def test_the_fields_that_waver_are_counted_among_all():
@@ -147,7 +176,9 @@ def test_the_fields_that_waver_are_counted_among_all():
 def test_a_search_without_a_record_is_judged_by_its_entropy_alone():
     """As one that ended before there were records."""
     method, model = searched()
-    model.gates["embedding"].logits.assign(method.params.temperature * np.log(np.tile(CLEAR, (3, 1))))
+    model.gates["embedding"].logits.assign(
+        method.params.temperature * np.log(np.tile(CLEAR, (3, 1)))
+    )
     assert not doubts(method, model)
 
 
@@ -157,5 +188,7 @@ def test_fields_alone_have_the_doubts_of_their_search():
     course = np.zeros((10, 3, 2))
     course[::2], course[1::2] = (0.62, 0.38), (0.38, 0.62)
     give(method, model, course)
-    result, _ = METHODS.build("fields(irazor(candidates=(0, 4), cpt=0.4))").search(None, SPACE, None, model)
+    result, _ = METHODS.build("fields(irazor(candidates=(0, 4), cpt=0.4))").search(
+        None, SPACE, None, model
+    )
     assert result.config.num_fields == 3 and list(result.notices) == doubts(method, model) != []

@@ -1,7 +1,8 @@
-"""i-Razor (arXiv 2204.00281v2): the gate and the search loss, equations 2 to 5, 7 and 8, against oracles written from the paper.
+"""i-Razor (arXiv 2204.00281v2): the gate and the search loss, equations 2 to 5, 7 and 8, against
+oracles written from the paper.
 
-The oracles are plain numpy in double precision, with one loop per sum of the paper; a gradient is a central difference of the oracle.
-"""
+The oracles are plain numpy in double precision, with one loop per sum of the paper; a gradient is a
+central difference of the oracle."""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.base_model import MODELS
-from irazor_tf.input_config import FieldConfig, InputConfig
-from irazor_tf.method import METHODS
-from irazor_tf.methods.irazor import RegionGate
-from irazor_tf.recommender import Recommender
-from irazor_tf.schema import Field, Schema
-from irazor_tf.task import TASKS
+from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.methods.irazor.gate import RegionGate
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.method import METHODS
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
@@ -34,7 +35,8 @@ def oracle_alpha(w, tau):
 
 
 def oracle_operators(candidates):
-    """Section 3.2.2: operator j is 1 from the (d_(j-1) + 1)-th digit to the d_j-th and 0 elsewhere."""
+    """Section 3.2.2: operator j is 1 from the (d_(j-1) + 1)-th digit
+    to the d_j-th and 0 elsewhere."""
     operators = []
     for j, d in enumerate(candidates):
         first = 0 if j == 0 else candidates[j - 1]
@@ -58,7 +60,10 @@ def oracle_transformed(normalized, w, candidates, tau):
     """Equation 4."""
     out = np.zeros_like(normalized)
     for i, own in enumerate(candidates):
-        factor = sum(a * operator for a, operator in zip(oracle_alpha(w[i], tau), oracle_operators(own), strict=True))
+        factor = sum(
+            a * operator
+            for a, operator in zip(oracle_alpha(w[i], tau), oracle_operators(own), strict=True)
+        )
         out[:, i, : own[-1]] = normalized[:, i, : own[-1]] * factor
     return out
 
@@ -98,15 +103,23 @@ SETTINGS = {
     "paper": Setting("irazor(temperature=0.5, penalty=0.3)", SAME, 0.5, 0.3),
     "no penalty": Setting("irazor(temperature=0.7, penalty=0)", SAME, 0.7, 0.0),
     "by field": Setting(
-        "irazor(candidates={'gender': (0, 1, 3, 6), 'hour': (2, 6), '': (0, 4, 5, 6)}, temperature=1.0, penalty=0.2)",
+        "irazor(candidates={'gender': (0, 1, 3, 6), 'hour': (2, 6), '': (0, 4, 5, 6)}, "
+        "temperature=1.0, penalty=0.2)",
         ((0, 1, 3, 6), (0, 4, 5, 6), (2, 6)),
         1.0,
         0.2,
     ),
     "official code": Setting(
-        "irazor(preset='official_code', temperature=0.5, penalty=3.0)", SAME, 0.5, 3.0, cardinality=False, batch_statistics=False
+        "irazor(preset='official_code', temperature=0.5, penalty=3.0)",
+        SAME,
+        0.5,
+        3.0,
+        cardinality=False,
+        batch_statistics=False,
     ),
-    "no batch norm": Setting("irazor(normalize=False, temperature=0.5, penalty=0.3)", SAME, 0.5, 0.3, normalize=False),
+    "no batch norm": Setting(
+        "irazor(normalize=False, temperature=0.5, penalty=0.3)", SAME, 0.5, 0.3, normalize=False
+    ),
 }
 
 
@@ -181,7 +194,12 @@ def test_evaluation_normalizes_by_moving_averages(setting, gate):
         normalized = e
     for _ in range(2):  # the second time as the first: evaluation moves nothing
         found = gate(tf.constant(e, tf.float32), ids, training=False)
-        np.testing.assert_allclose(found, oracle_transformed(normalized, w, setting.candidates, setting.tau), rtol=0, atol=2e-5)
+        np.testing.assert_allclose(
+            found,
+            oracle_transformed(normalized, w, setting.candidates, setting.tau),
+            rtol=0,
+            atol=2e-5,
+        )
 
 
 def test_penalty_weighs_sizes_by_cardinality(setting, gate):
@@ -189,16 +207,23 @@ def test_penalty_weighs_sizes_by_cardinality(setting, gate):
     gate.logits.assign(padded)
     (group, found), *rest = gate.penalty(None, None, None).items()
     assert group == "architecture" and not rest
-    expected = setting.penalty * oracle_penalty(w, setting.candidates, setting.tau, setting.field_weights)
+    expected = setting.penalty * oracle_penalty(
+        w, setting.candidates, setting.tau, setting.field_weights
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_columns_that_pad_a_narrow_field_stay_zero():
-    gate = RegionGate([(0, 1, 2), (0, 2, 4)], np.array([0.5, 0.5]), temperature=1.0, penalty_weight=0.0)
+    gate = RegionGate(
+        [(0, 1, 2), (0, 2, 4)], np.array([0.5, 0.5]), temperature=1.0, penalty_weight=0.0
+    )
     x = np.random.default_rng(4).normal(size=(8, 2, 4)).astype(np.float32)
     x[:, 0, 2:] = 0
     for training in (True, False):
-        assert np.all(gate(tf.constant(x), tf.zeros((8, 2), tf.int32), training=training)[:, 0, 2:].numpy() == 0)
+        assert np.all(
+            gate(tf.constant(x), tf.zeros((8, 2), tf.int32), training=training)[:, 0, 2:].numpy()
+            == 0
+        )
 
 
 # The search loss of a whole model.
@@ -207,7 +232,13 @@ def build(setting):
     generator = np.random.default_rng(5)
     base = MODELS.build("mlp(hidden=(5,))")
     space = InputConfig.uniform(SCHEMA, DIM)
-    model = Recommender(SCHEMA, space, base, TASKS.build("ctr"), gates=METHODS.build(setting.spec).gates(SCHEMA, space))
+    model = Recommender(
+        SCHEMA,
+        space,
+        base,
+        TASKS.build("ctr"),
+        gates=METHODS.build(setting.spec).gates(SCHEMA, space),
+    )
     for variable in model.trainable_variables:
         variable.assign(generator.normal(0, 0.5, variable.shape))
     ids = np.stack([generator.integers(0, size, BATCH) for size in SIZES.values()], axis=1)
@@ -218,9 +249,21 @@ def build(setting):
 def weights_of(model):
     """The supernet's weights in double precision, by name."""
     tower = model.base.tower
-    found = {"logits": model.gates["embedding"].logits, "table": model.embedding.tables[0], "linear": model.linear.tables[0]}
-    found |= {"kernel": tower.dense[0].kernel, "bias": tower.dense[0].bias, "out": tower.out.kernel, "out_bias": tower.out.bias}
-    return {name: np.array(variable.numpy(), np.float64) for name, variable in (found | {"intercept": model.intercept.bias}).items()}
+    found = {
+        "logits": model.gates["embedding"].logits,
+        "table": model.embedding.tables[0],
+        "linear": model.linear.tables[0],
+    }
+    found |= {
+        "kernel": tower.dense[0].kernel,
+        "bias": tower.dense[0].bias,
+        "out": tower.out.kernel,
+        "out_bias": tower.out.bias,
+    }
+    return {
+        name: np.array(variable.numpy(), np.float64)
+        for name, variable in (found | {"intercept": model.intercept.bias}).items()
+    }
 
 
 def oracle_loss(setting, weights, batch):
@@ -229,13 +272,19 @@ def oracle_loss(setting, weights, batch):
     offsets = np.concatenate([[0], np.cumsum(list(SIZES.values()))[:-1]])
     e = np.stack([weights["table"][ids[:, i] + offset] for i, offset in enumerate(offsets)], axis=1)
     w = [weights["logits"][i, : len(own)] for i, own in enumerate(setting.candidates)]
-    x = oracle_transformed(oracle_gate_input(setting, e), w, setting.candidates, setting.tau).reshape(len(y), -1)
+    x = oracle_transformed(
+        oracle_gate_input(setting, e), w, setting.candidates, setting.tau
+    ).reshape(len(y), -1)
     hidden = np.maximum(x @ weights["kernel"] + weights["bias"], 0)
     logit = (hidden @ weights["out"])[:, 0] + weights["out_bias"][0] + weights["intercept"]
-    logit = logit + sum(weights["linear"][ids[:, i] + offset, 0] for i, offset in enumerate(offsets))
+    logit = logit + sum(
+        weights["linear"][ids[:, i] + offset, 0] for i, offset in enumerate(offsets)
+    )
     p = 1 / (1 + np.exp(-logit))
     entropy = np.mean(-y * np.log(p) - (1 - y) * np.log(1 - p))
-    return entropy, entropy + setting.penalty * oracle_penalty(w, setting.candidates, setting.tau, setting.field_weights)
+    return entropy, entropy + setting.penalty * oracle_penalty(
+        w, setting.candidates, setting.tau, setting.field_weights
+    )
 
 
 def oracle_gradient(setting, weights, batch, name, entries, step=1e-5):
@@ -269,22 +318,36 @@ def test_gradient_of_the_weights(setting):
     model, batch = build(setting)
     weights = weights_of(model)
     _, gradients = model.gradients(batch, ["bias", "network"])
-    by_variable = {v.ref(): g for group in gradients for g, v in zip(gradients[group], model.variable_groups[group], strict=True)}
+    by_variable = {
+        v.ref(): g
+        for group in gradients
+        for g, v in zip(gradients[group], model.variable_groups[group], strict=True)
+    }
     generator = np.random.default_rng(6)
-    variables = {"table": model.embedding.tables[0], "kernel": model.base.tower.dense[0].kernel, "linear": model.linear.tables[0]}
+    variables = {
+        "table": model.embedding.tables[0],
+        "kernel": model.base.tower.dense[0].kernel,
+        "linear": model.linear.tables[0],
+    }
     for name, variable in (variables | {"intercept": model.intercept.bias}).items():
         entries = [tuple(generator.integers(0, size) for size in variable.shape) for _ in range(12)]
         expected = oracle_gradient(setting, weights, batch, name, entries)
         assert np.abs(expected).max() > 1e-4
         found = tf.convert_to_tensor(by_variable[variable.ref()]).numpy()
-        np.testing.assert_allclose([found[entry] for entry in entries], expected, rtol=2e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            [found[entry] for entry in entries], expected, rtol=2e-3, atol=1e-5, err_msg=name
+        )
 
 
 def test_penalty_enters_the_gradient_with_its_factor():
     """lambda scales the penalty's part and no other."""
     found = {}
     for penalty in (0.0, 0.1, 0.2):
-        model, batch = build(dataclasses.replace(SETTINGS["paper"], spec=f"irazor(temperature=0.5, penalty={penalty})"))
+        model, batch = build(
+            dataclasses.replace(
+                SETTINGS["paper"], spec=f"irazor(temperature=0.5, penalty={penalty})"
+            )
+        )
         found[penalty] = model.gradients(batch, ["architecture"])[1]["architecture"][0].numpy()
     first = found[0.1] - found[0.0]
     assert np.abs(first).max() > 1e-3
@@ -293,7 +356,7 @@ def test_penalty_enters_the_gradient_with_its_factor():
 
 def test_a_step_moves_alpha_down_the_gradient():
     """One-level: architecture and weights move by the same batch."""
-    from irazor_tf.optimizers import make_optimizer
+    from irazor_tf.training.optimizers import make_optimizer
 
     model, batch = build(SETTINGS["paper"])
     _, gradients = model.gradients(batch, model.groups)
@@ -302,14 +365,17 @@ def test_a_step_moves_alpha_down_the_gradient():
     model.optimizers = {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
     model.train_step(batch)
     (gradient,) = gradients["architecture"]
-    np.testing.assert_allclose(model.gates["embedding"].logits, before - 0.1 * gradient.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        model.gates["embedding"].logits, before - 0.1 * gradient.numpy(), rtol=0, atol=1e-6
+    )
     assert np.abs(model.embedding.tables[0].numpy() - table).max() > 0
 
 
 @pytest.mark.parametrize("spec", ["irazor()", "irazor(preset='official_code')"])
 @pytest.mark.parametrize("first_region", [0.0, 0.5])
 def test_a_budget_never_gives_a_config_without_fields(spec, first_region):
-    """Neither where region 0 outweighs all others, nor where the official comparison finds no sum above the threshold."""
+    """Neither where region 0 outweighs all others, nor where the official comparison finds no sum
+    above the threshold."""
     method, space = METHODS.build(spec), InputConfig.uniform(SCHEMA, DIM)
     base, task = MODELS.build("mlp(hidden=(4,))"), TASKS.build("ctr")
     model = Recommender(SCHEMA, space, base, task, gates=method.gates(SCHEMA, space))
@@ -334,5 +400,8 @@ def test_a_budget_never_gives_a_config_without_fields(spec, first_region):
 
 def test_candidates_of_a_field_that_is_not_there_are_refused():
     space = InputConfig({"gender": FieldConfig(4), "hour": FieldConfig(4)})
-    with pytest.raises(ValueError, match=r"should name fields \(gender, hour\) or '' for the others\. Received: our"):
+    with pytest.raises(
+        ValueError,
+        match=r"should name fields \(gender, hour\) or '' for the others\. Received: our",
+    ):
         METHODS.build("irazor(candidates={'our': (0, 2)})").candidates(space)

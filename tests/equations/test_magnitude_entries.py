@@ -1,4 +1,5 @@
-"""Magnitude pruning by entry (what DNIS, arXiv 2006.04466, section 3.4, is compared with): one global ranking of |E|, cut in one shot.
+"""Magnitude pruning by entry (what DNIS, arXiv 2006.04466, section 3.4, is compared with): one
+global ranking of |E|, cut in one shot.
 
 The oracle ranks a plain list of (size, place) pairs.
 """
@@ -11,19 +12,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf import final_models
-from irazor_tf.base_model import MODELS
-from irazor_tf.candidates import Candidate, Role
-from irazor_tf.entries import largest
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
-from irazor_tf.job_config import JobConfig, training_spec
-from irazor_tf.method import METHODS, BudgetError
-from irazor_tf.recommender import Recommender
-from irazor_tf.registry import parse_spec
-from irazor_tf.schema import Field, Schema, save_counts
-from irazor_tf.searching import search_folder_of, search_with, trainer_of
-from irazor_tf.task import TASKS
-from irazor_tf.trainer import TrainOptions
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.layout import Role
+from irazor_tf.config.schema import Field, Schema, save_counts
+from irazor_tf.config.specs import parse_spec
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.jobs import final_models
+from irazor_tf.jobs.candidates import Candidate
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.entries import largest
+from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.run import search_folder_of, search_with, training_spec
+from irazor_tf.training.options import TrainOptions
 from tests.conformance import tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
@@ -32,7 +35,9 @@ DIM = 4
 SPACE = InputConfig.uniform(SCHEMA, DIM)
 
 
-def model_with(tables: dict[str, np.ndarray], space: InputConfig = SPACE, base: str = "mlp(hidden=(5,))") -> Recommender:
+def model_with(
+    tables: dict[str, np.ndarray], space: InputConfig = SPACE, base: str = "mlp(hidden=(5,))"
+) -> Recommender:
     """A model with these tables, and weights of ordinary size elsewhere."""
     model = Recommender(SCHEMA, space, MODELS.build(base), TASKS.build("ctr"))
     generator = np.random.default_rng(3)
@@ -47,13 +52,24 @@ def model_with(tables: dict[str, np.ndarray], space: InputConfig = SPACE, base: 
 
 def random_tables(seed: int = 0) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
-    return {name: generator.normal(0, 1, (size, DIM)) * generator.uniform(0.1, 2) for name, size in SIZES.items()}
+    return {
+        name: generator.normal(0, 1, (size, DIM)) * generator.uniform(0.1, 2)
+        for name, size in SIZES.items()
+    }
 
 
 def oracle(tables: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    """[V, D] bool by field: the `count` entries of largest size, of equal ones the first by field, row and column."""
-    places = [(name, v, j) for name, table in tables.items() for v in range(len(table)) for j in range(table.shape[1])]
-    ranked = sorted(places, key=lambda place: -abs(tables[place[0]].astype(np.float32)[place[1:]]))  # stable
+    """[V, D] bool by field: the `count` entries of largest size, of equal ones the first by field,
+    row and column."""
+    places = [
+        (name, v, j)
+        for name, table in tables.items()
+        for v in range(len(table))
+        for j in range(table.shape[1])
+    ]
+    ranked = sorted(
+        places, key=lambda place: -abs(tables[place[0]].astype(np.float32)[place[1:]])
+    )  # stable
     kept = {name: np.zeros(table.shape, bool) for name, table in tables.items()}
     for name, v, j in ranked[:count]:
         kept[name][v, j] = True
@@ -83,7 +99,8 @@ def test_the_largest_entries_of_all_fields_stay(budget: int) -> None:
 
 
 def test_a_table_by_hand() -> None:
-    """Columns without an entry go; a field without any keeps one, all masked, for its first-order terms; a whole field has no mask."""
+    """Columns without an entry go; a field without any keeps one, all masked, for its first-order
+    terms; a whole field has no mask."""
     tables = {name: np.zeros((size, DIM)) for name, size in SIZES.items()}
     tables["gender"][:, :] = [[9, -9, 8, 9], [-8, 9, 9, 9], [9, 9, 9, -9]]
     tables["goods"][5] = [0, 0.25, 0, -3]
@@ -98,13 +115,19 @@ def test_a_table_by_hand() -> None:
     assert config.num_params(SCHEMA) == 14
     # A model without first-order terms has no use for such a field.
     bare = model_with(tables, base="mlp(hidden=(5,), first_order=False)")
-    assert METHODS.build("magnitude(per='entry')").derive(bare, SPACE, 14).fields["hour"] == FieldConfig(0)
+    assert METHODS.build("magnitude(per='entry')").derive(bare, SPACE, 14).fields[
+        "hour"
+    ] == FieldConfig(0)
 
 
 def test_ties_are_broken_by_place_and_the_count_is_exact() -> None:
-    np.testing.assert_array_equal(largest(np.array([1.0, 2.0, 1.0, 2.0, 1.0]), 3), [True, True, False, True, False])
+    np.testing.assert_array_equal(
+        largest(np.array([1.0, 2.0, 1.0, 2.0, 1.0]), 3), [True, True, False, True, False]
+    )
     np.testing.assert_array_equal(largest(np.zeros(4), 3), [True, True, True, False])
-    np.testing.assert_array_equal(largest(np.array([3.0, -1.0, 0.0]), 3), [True, False, True])  # -1: not there to be kept
+    np.testing.assert_array_equal(
+        largest(np.array([3.0, -1.0, 0.0]), 3), [True, False, True]
+    )  # -1: not there to be kept
     tables = {name: np.full((size, DIM), 0.5) for name, size in SIZES.items()}
     for budget in (1, 30, 150):
         config = METHODS.build("magnitude(per='entry')").derive(model_with(tables), SPACE, budget)
@@ -115,24 +138,38 @@ def test_ties_are_broken_by_place_and_the_count_is_exact() -> None:
 
 @pytest.mark.parametrize("share, count", [(0.5, 100), (0.0625, 12), (1.0, 200)])
 def test_the_share_counts_entries(share: float, count: int) -> None:
-    config = METHODS.build(f"magnitude(per='entry', share={share})").derive(model_with(random_tables()), SPACE)
+    config = METHODS.build(f"magnitude(per='entry', share={share})").derive(
+        model_with(random_tables()), SPACE
+    )
     assert config.num_params(SCHEMA) == count
     assert (config == SPACE) == (share == 1)
 
 
 def test_nothing_fits() -> None:
     model = model_with(random_tables())
-    with pytest.raises(BudgetError, match="The budget should be at least the smallest config's 1 embedding parameters. Received: 0"):
+    with pytest.raises(
+        BudgetError,
+        match="The budget should be at least the smallest config's 1 embedding parameters. "
+        "Received: 0",
+    ):
         METHODS.build("magnitude(per='entry')").derive(model, SPACE, 0)
-    with pytest.raises(BudgetError, match=r"`share` of magnitude should leave at least .* 1 .*, and leaves 0\. Received: 0\.001"):
+    with pytest.raises(
+        BudgetError,
+        match=r"`share` of magnitude should leave at least .* 1 .*, and leaves 0\. Received: "
+        r"0\.001",
+    ):
         METHODS.build("magnitude(per='entry', share=0.001)").derive(model, SPACE)
 
 
 def test_a_space_with_gaps_and_masks_is_not_left() -> None:
-    """Entries that the space has masked are not there, however large; the rest is ranked as before."""
+    """Entries that the space has masked are not there, however
+    large; the rest is ranked as before."""
     generator = np.random.default_rng(2)
     entries, features = generator.random((40, 2)) < 0.6, generator.random(7) < 0.5
-    goods, hour = FieldConfig(2, (1, 3), BitMask.from_array(entries)), FieldConfig(3, None, BitMask.from_array(features))
+    goods, hour = (
+        FieldConfig(2, (1, 3), BitMask.from_array(entries)),
+        FieldConfig(3, None, BitMask.from_array(features)),
+    )
     space = InputConfig({"gender": FieldConfig(0), "goods": goods, "hour": hour})
     tables = {"goods": generator.normal(0, 1, (40, 2)), "hour": generator.normal(0, 1, (7, 3))}
     model = model_with(tables, space)
@@ -141,10 +178,17 @@ def test_a_space_with_gaps_and_masks_is_not_left() -> None:
     for budget in (1, 10, whole // 2, whole):
         config = METHODS.build("magnitude(per='entry')").derive(model, space, budget)
         config.check(SCHEMA)
-        assert config.within(space) and config.num_params(SCHEMA) == budget and not config.fields["gender"].dim
+        assert (
+            config.within(space)
+            and config.num_params(SCHEMA) == budget
+            and not config.fields["gender"].dim
+        )
         for name, kept in oracle(inside, budget).items():
             np.testing.assert_array_equal(entries_of(config, space)[name], kept, err_msg=name)
-    assert METHODS.build("magnitude(per='entry')").derive(model, space, whole + 1).num_params(SCHEMA) == whole
+    assert (
+        METHODS.build("magnitude(per='entry')").derive(model, space, whole + 1).num_params(SCHEMA)
+        == whole
+    )
 
 
 @pytest.mark.parametrize("base", ["mlp(hidden=(5,))", "fm", "deepfm(hidden=(5,))"])
@@ -154,12 +198,16 @@ def test_the_final_model_is_the_trained_one_with_entries_at_zero(base: str, budg
     model = model_with(tables, base=base)
     config = method.derive(model, SPACE, budget)
     final = model.restrict(config, keep_gates=False)
-    zeroed = {name: np.where(kept, tables[name], 0.0) for name, kept in oracle(tables, budget).items()}
+    zeroed = {
+        name: np.where(kept, tables[name], 0.0) for name, kept in oracle(tables, budget).items()
+    }
     pieces = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
     for name, table in zeroed.items():
         pieces[f"embedding/{name}"] = (table.astype(np.float32), pieces[f"embedding/{name}"][1])
     generator = np.random.default_rng(4)
-    ids = tf.constant(np.stack([generator.integers(0, size, 64) for size in SIZES.values()], axis=1), tf.int32)
+    ids = tf.constant(
+        np.stack([generator.integers(0, size, 64) for size in SIZES.values()], axis=1), tf.int32
+    )
     whole = model(ids).numpy()
     model.load_pieces(pieces)
     np.testing.assert_allclose(final(ids), model(ids), rtol=0, atol=2e-6)
@@ -170,28 +218,51 @@ def test_the_final_model_is_the_trained_one_with_entries_at_zero(base: str, budg
 def test_columns_are_the_default_and_both_kinds_share_a_training() -> None:
     column, entry = METHODS.build("magnitude"), METHODS.build("magnitude(per='entry')")
     assert (column.params.per, column.init, entry.init) == ("column", "fresh", "keep")
-    specs = [parse_spec(text) for text in ("magnitude", "magnitude(per='column')", "magnitude(per='entry', share=0.1)")]
+    specs = [
+        parse_spec(text)
+        for text in ("magnitude", "magnitude(per='column')", "magnitude(per='entry', share=0.1)")
+    ]
     assert len({training_spec(spec) for spec in specs}) == 1
     assert str(entry.spec()) == "magnitude(per='entry')" and str(column.spec()) == "magnitude()"
     assert [other.init for _, other in entry.sweep(SPACE)] == ["keep"] * 3
-    with pytest.raises(ValueError, match="`per` of magnitude should be one of column, entry. Received: 'row'"):
+    with pytest.raises(
+        ValueError, match="`per` of magnitude should be one of column, entry. Received: 'row'"
+    ):
         METHODS.build("magnitude(per='row')")
 
 
 def test_one_training_serves_columns_and_entries(tmp_path, monkeypatch) -> None:
-    """From data to the final model: that of the entries is the trained model, masked; nothing is trained for it."""
+    """From data to the final model: that of the entries is the trained model, masked; nothing is
+    trained for it."""
     directory = str(tmp_path / "data")
     schema = tiny_data.write(directory)
-    options = TrainOptions(batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=256, steps_per_execution=1)
-    job = JobConfig(str(tmp_path), "mlp(hidden=(4,))", "magnitude", data_dir=directory, width=4, train=options, seed=3, progress=False)
+    options = TrainOptions(
+        batch_size=128, epochs=1, patience=0, stddev=0.3, eval_batch_size=256, steps_per_execution=1
+    )
+    job = JobConfig(
+        str(tmp_path),
+        "mlp(hidden=(4,))",
+        "magnitude",
+        data_dir=directory,
+        width=4,
+        train=options,
+        seed=3,
+        progress=False,
+    )
     trainer, space = trainer_of(job, schema), InputConfig.uniform(schema, 4)
     _, supernet = search_with(trainer, METHODS.build("magnitude"), space)
-    monkeypatch.setattr(Recommender, "train_step", lambda *_: pytest.fail("nothing should be trained again"))
+    monkeypatch.setattr(
+        Recommender, "train_step", lambda *_: pytest.fail("nothing should be trained again")
+    )
     method = METHODS.build("magnitude(per='entry', share=0.3)")
     result, _ = search_with(trainer, method, space)
     candidate = Candidate(Role.CONTROL, "magnitude", result, search_folder_of(method, space))
-    final = final_models.initial_model(job, schema, candidate, trainer_of(job, schema, "models", candidate.key), result.config)
-    assert result.init == "keep" and result.config.num_params(schema) == final.num_params() == int(0.3 * space.num_params(schema))
+    final = final_models.initial_model(
+        job, schema, candidate, trainer_of(job, schema, "models", candidate.key), result.config
+    )
+    assert result.init == "keep" and result.config.num_params(schema) == final.num_params() == int(
+        0.3 * space.num_params(schema)
+    )
     ids = next(iter(trainer.valid.ordered(300)))["ids"]
     supernet.hard_mask(result.config)
     np.testing.assert_allclose(final(ids), supernet(ids), rtol=0, atol=1e-6)
@@ -201,13 +272,17 @@ def test_masked_entries_do_not_count(tmp_path: pathlib.Path) -> None:
     """What a space's mask has taken is neither in a column's spread nor in its price."""
     kept = np.array([[1, 1], [0, 1], [1, 1], [0, 1], [1, 0]], bool)
     save_counts(str(tmp_path), {"only": np.full(5, 7)})
-    schema = Schema((Field("only", vocabulary_size=5),), fingerprint="made up", directory=str(tmp_path))
+    schema = Schema(
+        (Field("only", vocabulary_size=5),), fingerprint="made up", directory=str(tmp_path)
+    )
     space = InputConfig({"only": FieldConfig(2, None, BitMask.from_array(kept))})
     model = Recommender(schema, space, MODELS.build("fm"), TASKS.build("ctr"))
     table = np.array([[1.0, 0.2], [99.0, 0.1], [-1.0, 0.3], [99.0, 0.2], [1.0, 99.0]], np.float32)
     model.embedding.tables[0].assign(table)  # type: ignore[union-attr]
     found = METHODS.build("magnitude").architecture(model)["spread"]
     np.testing.assert_allclose(found, np.where(kept, table, 0).std(axis=0)[None], rtol=1e-6)
-    assert METHODS.build("magnitude").derive(model, space, 3) == InputConfig({"only": space.fields["only"].cut([0])})
+    assert METHODS.build("magnitude").derive(model, space, 3) == InputConfig(
+        {"only": space.fields["only"].cut([0])}
+    )
     with pytest.raises(ValueError, match="smallest config's 3 "):
         METHODS.build("magnitude").derive(model, space, 2)

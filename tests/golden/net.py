@@ -1,10 +1,11 @@
-"""The golden net: small jobs of every method, whose figures a change of the code's structure may not move.
+"""The golden net: small jobs of every method, whose figures a change of the code's structure may
+not move.
 
-`python -m tests.golden.net` runs the jobs and compares what they leave with the files in `tests/golden/figures`; `--write` makes
-those files anew; names of jobs run those alone. On the processor that made the files every figure has to be equal to the last
-digit; on another one the structure has to be, and every AUC within .02. One thread and deterministic operations are set before
-TensorFlow loads, so the net needs a process of its own.
-"""
+`python -m tests.golden.net` runs the jobs and compares what they leave with the files in
+`tests/golden/figures`; `--write` makes those files anew; names of jobs run those alone. On the
+processor that made the files every figure has to be equal to the last digit; on another one the
+structure has to be, and every AUC within .02. One thread and deterministic operations are set
+before TensorFlow loads, so the net needs a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ FIGURES = pathlib.Path(__file__).with_name("figures")
 MACHINE = FIGURES / "machine.json"
 AUC_TOLERANCE = 0.02
 
-# What differs between two runs of one job. The net keeps a list of its own, so that no change of the package's can widen it.
+# What differs between two runs of one job. The net keeps a list of its own, so that no change of
+# the package's can widen it.
 TIMING = {"seconds", "search_seconds", "train_seconds", "test_seconds", "pretraining_seconds"}
 TIMING |= {"search_peak_mib", "train_peak_mib", "peak_mib"}
 
@@ -83,7 +85,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "auto": {
         "method": "irazor",
         "model": DEEPFM,
-        **dict.fromkeys(("min_count", "batch_size", "patience", "bias_optimizer", "network_optimizer"), "auto"),
+        **dict.fromkeys(
+            ("min_count", "batch_size", "patience", "bias_optimizer", "network_optimizer"), "auto"
+        ),
         **dict.fromkeys(("embedding_l2", "embedding_ridge", "linear_ridge"), "auto"),
         "metric": "log_loss",
         "search_steps": 20,
@@ -92,16 +96,24 @@ JOBS: dict[str, dict[str, Any]] = {
 
 
 def machine() -> dict[str, str]:
-    """What the last digits depend on: the processor and the versions of the libraries that compute."""
+    """What the last digits depend on: the processor and the versions
+    of the libraries that compute."""
     from importlib.metadata import version
 
     name, flags = platform.processor() or platform.machine(), ""
     if os.path.exists("/proc/cpuinfo"):
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-        words = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+        name = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+            name,
+        )
+        words = next(
+            (line.partition(":")[2].split() for line in lines if line.startswith("flags")), []
+        )
         flags = " ".join(sorted(word for word in words if word.startswith(("avx", "amx", "fma"))))
-    libraries = {library: version(library) for library in ("tensorflow", "tf_keras", "numpy", "scikit-learn")}
+    libraries = {
+        library: version(library) for library in ("tensorflow", "tf_keras", "numpy", "scikit-learn")
+    }
     return {"processor": name, "vector_instructions": flags, **libraries}
 
 
@@ -109,7 +121,10 @@ def figures(folder: pathlib.Path) -> dict[str, Any]:
     """What a job left in its folder: summary, curve and every found config, times aside."""
     paths = [folder / "summary.json", folder / "curve.json", folder / "search" / "result.json"]
     paths += sorted(folder.glob("models/*/result.json"))
-    return {str(path.relative_to(folder)): timeless(json.loads(path.read_text(encoding="utf-8"))) for path in paths}
+    return {
+        str(path.relative_to(folder)): timeless(json.loads(path.read_text(encoding="utf-8")))
+        for path in paths
+    }
 
 
 def timeless(value: Any) -> Any:
@@ -120,7 +135,8 @@ def timeless(value: Any) -> Any:
 
 
 def differences(golden: Any, now: Any, *, exact: bool, where: str = "") -> Iterator[str]:
-    """A line for every figure that is not what it was; without `exact` for structure and AUC alone."""
+    """A line for every figure that is not what it was; without
+    `exact` for structure and AUC alone."""
     if isinstance(golden, dict) and isinstance(now, dict):
         for key in sorted(set(golden) | set(now)):
             path = f"{where}/{key}"
@@ -152,7 +168,12 @@ def run(names: Sequence[str], write: bool = False) -> int:
         FIGURES.mkdir(exist_ok=True)
         MACHINE.write_text(json.dumps(here, indent=1) + "\n", encoding="utf-8")
     exact = json.loads(MACHINE.read_text(encoding="utf-8")) == here
-    print("figures have to be equal" if exact else f"another machine: structure, and AUC within {AUC_TOLERANCE}", flush=True)
+    print(
+        "figures have to be equal"
+        if exact
+        else f"another machine: structure, and AUC within {AUC_TOLERANCE}",
+        flush=True,
+    )
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
@@ -163,7 +184,12 @@ def run(names: Sequence[str], write: bool = False) -> int:
             golden = json.loads(path.read_text(encoding="utf-8"))
             wrong = list(differences(golden, json.loads(json.dumps(found)), exact=exact))
             failed += bool(wrong)
-            print(f"{name}: {'equal' if not wrong else 'DIFFERENT'}", *wrong[:20], sep="\n  ", flush=True)
+            print(
+                f"{name}: {'equal' if not wrong else 'DIFFERENT'}",
+                *wrong[:20],
+                sep="\n  ",
+                flush=True,
+            )
     return failed
 
 
@@ -171,13 +197,15 @@ def run_job(scratch: pathlib.Path, name: str, settings: Mapping[str, Any]) -> di
     """Trains and evaluates one job; jobs on the same records share them."""
     import tf_keras as keras
 
-    from irazor_tf import jobs
+    from irazor_tf.jobs import stages as jobs
     from tests.jobs.small_jobs import job_of
 
     keras.backend.clear_session()
     data = {key: settings[key] for key in ("shadow_fields", "min_count") if key in settings}
     records = scratch / "-".join(["data", *(f"{key}={value}" for key, value in data.items())])
-    job = job_of({**SETTINGS, **settings, "model_dir": str(scratch / name), "data_dir": str(records)})
+    job = job_of(
+        {**SETTINGS, **settings, "model_dir": str(scratch / name), "data_dir": str(records)}
+    )
     jobs.retrain(job)
     jobs.evaluate(job)
     return figures(scratch / name)
@@ -190,5 +218,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    os.environ |= {
+        "TF_USE_LEGACY_KERAS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
     sys.exit(min(main(sys.argv[1:]), 100))

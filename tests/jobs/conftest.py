@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from irazor_tf import jobs
+from irazor_tf.jobs import stages as jobs
 from tests.jobs import small_jobs
 
 
@@ -22,14 +22,20 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def finished(table: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings of a job that has run all its stages; nobody works in its folder."""
-    settings = {**table, **small_jobs.SMALL, "model_dir": str(tmp_path_factory.mktemp("finished") / "job"), "budget_params": 1000}
+    settings = {
+        **table,
+        **small_jobs.SMALL,
+        "model_dir": str(tmp_path_factory.mktemp("finished") / "job"),
+        "budget_params": 1000,
+    }
     jobs.pipeline(small_jobs.job_of(settings))
     return settings
 
 
 @pytest.fixture
 def copied(finished: dict[str, Any], tmp_path: pathlib.Path) -> Callable[..., dict[str, Any]]:
-    """`copied(cpt=0.3)`: settings of the finished job with some changed (None: left out), on a copy of its folder."""
+    """`copied(cpt=0.3)`: settings of the finished job with some changed (None: left out), on a copy
+    of its folder."""
 
     def copy(**changes: Any) -> dict[str, Any]:
         folder = tmp_path / "copy"

@@ -1,7 +1,8 @@
-"""Runs `irazor JOB [flags]` in a process that kills itself at a chosen moment: python killed.py MOMENT[:SIGNAL] JOB [flags].
+"""Runs `irazor JOB [flags]` in a process that kills itself at a chosen moment: python killed.py
+MOMENT[:SIGNAL] JOB [flags].
 
-Nothing is tidied up, no handler runs: SIGKILL, as from the out-of-memory killer; unless another signal is asked for by its number.
-"""
+Nothing is tidied up, no handler runs: SIGKILL, as from the out-of-memory killer; unless another
+signal is asked for by its number."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from irazor_tf.config import search_result
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -35,7 +38,9 @@ def before(owner: Any, name: str, when: Callable[..., bool]) -> None:
     setattr(owner, name, watched)
 
 
-def count(wanted: int, matches: Callable[..., bool] = lambda *args, **kwargs: True) -> Callable[..., bool]:
+def count(
+    wanted: int, matches: Callable[..., bool] = lambda *args, **kwargs: True
+) -> Callable[..., bool]:
     """True at the call number `wanted` (from 1) of those that match."""
     seen = 0
 
@@ -68,7 +73,7 @@ def preprocess_before_the_rename() -> None:
 
 def _step(folder: str, number: int) -> None:
     """At the end of a training step of a fit in that folder, counted in this process."""
-    from irazor_tf import training_state
+    from irazor_tf.training import state as training_state
 
     matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self._state.directory  # noqa: E731
     before(training_state._Checkpoints, "on_train_batch_end", count(number, matches))
@@ -83,9 +88,12 @@ def search_before_the_first_checkpoint() -> None:
 
 
 def search_before_the_result() -> None:
-    from irazor_tf import input_config
 
-    before(input_config.SearchResult, "save", lambda self, path: path.endswith(os.path.join("search", "result.json")))
+    before(
+        search_result.SearchResult,
+        "save",
+        lambda self, path: path.endswith(os.path.join("search", "result.json")),
+    )
 
 
 def retrain_inside_an_epoch() -> None:
@@ -93,34 +101,37 @@ def retrain_inside_an_epoch() -> None:
 
 
 def retrain_between_state_and_metrics() -> None:
-    from irazor_tf import final_models
+    from irazor_tf.jobs import final_models
 
     before(final_models, "write_json", lambda path, *args: path.endswith("metrics.json"))
 
 
 def retrain_between_metrics_and_correction() -> None:
-    from irazor_tf import calibration
+    from irazor_tf.evaluation import calibration
 
     before(calibration, "write_json", count(2))
 
 
 def evaluate_between_two_models() -> None:
-    from irazor_tf import jobs
+    from irazor_tf.jobs import stages as jobs
 
     before(jobs, "evaluate_candidate", count(2))
 
 
 def evaluate_before_the_summary() -> None:
-    from irazor_tf import jobs
+    from irazor_tf.jobs import stages as jobs
 
     before(jobs, "write_json", lambda path, *args: path.endswith("summary.json"))
 
 
 def _export(moment: str) -> None:
-    from irazor_tf import export, jobs
+    from irazor_tf.jobs import stages as jobs
+    from irazor_tf.serving import export
 
     def real(path: str) -> bool:
-        return os.path.basename(os.path.dirname(path)) == "export"  # not that of a size measured elsewhere
+        return (
+            os.path.basename(os.path.dirname(path)) == "export"
+        )  # not that of a size measured elsewhere
 
     if moment == "before":
         before(export.os, "rename", lambda source, target: real(target))
@@ -137,7 +148,7 @@ def export_after_the_rename() -> None:
 
 
 def report_while_writing() -> None:
-    from irazor_tf import report
+    from irazor_tf.report import report
 
     before(report, "page", lambda *args, **kwargs: True)
 
@@ -145,7 +156,9 @@ def report_while_writing() -> None:
 if __name__ == "__main__":
     moment, _, number = sys.argv.pop(1).partition(":")
     SIGNAL = int(number or signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are started without
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # which a shell's background jobs are started without
     globals()[moment]()
     from launch.main import main
 

@@ -9,14 +9,19 @@ import queue
 import pytest
 
 from data_pipelines.records import load_manifest
-from irazor_tf import job_recipe, jobs, recipe
-from irazor_tf.json_files import read_json, write_json
-from irazor_tf.schema import Schema
+from irazor_tf.config import recipe
+from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.schema import Schema
+from irazor_tf.jobs import recipe as job_recipe
+from irazor_tf.jobs import stages as jobs
 from tests.jobs.small_jobs import SMALL, job_of, write_table
 
 RULED = tuple(recipe.RULE)
 # A job that leaves to the rule what the other tests pin.
-GIVEN = {key: value for key, value in SMALL.items() if key not in (*RULED, "min_count")} | {"controls": "", "epochs": 1}
+GIVEN = {key: value for key, value in SMALL.items() if key not in (*RULED, "min_count")} | {
+    "controls": "",
+    "epochs": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,9 @@ def test_a_job_that_stops_after_preprocessing_shows_the_values(preprocessed):
     manifest, resolved = load_manifest(str(folder / "data")), read(folder, "resolved.json")
     size = recipe.Known(**resolved["known"])
     assert size.rows == manifest["splits"]["train"]["rows"] and size.fields == 4
-    assert size.features == sum(field["vocabulary_size"] for field in read(folder / "data", "schema.json")["fields"])
+    assert size.features == sum(
+        field["vocabulary_size"] for field in read(folder / "data", "schema.json")["fields"]
+    )
     assert manifest["resolved"] == {"min_count": 2} and min(read_counts(folder)) >= 2
     expected = {key: rule(size) for key, rule in recipe.RULE.items() if key != "epochs"}
     assert resolved["values"] == expected
@@ -91,16 +98,21 @@ def test_another_model_before_training_is_resolved_anew(table, tmp_path):
     assert read(tmp_path, "resolved.json")["known"]["tower"] is True
     jobs.preprocess(job_of({**job, "model": "lr"}))
     after = read(tmp_path, "resolved.json")
-    assert after["known"]["tower"] is False and after["values"]["embedding_ridge"] == recipe.RULE["embedding_ridge"](
-        recipe.Known(**after["known"])
-    )
+    assert after["known"]["tower"] is False and after["values"]["embedding_ridge"] == recipe.RULE[
+        "embedding_ridge"
+    ](recipe.Known(**after["known"]))
 
 
 def test_a_job_begun_before_a_setting_was_there_keeps_its_values(table, tmp_path, monkeypatch):
-    """`search_steps` came after `resolved.json`: a trained job of before has none, and the rest of its recipe stays as it was."""
+    """`search_steps` came after `resolved.json`: a trained job of before has none, and the rest of
+    its recipe stays as it was."""
     job = job_of({**table, **GIVEN, "model_dir": tmp_path})
     jobs.search(job)
-    for name, places in (("job.json", ("settings", "train")), ("resolved.json", ("given",)), ("resolved.json", ("values",))):
+    for name, places in (
+        ("job.json", ("settings", "train")),
+        ("resolved.json", ("given",)),
+        ("resolved.json", ("values",)),
+    ):
         value = read_json(str(tmp_path / name))[0]
         inner = value
         for place in places:
@@ -113,18 +125,25 @@ def test_a_job_begun_before_a_setting_was_there_keeps_its_values(table, tmp_path
     resolved = job_recipe.resolved_job(job, Schema.load(job.records_dir))
     jobs.retrain(job)
     assert read(tmp_path, "resolved.json") == before
-    assert resolved.train.search_steps == 0 and resolved.train.batch_size == before["values"]["batch_size"]
+    assert (
+        resolved.train.search_steps == 0
+        and resolved.train.batch_size == before["values"]["batch_size"]
+    )
 
 
 def test_values_stay_what_they_were(table, tmp_path, monkeypatch):
-    """Another rule, as a later version of the package may have one, changes nothing in a job that was begun."""
+    """Another rule, as a later version of the package may have one, changes nothing in a job that
+    was begun."""
     job = job_of({**table, **GIVEN, "model_dir": tmp_path})
     jobs.search(job)
     before = read(tmp_path, "resolved.json")
     result = (tmp_path / "search" / "result.json").read_bytes()
     monkeypatch.setattr(recipe, "RULE", dict.fromkeys(recipe.RULE, lambda size: 1))
     summary = jobs.pipeline(job)
-    assert read(tmp_path, "resolved.json") == before and (tmp_path / "search" / "result.json").read_bytes() == result
+    assert (
+        read(tmp_path, "resolved.json") == before
+        and (tmp_path / "search" / "result.json").read_bytes() == result
+    )
     assert all(record["recipe"] == before["recipe"] for record in summary) and summary
     steps = before["known"]["rows"] // before["recipe"]["batch_size"]
     assert [record["train_steps"] for record in summary] == [steps]
@@ -133,7 +152,9 @@ def test_values_stay_what_they_were(table, tmp_path, monkeypatch):
 def test_a_search_takes_the_steps_of_the_training_settings(table, tmp_path):
     """Where its method's spec gives no length; one that does goes its own way."""
     for name, method, steps in (("settings", "irazor()", 3), ("spec", "irazor(search_steps=2)", 2)):
-        job = job_of({**table, **GIVEN, "method": method, "search_steps": 3, "model_dir": tmp_path / name})
+        job = job_of(
+            {**table, **GIVEN, "method": method, "search_steps": 3, "model_dir": tmp_path / name}
+        )
         jobs.search(job)
         (path,) = (tmp_path / name / "search").glob("*/supernet/state.json")
         assert json.loads(path.read_text(encoding="utf-8"))["step"] == steps
@@ -143,7 +164,10 @@ def test_damage_is_named(table, tmp_path):
     job = job_of({**table, **GIVEN, "model_dir": tmp_path})
     jobs.preprocess(job)
     path = tmp_path / "resolved.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"batch_size": 64', '"batch_size": 65'), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"batch_size": 64', '"batch_size": 65'),
+        encoding="utf-8",
+    )
     with pytest.raises(ValueError, match="resolved.json"):
         jobs.search(job)
 

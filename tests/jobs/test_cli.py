@@ -1,4 +1,5 @@
-"""The command line: help, one line for bad input, names that do not exist, flags that agree with what they set."""
+"""The command line: help, one line for bad input, names that do not exist, flags that agree with
+what they set."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ from absl import flags as absl_flags
 
 from data_pipelines.preprocess import PreprocessOptions
 from data_pipelines.reader import READERS
-from irazor_tf import jobs
-from irazor_tf.base_model import MODELS
-from irazor_tf.job_config import JobConfig
-from irazor_tf.method import METHODS
-from irazor_tf.task import TASKS
-from irazor_tf.trainer import TrainOptions
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.model.base import MODELS
+from irazor_tf.search.method import METHODS
+from irazor_tf.training.options import TrainOptions
 from launch import flags, main, quiet, settings
 from tests.conformance.toys import TOYS
 from tests.jobs.small_jobs import SMALL, job_of, words
@@ -31,14 +32,23 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def loud() -> dict[str, str]:
     """The environment of a process in which TensorFlow may write what it likes."""
-    return {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"} | {"PYTHONPATH": str(ROOT)}
+    return {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"} | {
+        "PYTHONPATH": str(ROOT)
+    }
 
 
 def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
     """The program, as setup.py installs it."""
     code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
     environment = loud()
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, env=environment, **options)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        **options,
+    )
 
 
 def error_of(done: subprocess.CompletedProcess) -> str:
@@ -50,7 +60,7 @@ def error_of(done: subprocess.CompletedProcess) -> str:
     return lines[-1]
 
 
-# Help -----------------------------------------------------------------------------------------------------------------------------
+# Help ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("help",)])
@@ -60,7 +70,10 @@ def test_help_of_the_program(arguments):
     for job in main.JOBS:
         assert f"\n  {job} " in done.stdout
         assert (ROOT / "launch" / f"{job}.py").exists()
-    assert "irazor pipeline --reader=table" in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
+    assert (
+        "irazor pipeline --reader=table" in done.stdout
+        and max(map(len, done.stdout.splitlines())) <= 120
+    )
 
 
 @pytest.mark.parametrize("job", main.JOBS)
@@ -71,7 +84,11 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
     places = [done.stdout.index(f"\n{group}:\n") for group in flags.GROUPS]
     assert places == sorted(places)
     flags.define()
-    shown = {line.split(":")[0].replace("[no]", "").strip() for line in done.stdout.splitlines() if line.startswith("  --")}
+    shown = {
+        line.split(":")[0].replace("[no]", "").strip()
+        for line in done.stdout.splitlines()
+        if line.startswith("  --")
+    }
     by_module = absl_flags.FLAGS.flags_by_module_dict()
     ours = {f"--{flag.name}" for group in flags.GROUPS for flag in by_module[group]}
     assert shown == ours and len(ours) > 40
@@ -84,8 +101,14 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
 def test_settings_are_listed():
     """Of every entry: each setting, its default, and words on it."""
     done = irazor("settings", "ham", "dnis")
-    assert done.returncode == 0 and "\n  mu = 5e-05\n      by how much every alpha drifts in a step.\n" in done.stdout
-    assert "preset='small_log': alpha_optimizer='sgd(learning_rate=1.0)', mu=0.0003, epochs=12\n" in done.stdout
+    assert (
+        done.returncode == 0
+        and "\n  mu = 5e-05\n      by how much every alpha drifts in a step.\n" in done.stdout
+    )
+    assert (
+        "preset='small_log': alpha_optimizer='sgd(learning_rate=1.0)', mu=0.0003, epochs=12\n"
+        in done.stdout
+    )
     assert "\n\ndnis: " in done.stdout and "\n  compression = " in done.stdout
     assert error_of(irazor("settings", "hma")).startswith("error: A name should be one of dnis, ")
     assert settings.listed().splitlines()[0] == f"method:  {', '.join(METHODS.names())}"
@@ -100,15 +123,27 @@ def test_settings_are_listed():
 
 
 def test_help_without_the_program():
-    done = subprocess.run([sys.executable, "-m", "launch.search", "--help"], capture_output=True, text=True, cwd=ROOT, timeout=300)
-    assert done.returncode == 0 and "The search:" in done.stdout and done.stdout.startswith("Records -> the found config.")
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.search", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert (
+        done.returncode == 0
+        and "The search:" in done.stdout
+        and done.stdout.startswith("Records -> the found config.")
+    )
 
 
 def test_flags_have_the_defaults_of_what_they_set():
     flags.define()
     for field in dataclasses.fields(TrainOptions):
         flag = absl_flags.FLAGS[field.name]
-        assert flag.default == field.default and type(flag.default) is type(field.default), field.name
+        assert flag.default == field.default and type(flag.default) is type(field.default), (
+            field.name
+        )
     assert job_of({"model_dir": "d"}).train == TrainOptions()
     job = job_of({"model_dir": "d", "reader": "criteo", "input": "a,b"})
     assert job.data == PreprocessOptions(reader="criteo", input=("a", "b"))
@@ -119,12 +154,15 @@ def test_flags_have_the_defaults_of_what_they_set():
 def test_every_setting_has_a_flag():
     flags.define()
     named = set(absl_flags.FLAGS)
-    of_data = {field.name for field in dataclasses.fields(PreprocessOptions)} - {"seed", "num_files"} | {"split_seed"}
+    of_data = {field.name for field in dataclasses.fields(PreprocessOptions)} - {
+        "seed",
+        "num_files",
+    } | {"split_seed"}
     assert of_data <= named
     assert {field.name for field in dataclasses.fields(JobConfig)} - named == {"data", "train"}
 
 
-# Signals --------------------------------------------------------------------------------------------------------------------------
+# Signals ------------------------------------------------------------------------------------------
 
 # Runs the program in a process that sends itself a signal when it begins to import a module.
 _STRUCK = """
@@ -139,41 +177,57 @@ sys.meta_path.insert(0, Watch())
 from launch.main import main
 sys.argv = ["irazor", *sys.argv[3:]]
 main()
-"""
+"""  # noqa: E501
 
 
-@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
 @pytest.mark.parametrize(
     ("moment", "arguments"),
     [
         ("launch.search", ["search", "--model_dir=d"]),
         ("absl", ["search", "--model_dir=d"]),
-        ("irazor_tf.registry", ["search", "--model_dir=d"]),
-        ("irazor_tf.registry", ["serch"]),
+        ("irazor_tf.config.registry", ["search", "--model_dir=d"]),
+        ("irazor_tf.config.registry", ["serch"]),
         ("tensorflow", ["settings", "ham"]),
     ],
 )
-def test_a_signal_while_the_program_starts_ends_in_one_line(number, word, moment, arguments, tmp_path):
+def test_a_signal_while_the_program_starts_ends_in_one_line(
+    number, word, moment, arguments, tmp_path
+):
     command = [sys.executable, "-c", _STRUCK, str(int(number)), moment, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=loud(), cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=loud(), cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (128 + number, f"error: {word}\n")
     assert not list(tmp_path.iterdir())
 
 
-# Bad input ------------------------------------------------------------------------------------------------------------------------
+# Bad input ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pipelin"], "one of preprocess, tune, search, retrain, evaluate, export, report, pipeline (or settings)."),
+        (
+            ["pipelin"],
+            "one of preprocess, tune, search, retrain, evaluate, export, report, pipeline (or "
+            "settings).",
+        ),
         (["pipelin"], "Received: 'pipelin' (did you mean 'pipeline'?)"),
         (["search"], "--model_dir"),
         (["search", "--model_dir=d", "--epoch=3"], "Unknown command line flag 'epoch'"),
         (["search", "--model_dir=d", "--epochs=many"], "--epochs=many"),
         (["search", "--model_dir=d", "--distribution_strategy=tpu"], "<off|one_device|mirrored>"),
-        (["search", "--model_dir=d", "--flagfile=adlut"], "--flagfile should be a file or one of: adult, avazu, criteo"),
-        (["search", "--model_dir=d", "--flagfile", "adlut"], "Received: 'adlut' (did you mean 'adult'?)"),
+        (
+            ["search", "--model_dir=d", "--flagfile=adlut"],
+            "--flagfile should be a file or one of: adult, avazu, criteo",
+        ),
+        (
+            ["search", "--model_dir=d", "--flagfile", "adlut"],
+            "Received: 'adlut' (did you mean 'adult'?)",
+        ),
         (["settings", "dniss"], "Received: 'dniss' (did you mean 'dnis'?)"),
     ],
 )
@@ -186,16 +240,27 @@ def test_a_bad_command_line_ends_in_one_line_at_once(arguments, message):
 def test_bad_data_end_in_one_line(tmp_path):
     (tmp_path / "log.tsv").write_text("1\t2\n")
     done = irazor("pipeline", "--reader=criteo", "--input=log.tsv", "--model_dir=job", cwd=tmp_path)
-    assert error_of(done) == "error: A row should have 40 columns. Received: 2 columns (log.tsv, line 1)"
+    assert (
+        error_of(done)
+        == "error: A row should have 40 columns. Received: 2 columns (log.tsv, line 1)"
+    )
 
 
 def python(code, folder):
     """Runs Python code in a process of its own."""
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=loud(), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=loud(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_what_a_job_leaves_out_is_said_and_nothing_else(tmp_path):
-    """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors and drivers, are not."""
+    """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors
+    and drivers, are not."""
     code = (
         "import logging; from absl import logging as quiet; from launch import flags\n"
         "def stage(job):\n"
@@ -213,13 +278,18 @@ def test_an_error_of_a_library_is_passed_on_while_tensorflow_loads(tmp_path):
         "import os, sys\n"
         "from launch.quiet import _without, is_noise\n"
         "with _without(is_noise):\n"
-        "  os.write(2, b'I0000 00:00:1.2 3 port.cc:153] oneDNN\\nE0000 00:00:1.2 3 a.cc:1] out of memory\\n')\n"
+        "  os.write(2, b'I0000 00:00:1.2 3 port.cc:153] oneDNN\\nE0000 00:00:1.2 3 a.cc:1] out of "
+        "memory\\n')\n"
         "  print('a line of Python', file=sys.stderr)\n"
         "  os.write(2, b'F0000 00:00:1.2 3 cpu.cc:1] no AVX'); os.abort()\n"
     )
     done = python(code, tmp_path)
     assert done.returncode == -signal.SIGABRT
-    assert done.stderr.splitlines() == ["E0000 00:00:1.2 3 a.cc:1] out of memory", "a line of Python", "F0000 00:00:1.2 3 cpu.cc:1] no AVX"]
+    assert done.stderr.splitlines() == [
+        "E0000 00:00:1.2 3 a.cc:1] out of memory",
+        "a line of Python",
+        "F0000 00:00:1.2 3 cpu.cc:1] no AVX",
+    ]
 
 
 def test_that_cuda_does_not_start_is_noise_where_there_is_no_driver(monkeypatch):
@@ -239,76 +309,168 @@ def test_a_folder_called_like_a_preset_does_not_hide_it(tmp_path, monkeypatch):
 
 
 def test_a_table_end_to_end_by_the_program(table, tmp_path):
-    settings = {**table, **SMALL, "model_dir": tmp_path / "job", "controls": "", "epochs": 1, "budget_params": 1500}
+    settings = {
+        **table,
+        **SMALL,
+        "model_dir": tmp_path / "job",
+        "controls": "",
+        "epochs": 1,
+        "budget_params": 1500,
+    }
     done = irazor("pipeline", *words(settings))
     assert done.returncode == 0, done.stderr
     (record,) = json.loads((tmp_path / "job" / "summary.json").read_text())
     assert record["name"] == "irazor" and record["budget"] == 1500 >= record["params"]
     assert f"{record['auc']:.4f}" in done.stdout and "report.html" in done.stdout
-    assert (tmp_path / "job" / "export" / "1" / "saved_model.pb").exists() and (tmp_path / "job" / "report.html").exists()
+    assert (tmp_path / "job" / "export" / "1" / "saved_model.pb").exists() and (
+        tmp_path / "job" / "report.html"
+    ).exists()
     assert "WARNING:tensorflow" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "irazer"}, "The method should be one of .*fde.*irazor.*Received: 'irazer' \\(did you mean 'irazor'\\?\\)"),
+        (
+            {"method": "irazer"},
+            "The method should be one of .*fde.*irazor.*Received: 'irazer' \\(did you mean "
+            "'irazor'\\?\\)",
+        ),
         ({"method": "fde + irazer"}, "The method should be one of"),
         ({"method": "fields(irazer)"}, "The method should be one of"),
-        ({"method": "irazor(tau=1)"}, "A parameter of method 'irazor' should be one of: .*temperature.*Received: 'tau'$"),
-        ({"method": "irazor(temprature=1)"}, "Received: 'temprature' \\(did you mean 'temperature'"),
+        (
+            {"method": "irazor(tau=1)"},
+            "A parameter of method 'irazor' should be one of: .*temperature.*Received: 'tau'$",
+        ),
+        (
+            {"method": "irazor(temprature=1)"},
+            "Received: 'temprature' \\(did you mean 'temperature'",
+        ),
         ({"method": "irazor(prest='paper')"}, "Received: 'prest' \\(did you mean 'preset'"),
-        ({"method": "irazor(preset='official')"}, "should be one of: official_code, paper.* \\(did you mean 'official_code'"),
+        (
+            {"method": "irazor(preset='official')"},
+            "should be one of: official_code, paper.* \\(did you mean 'official_code'",
+        ),
         ({"method": "irazor("}, "A spec should read like"),
-        ({"method": "irazor(alpha_optimizer='adama')"}, "An optimizer should be one of .*adam.*Received: 'adama'"),
+        (
+            {"method": "irazor(alpha_optimizer='adama')"},
+            "An optimizer should be one of .*adam.*Received: 'adama'",
+        ),
         ({"method": "fields(irazor(alpha_optimizer='adama'))"}, "An optimizer should be one of"),
         ({"method": "irazor(temperature=0)"}, "`temperature` of irazor should be above 0"),
-        ({"method": "fde", "cpt": 0.3}, "A parameter of method 'fde' should be one of: .*Received: 'cpt'"),
+        (
+            {"method": "fde", "cpt": 0.3},
+            "A parameter of method 'fde' should be one of: .*Received: 'cpt'",
+        ),
         ({"controls": "fde + irazer"}, "The method should be one of"),
-        ({"model": "mpl"}, "The model should be one of .*lr, mlp.*Received: 'mpl' \\(did you mean 'mlp'"),
-        ({"model": "mlp(layers=3)"}, "A parameter of model 'mlp' should be one of: hidden.*Received: 'layers'"),
+        (
+            {"model": "mpl"},
+            "The model should be one of .*lr, mlp.*Received: 'mpl' \\(did you mean 'mlp'",
+        ),
+        (
+            {"model": "mlp(layers=3)"},
+            "A parameter of model 'mlp' should be one of: hidden.*Received: 'layers'",
+        ),
         ({"retrain_model": "mpl"}, "The model should be one of"),
         ({"task": "cdr"}, "The task should be one of ctr.*Received: 'cdr'"),
         ({"metric": "mse"}, "The metric should be one of auc, log_loss.*Received: 'mse'"),
-        ({"reader": "crieto"}, "The reader should be one of criteo, libfm, movielens.*Received: 'crieto' \\(did you mean 'criteo'"),
-        ({"reader": "libfm(fields=3)"}, "A parameter of reader 'libfm' should be one of: .*Received: 'fields'"),
+        (
+            {"reader": "crieto"},
+            "The reader should be one of criteo, libfm, movielens.*Received: 'crieto' \\(did you "
+            "mean 'criteo'",
+        ),
+        (
+            {"reader": "libfm(fields=3)"},
+            "A parameter of reader 'libfm' should be one of: .*Received: 'fields'",
+        ),
         ({"reader": "table"}, "should be given a `schema` file"),
-        ({"reader": "table", "schema": "avasu"}, "--schema should be a file or one of: .*Received: 'avasu' \\(did you mean 'avazu'"),
-        ({"network_optimizer": "adama"}, "An optimizer should be one of adagrad, adam, ftrl.*Received: 'adama'"),
-        ({"bias_optimizer": "ftrl(rate=1)"}, "An argument of optimizer 'ftrl' should be one of learning_rate.*Received: 'rate'"),
-        ({"network_optimizer": "adam(learning_rate='x')"}, "`learning_rate` of optimizer 'adam' should be a number.*Received: 'x'"),
-        ({"model": "mlp(hidden=(400))"}, r"`hidden` of model 'mlp' should be of type tuple\[int, ...\]. Received: 400"),
-        ({"method": "irazor(candidates=4)"}, "`candidates` of method 'irazor' should be of type .*Received: 4"),
-        ({"method": "irazor(sweep=0.3)"}, r"`sweep` of method 'irazor' should be of type tuple\[float, ...\]. Received: 0.3"),
-        ({"method": "irazor(warmup=True)"}, "`warmup` of method 'irazor' should be of type int. Received: True"),
-        ({"method": "irazor(temperature='a')"}, "`temperature` of method 'irazor' should be of type float. Received: 'a'"),
-        ({"baselines": "logistic_regression,boosting"}, "A baseline should be one of .*Received: 'boosting'"),
+        (
+            {"reader": "table", "schema": "avasu"},
+            "--schema should be a file or one of: .*Received: 'avasu' \\(did you mean 'avazu'",
+        ),
+        (
+            {"network_optimizer": "adama"},
+            "An optimizer should be one of adagrad, adam, ftrl.*Received: 'adama'",
+        ),
+        (
+            {"bias_optimizer": "ftrl(rate=1)"},
+            "An argument of optimizer 'ftrl' should be one of learning_rate.*Received: 'rate'",
+        ),
+        (
+            {"network_optimizer": "adam(learning_rate='x')"},
+            "`learning_rate` of optimizer 'adam' should be a number.*Received: 'x'",
+        ),
+        (
+            {"model": "mlp(hidden=(400))"},
+            r"`hidden` of model 'mlp' should be of type tuple\[int, ...\]. Received: 400",
+        ),
+        (
+            {"method": "irazor(candidates=4)"},
+            "`candidates` of method 'irazor' should be of type .*Received: 4",
+        ),
+        (
+            {"method": "irazor(sweep=0.3)"},
+            r"`sweep` of method 'irazor' should be of type tuple\[float, ...\]. Received: 0.3",
+        ),
+        (
+            {"method": "irazor(warmup=True)"},
+            "`warmup` of method 'irazor' should be of type int. Received: True",
+        ),
+        (
+            {"method": "irazor(temperature='a')"},
+            "`temperature` of method 'irazor' should be of type float. Received: 'a'",
+        ),
+        (
+            {"baselines": "logistic_regression,boosting"},
+            "A baseline should be one of .*Received: 'boosting'",
+        ),
         ({"budget_mib": -1.0}, "`budget_mib` at least one value"),
-        ({"reader": "libfm(names=('user', 'class'))"}, "should not be called like a Python keyword or `self`. Received: 'class'"),
+        (
+            {"reader": "libfm(names=('user', 'class'))"},
+            "should not be called like a Python keyword or `self`. Received: 'class'",
+        ),
         ({"model": "lr"}, "method 'irazor', which needs embedding, on model 'lr'"),
         ({"model": "lr", "method": "fields(irazor)"}, "needs embedding, on model 'lr'"),
         ({"steps_per_execution": 0}, "`steps_per_execution` should be at least 1"),
         ({"budget_params": 5, "budget_mib": 1.0}, "At most one of"),
-        ({"budget_params": 5, "cpt": 0.2}, "At most one of --cpt, --budget_params and --budget_mib"),
+        (
+            {"budget_params": 5, "cpt": 0.2},
+            "At most one of --cpt, --budget_params and --budget_mib",
+        ),
         ({"fractions": "0.5,0.5"}, "--fractions should be 3 numbers"),
         ({"input": "nowhere.tsv"}, "`input` should name existing files.*nowhere.tsv"),
     ],
     ids=str,
 )
 def test_what_does_not_exist_or_fit_is_said_at_the_start(changes, message, tmp_path):
-    settings = {"model_dir": str(tmp_path / "job"), "reader": "criteo", "input": __file__, **changes}
+    settings = {
+        "model_dir": str(tmp_path / "job"),
+        "reader": "criteo",
+        "input": __file__,
+        **changes,
+    }
     with pytest.raises(ValueError, match=message):
         jobs.preprocess(job_of(settings))
     assert not (tmp_path / "job" / "data").exists()
     if "input" not in changes:
-        assert not (tmp_path / "job").exists(), "a mistyped name leaves nothing that binds the next call"
+        assert not (tmp_path / "job").exists(), (
+            "a mistyped name leaves nothing that binds the next call"
+        )
 
 
 def test_a_method_that_goes_on_with_its_weights_keeps_its_model(tmp_path):
     METHODS.register("toy_folded")(TOYS["toy_folded"])
     try:
-        settings = {"model_dir": str(tmp_path), "reader": "criteo", "method": "toy_folded", "model": "mlp(hidden=(8,))"}
-        with pytest.raises(ValueError, match=r"'toy_folded\(\)', searched with 'mlp\(hidden=\(8,\)\)', retrained with 'lr'"):
+        settings = {
+            "model_dir": str(tmp_path),
+            "reader": "criteo",
+            "method": "toy_folded",
+            "model": "mlp(hidden=(8,))",
+        }
+        with pytest.raises(
+            ValueError,
+            match=r"'toy_folded\(\)', searched with 'mlp\(hidden=\(8,\)\)', retrained with 'lr'",
+        ):
             jobs.preprocess(job_of({**settings, "retrain_model": "lr"}))
     finally:
         METHODS.remove("toy_folded")

@@ -1,4 +1,5 @@
-"""The served model takes what the log holds and scores it as the trainer does: in Python, in a session and without Python TensorFlow."""
+"""The served model takes what the log holds and scores it as the trainer does: in Python, in a
+session and without Python TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,16 +20,17 @@ import tf_keras as keras
 
 from data_pipelines import vocabulary
 from data_pipelines.preprocess import PreprocessOptions, preprocess
-from irazor_tf.data import Source
-from irazor_tf.export import FieldEncoder, export, graph_codes, raw_signature, size_report
-from irazor_tf.gate import Gate
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.encoding import log_square_boundaries, numeric_codes
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.schema import MISSING, MISSING_INT, Field, Schema
+from irazor_tf.model.gate import Gate
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.model.routing import RoutedRecommender, Router
 from irazor_tf.models.mlp import MLP
-from irazor_tf.optimizers import make_optimizer
-from irazor_tf.recommender import Recommender
-from irazor_tf.routing import RoutedRecommender, Router
-from irazor_tf.schema import MISSING, MISSING_INT, Field, Schema, log_square_boundaries, numeric_codes
+from irazor_tf.serving.export import FieldEncoder, export, graph_codes, raw_signature, size_report
 from irazor_tf.tasks.ctr import ClickThroughRate
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.source import Source
 from tests.jobs import small_jobs
 
 ROWS = 3000
@@ -44,13 +46,34 @@ columns:
   - {name: rare}
   - {name: plain}
 """
-DIMS = {"Dropped_text": 0, "user": 4, "item": 2, "dropped_number": 0, "price": 4, "Count": 1, "rare": 2, "plain": 1}
+DIMS = {
+    "Dropped_text": 0,
+    "user": 4,
+    "item": 2,
+    "dropped_number": 0,
+    "price": 4,
+    "Count": 1,
+    "rare": 2,
+    "plain": 1,
+}
 KEPT = ("user", "item", "price", "Count", "rare", "plain")
-USERS = ["ann", " ann", "ann ", "Zoë, M.", 'a "b"', "tab\there", "日本", "007", "nan", "x" * 40]  # 40: not held inside a TF_TString
+USERS = [
+    "ann",
+    " ann",
+    "ann ",
+    "Zoë, M.",
+    'a "b"',
+    "tab\there",
+    "日本",
+    "007",
+    "nan",
+    "x" * 40,
+]  # 40: not held inside a TF_TString
 
 
 def _log(rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Rows of raw values, None for a missing one; `Count` and `plain` are never missing, `rare` never the same twice."""
+    """Rows of raw values, None for a missing one; `Count` and `plain` are never missing, `rare`
+    never the same twice."""
 
     def maybe(value: Any) -> Any:
         return None if rng.random() < 0.1 else value
@@ -73,12 +96,30 @@ def _log(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 def _probes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Some rows of the log, then unseen and missing values, one field at a time and all at once."""
-    base = {"label": 0, "Dropped_text": "t1", "user": "ann", "item": 3, "dropped_number": 1.0, "price": 9.5, "Count": 2.0}
+    base = {
+        "label": 0,
+        "Dropped_text": "t1",
+        "user": "ann",
+        "item": 3,
+        "dropped_number": 1.0,
+        "price": 9.5,
+        "Count": 2.0,
+    }
     base |= {"rare": "r1", "plain": "p1"}
     odd: dict[str, list[Any]] = {
         "user": [None, "", "nobody", "ANN", " ann", "  ann", "7", MISSING, MISSING + " "],
         "item": [None, -20, 10**6, 2**63 - 1, -(2**63) + 1],
-        "price": [None, -1.0, -0.0, 0.5, 2.0, 2.0000000000000004, math.e, 1e30, float(np.nextafter(math.e, 0))],
+        "price": [
+            None,
+            -1.0,
+            -0.0,
+            0.5,
+            2.0,
+            2.0000000000000004,
+            math.e,
+            1e30,
+            float(np.nextafter(math.e, 0)),
+        ],
         "Count": [None, -0.5, 3.999999, 4.0, 1e300, -1e300],
         "rare": [None, "r0", "other"],
         "plain": [None, "p9", "p1 "],
@@ -93,7 +134,9 @@ def _write(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         for k, row in enumerate(rows):
             item = row["item"]
-            text = item if item is None or k % 2 else f"{item:+04d}"  # a number is the same however the log writes it
+            text = (
+                item if item is None or k % 2 else f"{item:+04d}"
+            )  # a number is the same however the log writes it
             writer.writerow((row | {"item": text}).values())
 
 
@@ -101,13 +144,18 @@ def _raw(rows: list[dict[str, Any]], names: Any) -> dict[str, np.ndarray]:
     """The rows as a client sends them."""
     missing: dict[str, Any] = {"item": MISSING_INT, "price": math.nan, "Count": math.nan}
     dtypes: dict[str, Any] = {"item": np.int64, "price": np.float64, "Count": np.float64}
-    columns = {name: [missing.get(name, "") if row[name] is None else row[name] for row in rows] for name in names}
+    columns = {
+        name: [missing.get(name, "") if row[name] is None else row[name] for row in rows]
+        for name in names
+    }
     return {name: np.array(column, dtypes.get(name, np.str_)) for name, column in columns.items()}
 
 
 def _served(path: str, raw: dict[str, np.ndarray]) -> np.ndarray:
     signature = tf.saved_model.load(path).signatures["serving_default"]
-    return signature(**{name: tf.constant(value) for name, value in raw.items()})["probability"].numpy()
+    return signature(**{name: tf.constant(value) for name, value in raw.items()})[
+        "probability"
+    ].numpy()
 
 
 def _trained(model: Any, ids: np.ndarray) -> np.ndarray:
@@ -128,7 +176,8 @@ def _model(schema: Schema, config: InputConfig, **options: Any) -> Recommender:
 
 @dataclasses.dataclass
 class Case:
-    """A data set, a model trained on it and its export; `ids` are those of the probes, by way of reader and vocabularies."""
+    """A data set, a model trained on it and its export; `ids` are those of the probes, by way of
+    reader and vocabularies."""
 
     schema: Schema
     log: list[dict[str, Any]]
@@ -146,7 +195,13 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     (folder / "layout.yaml").write_text(LAYOUT)
     for name, rows in (("log", log), ("probes", probes)):
         _write(folder / f"{name}.csv", rows)
-    options = PreprocessOptions("table", (str(folder / "log.csv"),), schema=str(folder / "layout.yaml"), min_count=2, block_rows=256)
+    options = PreprocessOptions(
+        "table",
+        (str(folder / "log.csv"),),
+        schema=str(folder / "layout.yaml"),
+        min_count=2,
+        block_rows=256,
+    )
     schema = preprocess(options, str(folder / "data"), progress=False)
     assert schema.field("rare").vocabulary_size == 1  # an empty vocabulary file
     reader = options.make_reader()
@@ -154,15 +209,24 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     for chunk in reader.chunks([str(folder / "probes.csv")]):
         for k, field in enumerate(reader.fields()):
             column = vocabulary.tokenize(chunk.columns[field.name], field)
-            encoded = vocabulary.Vocabulary.load(schema.vocabulary_file(field.name)).encode(column.dictionary)
+            encoded = vocabulary.Vocabulary.load(schema.vocabulary_file(field.name)).encode(
+                column.dictionary
+            )
             ids[:, k] = encoded[column.indices.to_numpy()]
 
     fields = {name: FieldConfig(dim) for name, dim in DIMS.items()}
-    fields["user"] = FieldConfig(4, mask=BitMask.from_array(np.arange(4 * schema.field("user").vocabulary_size).reshape(-1, 4) % 3 > 0))
+    fields["user"] = FieldConfig(
+        4,
+        mask=BitMask.from_array(
+            np.arange(4 * schema.field("user").vocabulary_size).reshape(-1, 4) % 3 > 0
+        ),
+    )
     model = _model(schema, InputConfig(fields))
     model.optimizers = {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
     model.compile()
-    model.fit(Source(str(folder / "data"), "train").batches(64, seed=0).take(2), verbose=0)  # so that there are slots and metrics
+    model.fit(
+        Source(str(folder / "data"), "train").batches(64, seed=0).take(2), verbose=0
+    )  # so that there are slots and metrics
     assert model.optimizers["network"].variables()
     _randomize(model)
     return Case(schema, log, probes, ids, model, export(model, schema, str(folder / "served")))
@@ -176,7 +240,9 @@ def test_reloaded_equals_the_model_bit_for_bit(case: Case) -> None:
 
 def test_raw_rows_score_as_the_records_do(case: Case) -> None:
     assert case.schema.directory is not None
-    splits = [Source(case.schema.directory, split).ordered(8192) for split in ("train", "valid", "test")]
+    splits = [
+        Source(case.schema.directory, split).ordered(8192) for split in ("train", "valid", "test")
+    ]
     trained = [_trained(case.model, batch["ids"]) for split in splits for batch in split]
     served = _served(case.path, _raw(case.log, KEPT))
     assert len(served) == ROWS
@@ -184,28 +250,55 @@ def test_raw_rows_score_as_the_records_do(case: Case) -> None:
 
 
 def test_missing_and_unseen_values_have_the_ids_of_preprocessing(case: Case) -> None:
-    # Guards the other tests: the probes do reach id 0, the missing line, and a missing value where there is no such line.
+    # Guards the other tests: the probes do reach id 0, the missing line, and a missing value where
+    # there is no such line.
     by_name = dict(zip(case.schema.names, case.ids.T, strict=True))
     user = by_name["user"][50:59]
-    assert user[0] == user[1] == user[7] > 0 and user[2] == user[3] == user[5] == user[8] == 0 and user[4] > 0
-    assert by_name["item"][59] > 0 and by_name["Count"][-1] == by_name["plain"][-1] == 0 and not by_name["rare"].any()
+    assert (
+        user[0] == user[1] == user[7] > 0
+        and user[2] == user[3] == user[5] == user[8] == 0
+        and user[4] > 0
+    )
+    assert (
+        by_name["item"][59] > 0
+        and by_name["Count"][-1] == by_name["plain"][-1] == 0
+        and not by_name["rare"].any()
+    )
 
 
 def _cleaned(tmp_path: pathlib.Path) -> tuple[Schema, list[tuple[str, str, str]]]:
-    """A log with spaces and missing marks in columns of texts, whole numbers and numbers; its rows."""
+    """A log with spaces and missing marks in columns of texts, whole
+    numbers and numbers; its rows."""
     layout = """
         strip: true
         missing: ["?", "NA", "-1", "-999"]
         columns: [{name: label, kind: label}, {name: work}, {name: days, dtype: int64}, {name: price, kind: numeric, transform: floor}]
-    """
+    """  # noqa: E501
     (tmp_path / "log.yaml").write_text(layout, encoding="utf-8")
-    texts = ["clerk", " clerk", "clerk ", "\u3000clerk\u2003", "?", " ? ", "NA", "", "  ", "N A", "clerk ?", "-1"]
+    texts = [
+        "clerk",
+        " clerk",
+        "clerk ",
+        "\u3000clerk\u2003",
+        "?",
+        " ? ",
+        "NA",
+        "",
+        "  ",
+        "N A",
+        "clerk ?",
+        "-1",
+    ]
     days = ["5", " 5", "-1", "?", "+5", "-01", "", "7", "-999", "-2", "0", "1"]
     price = ["2.5", "-999", "-999.0", "-1e0", "NA", "", "-998", "0", "-1.5", " 2.5", "7", "3"]
     rows = list(zip(texts, days, price, strict=True))
-    (tmp_path / "log.csv").write_text("".join(f"{k % 2},{','.join(row)}\n" for k, row in enumerate(rows)), encoding="utf-8")
+    (tmp_path / "log.csv").write_text(
+        "".join(f"{k % 2},{','.join(row)}\n" for k, row in enumerate(rows)), encoding="utf-8"
+    )
     form, log = str(tmp_path / "log.yaml"), (str(tmp_path / "log.csv"),)
-    options = PreprocessOptions("table", log, log, log, form, min_count=1, fractions=(1.0, 0.0, 0.0), block_rows=len(rows))
+    options = PreprocessOptions(
+        "table", log, log, log, form, min_count=1, fractions=(1.0, 0.0, 0.0), block_rows=len(rows)
+    )
     return preprocess(options, str(tmp_path / "data")), rows
 
 
@@ -223,7 +316,20 @@ def test_values_are_cleaned_as_those_of_the_log(tmp_path: pathlib.Path) -> None:
     expected = {
         "work": ["clerk"] * 4 + [MISSING] * 5 + ["N A", "clerk ?", MISSING],
         "days": ["5", "5", MISSING, MISSING, "5", MISSING, MISSING, "7", MISSING, "-2", "0", "1"],
-        "price": ["2", MISSING, MISSING, MISSING, MISSING, MISSING, "-998", "0", "-2", "2", "7", "3"],
+        "price": [
+            "2",
+            MISSING,
+            MISSING,
+            MISSING,
+            MISSING,
+            MISSING,
+            "-998",
+            "0",
+            "-2",
+            "2",
+            "7",
+            "3",
+        ],
     }
     served = {}
     for name, values in raw.items():
@@ -232,8 +338,13 @@ def test_values_are_cleaned_as_those_of_the_log(tmp_path: pathlib.Path) -> None:
         assert [tokens[k - 1] for k in served[name]] == expected[name], name
         assert len(FieldEncoder(schema, name)(values[:0]).numpy()) == 0
     # The records hold the same rows, shuffled.
-    (stored,) = [batch["ids"].numpy().tolist() for batch in Source(str(tmp_path / "data"), "train").ordered(len(rows))]
-    assert sorted(stored) == sorted(np.stack([served[name] for name in schema.names], axis=1).tolist())
+    (stored,) = [
+        batch["ids"].numpy().tolist()
+        for batch in Source(str(tmp_path / "data"), "train").ordered(len(rows))
+    ]
+    assert sorted(stored) == sorted(
+        np.stack([served[name] for name in schema.names], axis=1).tolist()
+    )
 
 
 def test_only_what_is_served_is_written(case: Case) -> None:
@@ -248,8 +359,17 @@ def test_only_what_is_served_is_written(case: Case) -> None:
         "plain": (tf.string, [None]),
     }
     (output,) = loaded.structured_outputs.items()
-    assert output[0] == "probability" and (output[1].dtype, output[1].shape.as_list()) == (tf.float32, [None])
-    assert sorted(os.listdir(os.path.join(case.path, "assets"))) == ["Count.txt", "item.txt", "plain.txt", "price.txt", "user.txt"]
+    assert output[0] == "probability" and (output[1].dtype, output[1].shape.as_list()) == (
+        tf.float32,
+        [None],
+    )
+    assert sorted(os.listdir(os.path.join(case.path, "assets"))) == [
+        "Count.txt",
+        "item.txt",
+        "plain.txt",
+        "price.txt",
+        "user.txt",
+    ]
     graph = small_jobs.meta_graph(case.path).graph_def
     devices = {node.device for function in graph.library.function for node in function.node_def}
     assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}
@@ -259,16 +379,24 @@ def test_only_what_is_served_is_written(case: Case) -> None:
     sizes = [math.prod(shape) for name, shape in written if "VALUE" in name]
     vocabularies = {name: case.schema.field(name).vocabulary_size for name in KEPT}
     embeddings = sum(size * DIMS[name] for name, size in vocabularies.items())
-    # No mask: masked entries are stored as zeros where they are stored. First-order terms; tower; intercept.
+    # No mask: masked entries are stored as zeros where they are stored. First-order terms; tower;
+    # intercept.
     assert sum(sizes) == embeddings + sum(vocabularies.values()) + (14 * 8 + 8 + 8 + 1) + 1
 
 
 def test_size_report(case: Case) -> None:
     report = size_report(case.path)
     files = [path for path in pathlib.Path(case.path).rglob("*") if path.is_file()]
-    assert report["bytes"] == sum(path.stat().st_size for path in files) and report["mib"] == report["bytes"] / 2**20
+    assert (
+        report["bytes"] == sum(path.stat().st_size for path in files)
+        and report["mib"] == report["bytes"] / 2**20
+    )
     for part in ("variables", "assets"):
-        assert report[part] == sum(path.stat().st_size for path in files if path.parent.name == part) > 0
+        assert (
+            report[part]
+            == sum(path.stat().st_size for path in files if path.parent.name == part)
+            > 0
+        )
     with pytest.raises(ValueError, match="without files"):
         size_report(case.path + "0")
 
@@ -287,11 +415,22 @@ def test_without_python_tensorflow(case: Case) -> None:
 def test_saved_model_cli(case: Case, tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "rows.npz", **_raw(case.probes, KEPT))  # type: ignore[arg-type]
     inputs = ";".join(f"{name}={tmp_path / 'rows.npz'}[{name}]" for name in KEPT)
-    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", case.path, "--tag_set", "serve"]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorflow.python.tools.saved_model_cli",
+        "run",
+        "--dir",
+        case.path,
+        "--tag_set",
+        "serve",
+    ]
     command += ["--signature_def", "serving_default", "--inputs", inputs, "--outdir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), _trained(case.model, case.ids), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "probability.npy"), _trained(case.model, case.ids), rtol=0, atol=1e-6
+    )
 
 
 class _ByItem(Router):
@@ -306,7 +445,9 @@ class _ByItem(Router):
 
     def build(self, input_shape: Any) -> None:
         constant = keras.initializers.Constant(np.arange(self._size) % 2)
-        self.clusters = self.add_weight("clusters", (self._size,), tf.int32, initializer=constant, trainable=False)
+        self.clusters = self.add_weight(
+            "clusters", (self._size,), tf.int32, initializer=constant, trainable=False
+        )
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.clusters, ids[:, self._column])
@@ -327,7 +468,8 @@ def test_a_router_is_part_of_the_graph(case: Case, tmp_path: pathlib.Path) -> No
 
 
 class _Norm(Gate):
-    """A gate with an architecture parameter and with statistics that are reduced over replicas when read."""
+    """A gate with an architecture parameter and with statistics that are reduced over replicas when
+    read."""
 
     def build(self, input_shape: Any) -> None:
         self.scale = self.add_architecture("scale", input_shape[1:], "ones")
@@ -346,14 +488,26 @@ def test_nothing_of_a_strategy_is_served(case: Case, tmp_path: pathlib.Path) -> 
     model.hard_mask(InputConfig.from_dims(DIMS | {"user": 2, "Count": 0}))
     path = export(model, case.schema, str(tmp_path))
     np.testing.assert_array_equal(_served(path, _raw(case.probes, KEPT)), _trained(model, case.ids))
-    names = [name for name, _ in tf.train.list_variables(os.path.join(path, "variables", "variables"))]
-    read = [variable for variable in model.variables if variable.name.split(":")[0] not in ("clock", "total", "count")]
+    names = [
+        name for name, _ in tf.train.list_variables(os.path.join(path, "variables", "variables"))
+    ]
+    read = [
+        variable
+        for variable in model.variables
+        if variable.name.split(":")[0] not in ("clock", "total", "count")
+    ]
     assert len(names) == len(read) + 1  # one copy of each, and the object graph
-    devices = {node.device for function in small_jobs.meta_graph(path).graph_def.library.function for node in function.node_def}
+    devices = {
+        node.device
+        for function in small_jobs.meta_graph(path).graph_def.library.function
+        for node in function.node_def
+    }
     assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}
 
 
-def test_versions_grow_and_a_failure_leaves_none(case: Case, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_grow_and_a_failure_leaves_none(
+    case: Case, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("7", "7.old", "tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / ".8.partial" / "assets").mkdir(parents=True)  # of a process that was killed
@@ -362,7 +516,9 @@ def test_versions_grow_and_a_failure_leaves_none(case: Case, tmp_path: pathlib.P
     assert paths == [str(tmp_path / "8"), str(tmp_path / "9")]
     assert not (tmp_path / "8" / "assets" / "old.txt").exists()
     (tmp_path / "plain").mkdir()
-    assert (tmp_path / "8").stat().st_mode == (tmp_path / "plain").stat().st_mode  # as readable as any other folder
+    assert (tmp_path / "8").stat().st_mode == (
+        tmp_path / "plain"
+    ).stat().st_mode  # as readable as any other folder
     before = sorted(os.listdir(tmp_path))
 
     def full_disk(module: tf.Module, path: str, **options: Any) -> None:
@@ -376,7 +532,8 @@ def test_versions_grow_and_a_failure_leaves_none(case: Case, tmp_path: pathlib.P
 
 
 def test_data_rebuilt_at_the_same_place(case: Case, tmp_path: pathlib.Path) -> None:
-    # A table is shared, by default, with every other made from a file of the same path, whatever that holds by now.
+    # A table is shared, by default, with every other made from a file of the same path, whatever
+    # that holds by now.
     assert case.schema.directory is not None
     shutil.copytree(case.schema.directory, tmp_path / "data")
     schema = Schema.load(str(tmp_path / "data"))
@@ -386,12 +543,21 @@ def test_data_rebuilt_at_the_same_place(case: Case, tmp_path: pathlib.Path) -> N
     file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
     second = export(case.model, schema, str(tmp_path / "served"))
     raw = _raw(case.log[:50], KEPT)
-    loaded = [tf.saved_model.load(path) for path in (first, second)]  # side by side, as while a server changes versions
-    scores = [each.signatures["serving_default"](**{k: tf.constant(v) for k, v in raw.items()})["probability"] for each in loaded]
+    loaded = [
+        tf.saved_model.load(path) for path in (first, second)
+    ]  # side by side, as while a server changes versions
+    scores = [
+        each.signatures["serving_default"](**{k: tf.constant(v) for k, v in raw.items()})[
+            "probability"
+        ]
+        for each in loaded
+    ]
     np.testing.assert_array_equal(scores[0], _served(case.path, raw))
     assert np.abs(scores[0] - scores[1]).max() > 1e-3
     lines = tf.constant(file.read_text().split())
-    assert encoder(lines).numpy().tolist() == [4, 3, 2, 1] and FieldEncoder(schema, "plain")(lines).numpy().tolist() == [1, 2, 3, 4]
+    assert encoder(lines).numpy().tolist() == [4, 3, 2, 1] and FieldEncoder(schema, "plain")(
+        lines
+    ).numpy().tolist() == [1, 2, 3, 4]
 
 
 def test_errors(case: Case, tmp_path: pathlib.Path) -> None:
@@ -426,10 +592,29 @@ def test_fields_that_cannot_be_inputs(fields: tuple[Field, ...], message: str) -
 @pytest.mark.parametrize("transform", ["floor", "log_square"])
 def test_codes_in_the_graph_are_those_of_preprocessing(transform: str) -> None:
     rng = np.random.default_rng(1)
-    edges = np.concatenate([log_square_boundaries(), np.arange(-5.0, 6.0), [2.0**52, 2.0**53, 2.0**62, 2.0**63, 1e300, 1.0, 0.0]])
-    values = np.concatenate([edges, np.nextafter(edges, np.inf), np.nextafter(edges, -np.inf), np.exp(rng.normal(0, 20, 5000))])
+    edges = np.concatenate(
+        [
+            log_square_boundaries(),
+            np.arange(-5.0, 6.0),
+            [2.0**52, 2.0**53, 2.0**62, 2.0**63, 1e300, 1.0, 0.0],
+        ]
+    )
+    values = np.concatenate(
+        [
+            edges,
+            np.nextafter(edges, np.inf),
+            np.nextafter(edges, -np.inf),
+            np.exp(rng.normal(0, 20, 5000)),
+        ]
+    )
     smallest = np.finfo(np.float64).tiny  # below it numbers are denormal
-    values = np.concatenate([values, rng.normal(0, 3, 5000), [smallest, np.nextafter(smallest, 0), 5e-324, np.inf, np.nan]])
+    values = np.concatenate(
+        [
+            values,
+            rng.normal(0, 3, 5000),
+            [smallest, np.nextafter(smallest, 0), 5e-324, np.inf, np.nan],
+        ]
+    )
     values = np.concatenate([values, -values])
     codes = tf.function(graph_codes)(tf.constant(values), transform).numpy()
     np.testing.assert_array_equal(codes, numeric_codes(values, transform))

@@ -1,4 +1,5 @@
-"""Jobs of the methods whose final models are of a special kind, from raw text to what TensorFlow's C library scores."""
+"""Jobs of the methods whose final models are of a special kind, from raw text to what TensorFlow's
+C library scores."""
 
 from __future__ import annotations
 
@@ -13,14 +14,15 @@ import numpy as np
 import pytest
 
 from data_pipelines import vocabulary
-from irazor_tf import jobs
-from irazor_tf.calibration import Correction
-from irazor_tf.data import Source
-from irazor_tf.final_models import restored_model
-from irazor_tf.input_config import InputConfig, SearchResult
-from irazor_tf.routing import RoutedRecommender
-from irazor_tf.schema import Schema
-from irazor_tf.trainer import Trainer
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.evaluation.calibration import Correction
+from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.final_models import restored_model
+from irazor_tf.model.routing import RoutedRecommender
+from irazor_tf.training.source import Source
+from irazor_tf.training.trainer import Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import small_job
 
@@ -30,10 +32,22 @@ CASES: dict[str, dict[str, Any]] = {
     "dnis-fm": {"method": "dnis(compression=8.0, epochs=2, xi=0.01)", "model": "fm"},
     "ihas-mlp": {"method": ROUTED, "calibrate": True},
     "ihas-transferred": {"method": ROUTED, "retrain_model": "deepfm(hidden=(16,))"},
-    "ihas-searched": {"method": ROUTED[:-1] + ", rows='all', start='searched')", "model": "deepfm(hidden=(16,))"},
-    "ihas-1": {"method": "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0, retrain=False)"},
-    "ham-deepfm": {"method": "ham(share=0.5, epochs=2, mu=2e-3, pretrain_epochs=1)", "model": "deepfm(hidden=(16,))"},
-    "sseds-deepfm": {"method": "sseds(kappa=0.3, epochs=1)", "model": "deepfm(hidden=(16,))", "controls": "sseds(retrain=False)"},
+    "ihas-searched": {
+        "method": ROUTED[:-1] + ", rows='all', start='searched')",
+        "model": "deepfm(hidden=(16,))",
+    },
+    "ihas-1": {
+        "method": "ihas(preset='small_log', epochs=2, pretrain_epochs=1, patience=0, retrain=False)"
+    },
+    "ham-deepfm": {
+        "method": "ham(share=0.5, epochs=2, mu=2e-3, pretrain_epochs=1)",
+        "model": "deepfm(hidden=(16,))",
+    },
+    "sseds-deepfm": {
+        "method": "sseds(kappa=0.3, epochs=1)",
+        "model": "deepfm(hidden=(16,))",
+        "controls": "sseds(retrain=False)",
+    },
 }
 
 
@@ -47,19 +61,29 @@ def done(request, table, tmp_path_factory) -> tuple[str, Any, Schema, list[dict[
     return request.param, job, Schema.load(job.records_dir), summary
 
 
-def raw_rows(table: dict[str, str], schema: Schema, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The first rows of the log as a client sends them, and their ids by way of the vocabularies."""
+def raw_rows(
+    table: dict[str, str], schema: Schema, count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The first rows of the log as a client sends them, and their
+    ids by way of the vocabularies."""
     with open(table["input"], encoding="utf-8") as file:
         rows = [row for row, _ in zip(csv.DictReader(file), range(count), strict=False)]
     dtypes: dict[str, Any] = {"int64": np.int64, "float64": np.float64, "string": np.str_}
-    raw = {field.name: np.array([row[field.name] for row in rows]).astype(dtypes[field.dtype]) for field in schema.fields}
+    raw = {
+        field.name: np.array([row[field.name] for row in rows]).astype(dtypes[field.dtype])
+        for field in schema.fields
+    }
     ids = np.zeros((count, len(schema.fields)), np.int32)
-    job: Any = small_jobs.job_of({**table, **small_jobs.SMALL, "model_dir": "unused", "method": "fde"})
+    job: Any = small_jobs.job_of(
+        {**table, **small_jobs.SMALL, "model_dir": "unused", "method": "fde"}
+    )
     reader = job.data.make_reader()
     (chunk, *_) = reader.chunks([table["input"]])
     for k, field in enumerate(reader.fields()):
         column = vocabulary.tokenize(chunk.columns[field.name], field)
-        encoded = vocabulary.Vocabulary.load(schema.vocabulary_file(field.name)).encode(column.dictionary)
+        encoded = vocabulary.Vocabulary.load(schema.vocabulary_file(field.name)).encode(
+            column.dictionary
+        )
         ids[:, k] = encoded[column.indices.to_numpy()][:count]
     return raw, ids
 
@@ -90,13 +114,21 @@ def test_the_c_library_scores_raw_rows_as_the_trainer_does(done, table):
         assert result.keep_gates and model.gates
     if name.startswith("dnis"):
         table_mib = summary[0]["table_mib"]
-        assert table_mib["csr"] < table_mib["dense"] and summary[0]["params"] == schema.num_features * 4 // 8
+        assert (
+            table_mib["csr"] < table_mib["dense"]
+            and summary[0]["params"] == schema.num_features * 4 // 8
+        )
 
 
 def test_costs_stand_in_the_summary_and_in_the_report(done):
     name, job, _, summary = done
     record = summary[0]
-    assert record["search_steps"] > 0 and record["search_peak_mib"] > 100 and record["test_seconds"] > 0 and record["search_seconds"] > 0
+    assert (
+        record["search_steps"] > 0
+        and record["search_peak_mib"] > 100
+        and record["test_seconds"] > 0
+        and record["search_seconds"] > 0
+    )
     text = pathlib.Path(job.model_dir, "report.html").read_text()
     costs = text[text.index('<section id="costs">') :]
     assert f"{record['search_steps']:,}" in costs[: costs.index("</section>")]
@@ -123,7 +155,8 @@ def fits(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_model_of_a_cluster_learns_from_its_own_rows(table, tmp_path, fits):
-    """Algorithm 1 of iHAS, lines 15 to 21: of the training and of the validation split; together they are all rows."""
+    """Algorithm 1 of iHAS, lines 15 to 21: of the training and of the validation split; together
+    they are all rows."""
     job = small_job(table, tmp_path, method=ROUTED)
     jobs.retrain(job)
     model = restored_model(job, Schema.load(job.records_dir), jobs._load_candidates(job)[0])
@@ -139,8 +172,13 @@ def test_the_model_of_a_cluster_learns_from_its_own_rows(table, tmp_path, fits):
         assert rows == Source(job.records_dir, split).rows
 
 
-@pytest.mark.parametrize("method, keeps", [("ham(share=0.5, epochs=1, pretrain_epochs=1)", True), ("sseds(kappa=0.5, epochs=1)", False)])
-def test_who_goes_on_training_keeps_its_start_where_that_is_best(method, keeps, table, tmp_path, fits):
+@pytest.mark.parametrize(
+    "method, keeps",
+    [("ham(share=0.5, epochs=1, pretrain_epochs=1)", True), ("sseds(kappa=0.5, epochs=1)", False)],
+)
+def test_who_goes_on_training_keeps_its_start_where_that_is_best(
+    method, keeps, table, tmp_path, fits
+):
     jobs.retrain(small_job(table, tmp_path, method=method))
     (settings,) = (settings for name, settings in fits if name == "model")
     assert settings["keep_start"] is keeps
@@ -149,15 +187,22 @@ def test_who_goes_on_training_keeps_its_start_where_that_is_best(method, keeps, 
 def test_a_field_without_an_entry_is_an_input_and_no_field_kept(table, tmp_path, capsys):
     """Of two entries, at most two fields; in `fm` the others keep their first-order terms."""
     method = "magnitude(per='entry')"
-    (record,) = jobs.pipeline(small_job(table, tmp_path, method=method, model="fm", budget_params=2, progress=True))
+    (record,) = jobs.pipeline(
+        small_job(table, tmp_path, method=method, model="fm", budget_params=2, progress=True)
+    )
     dims = SearchResult.load(str(tmp_path / "search" / "result.json")).config.stored_dims
     kept = [name for name, dim in dims.items() if dim]
     assert record["params"] == 2 and 0 < len(kept) <= 2 < len(record["inputs"]) == len(dims)
     assert record["fields"] == len(kept) and record["dims"] == sum(dims.values())
-    assert f"found {len(kept)} of {len(dims)} fields, {sum(dims.values())} dims, 2 parameters" in capsys.readouterr().out
+    assert (
+        f"found {len(kept)} of {len(dims)} fields, {sum(dims.values())} dims, 2 parameters"
+        in capsys.readouterr().out
+    )
     text, empty = (tmp_path / "report.html").read_text(), sorted(set(dims) - set(kept))
     assert f"{len(kept)} of {len(dims)} fields are kept. Removed: " in text
-    (listed,) = re.findall(r"Masks leave no entry of (\d) of these; they stay inputs all the same: ([a-z, ]+)\.<", text)
+    (listed,) = re.findall(
+        r"Masks leave no entry of (\d) of these; they stay inputs all the same: ([a-z, ]+)\.<", text
+    )
     assert int(listed[0]) == len(empty) and sorted(listed[1].split(", ")) == empty
 
 
@@ -166,9 +211,15 @@ def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):
     (record,) = jobs.pipeline(job)
     assert record["params"] > 500 and record["budget"] == 500
     (notice,) = [notice for notice in record["notices"] if "budget" in notice]
-    assert notice == f"The budget of 500 parameters is exceeded: all that the method needs takes {record['params']:,}"
+    assert (
+        notice == "The budget of 500 parameters is exceeded: all that the method needs takes "
+        f"{record['params']:,}"
+    )
     text = (tmp_path / "report.html").read_text()
-    assert "asked for at most 500 parameters" in text and "the widest config of at most 500" not in text
+    assert (
+        "asked for at most 500 parameters" in text
+        and "the widest config of at most 500" not in text
+    )
     assert record["fields"] == len(record["inputs"]) == 4, "what the router reads is an input"
 
 
@@ -176,9 +227,16 @@ def test_controls_of_a_method_larger_than_the_space_are_said_to_be_smaller(table
     job = small_job(table, tmp_path, method=ROUTED, controls="fde + random")
     found, *controls = jobs.pipeline(job)
     assert [control["name"] for control in controls] == ["fde", "random"]
-    whole = InputConfig.uniform(Schema.load(job.records_dir), job.width).num_params(Schema.load(job.records_dir))
-    notice = f"controls are smaller than the {found['params']:,} parameters they should have: the whole space has {whole:,}"
-    assert found["params"] > whole and found["notices"].count(notice) == caplog.text.count(notice) == 1
+    whole = InputConfig.uniform(Schema.load(job.records_dir), job.width).num_params(
+        Schema.load(job.records_dir)
+    )
+    notice = (
+        f"controls are smaller than the {found['params']:,} parameters they should have: the "
+        f"whole space has {whole:,}"
+    )
+    assert (
+        found["params"] > whole and found["notices"].count(notice) == caplog.text.count(notice) == 1
+    )
 
 
 def test_the_points_of_a_curve_of_clusters_and_of_searches_of_their_own(table, tmp_path):
@@ -186,14 +244,23 @@ def test_the_points_of_a_curve_of_clusters_and_of_searches_of_their_own(table, t
     jobs.pipeline(job)
     points = json.loads((tmp_path / "routed" / "curve.json").read_text())
     assert [point["name"] for point in points] == ["ihas", "ihas majority=0.3"]
-    job = small_job(table, tmp_path / "sizes", method="ham(share=0.5, sweep=(0.25,), epochs=1, mu=2e-3, pretrain_epochs=1)", curve=True)
+    job = small_job(
+        table,
+        tmp_path / "sizes",
+        method="ham(share=0.5, sweep=(0.25,), epochs=1, mu=2e-3, pretrain_epochs=1)",
+        curve=True,
+    )
     jobs.pipeline(job)
     listed = json.loads((tmp_path / "sizes" / "candidates.json").read_text())
-    assert len(listed) == 2 and len({entry["search_folder"] for entry in listed}) == 2, "each size has a search of its own"
+    assert len(listed) == 2 and len({entry["search_folder"] for entry in listed}) == 2, (
+        "each size has a search of its own"
+    )
     assert len(list((tmp_path / "sizes" / "search" / "pretrained").iterdir())) == 1
 
 
 def test_a_method_that_leaves_clusters_is_the_last_of_a_chain(table, tmp_path):
-    with pytest.raises(ValueError, match=r"should leave one config. Received: 'ihas\(.*': one per cluster of rows"):
+    with pytest.raises(
+        ValueError, match=r"should leave one config. Received: 'ihas\(.*': one per cluster of rows"
+    ):
         jobs.pipeline(small_job(table, tmp_path, method="ihas(clusters=3) + fde(dim=2)"))
     assert not (tmp_path / "search").exists()

@@ -1,4 +1,5 @@
-"""Whole jobs on small logs: what they leave, how bad input ends, chains, every way a final model starts, strategies, new methods."""
+"""Whole jobs on small logs: what they leave, how bad input ends, chains, every way a final model
+starts, strategies, new methods."""
 
 from __future__ import annotations
 
@@ -20,15 +21,20 @@ import pytest
 import tensorflow as tf
 
 import irazor_tf.methods
-from irazor_tf import final_models, jobs, searching
-from irazor_tf.candidates import Candidate, Role, unique_names
-from irazor_tf.data import Source
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, SearchResult
-from irazor_tf.json_files import read_json
-from irazor_tf.method import METHODS
-from irazor_tf.methods import dnis
-from irazor_tf.registry import Spec, parse_spec
-from irazor_tf.schema import Schema
+from irazor_tf.config.files import read_json
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.layout import Role
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.config.specs import Spec, parse_spec
+from irazor_tf.jobs import final_models, trainers
+from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.candidates import Candidate, unique_names
+from irazor_tf.methods.dnis import method as dnis
+from irazor_tf.search import run as searching
+from irazor_tf.search.method import METHODS
+from irazor_tf.training import strategy
+from irazor_tf.training.source import Source
 from tests.conformance.toys import TOYS, FoldedColumns
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, registered, table_lines, write_table
@@ -40,8 +46,13 @@ def run(settings: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
 
 def scores(folder: str, rows: dict[str, list[Any]]) -> np.ndarray:
     """What the exported model gives; values of fields that it does not read are left out."""
-    signature = tf.saved_model.load(os.path.join(folder, "export", "1")).signatures["serving_default"]
-    inputs = {name: tf.constant(rows[name], spec.dtype) for name, spec in signature.structured_input_signature[1].items()}
+    signature = tf.saved_model.load(os.path.join(folder, "export", "1")).signatures[
+        "serving_default"
+    ]
+    inputs = {
+        name: tf.constant(rows[name], spec.dtype)
+        for name, spec in signature.structured_input_signature[1].items()
+    }
     return signature(**inputs)["probability"].numpy()
 
 
@@ -53,7 +64,7 @@ ROWS: dict[str, list[Any]] = {
 }
 
 
-# What a job leaves ----------------------------------------------------------------------------------------------------------------
+# What a job leaves --------------------------------------------------------------------------------
 
 
 def test_a_table_with_a_budget(finished):
@@ -64,37 +75,62 @@ def test_a_table_with_a_budget(finished):
         assert not set(small_jobs.RECORD) - set(record)
         assert (record["model"], record["seed"]) == ("mlp(hidden=(16,))", 1)
         assert 0.5 < record["auc"] < 1 and 0.3 < record["log_loss"] < 0.9
-        assert record["params"] < record["total_params"] and all(record[key] >= 0 for key in small_jobs.SECONDS)
+        assert record["params"] < record["total_params"] and all(
+            record[key] >= 0 for key in small_jobs.SECONDS
+        )
     schema = Schema.load(str(folder / "data"))
     found = SearchResult.load(str(folder / "search" / "result.json")).config
     assert summary[0]["params"] == found.num_params(schema) <= 1000
     assert (summary[0]["fields"], summary[0]["dims"]) == (found.num_fields, found.total_dims)
-    assert summary[1]["params"] == schema.num_features * 4  # at its own setting; the others at the found config's size
+    assert (
+        summary[1]["params"] == schema.num_features * 4
+    )  # at its own setting; the others at the found config's size
     assert all(record["params"] <= summary[0]["params"] for record in summary[2:])
     assert sorted(os.listdir(folder / "export")) == ["1", "1.sha256"]
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert "What was found" in text and text.count("irazor(), the widest config of at most 1,000 parameters") == 1
-    assert [point.get("budget") for point in json.loads((folder / "curve.json").read_text())] == [1000, None, None, None]
+    assert (
+        "What was found" in text
+        and text.count("irazor(), the widest config of at most 1,000 parameters") == 1
+    )
+    assert [point.get("budget") for point in json.loads((folder / "curve.json").read_text())] == [
+        1000,
+        None,
+        None,
+        None,
+    ]
     given = scores(str(folder), ROWS)
     assert given.shape == (4,) and np.all((given > 0) & (given < 1))
 
 
 def test_the_summary_is_what_the_models_score(finished):
-    """AUC and log loss, computed anew from the exported model's answers to the raw rows of the test split."""
+    """AUC and log loss, computed anew from the exported model's answers to the raw rows of the test
+    split."""
     job = job_of(finished)
     schema = Schema.load(job.records_dir)
     batch = next(iter(Source(job.records_dir, "test").ordered(10**6)))
-    vocabularies = {name: ["", *pathlib.Path(schema.vocabulary_file(name)).read_text().split("\n")] for name in schema.names}
+    vocabularies = {
+        name: ["", *pathlib.Path(schema.vocabulary_file(name)).read_text().split("\n")]
+        for name in schema.names
+    }
     raw: dict[str, list[Any]] = {}
     for k, name in enumerate(schema.names):
-        texts = [vocabularies[name][i] if i else "no such value" for i in batch["ids"].numpy()[:, k]]
-        raw[name] = [int(text) if text[0].isdigit() else -1 for text in texts] if name == "item" else texts
-    raw["price"] = [_price(vocabularies["price"][i]) if i else 1e18 for i in batch["ids"].numpy()[:, schema.index("price")]]
+        texts = [
+            vocabularies[name][i] if i else "no such value" for i in batch["ids"].numpy()[:, k]
+        ]
+        raw[name] = (
+            [int(text) if text[0].isdigit() else -1 for text in texts] if name == "item" else texts
+        )
+    raw["price"] = [
+        _price(vocabularies["price"][i]) if i else 1e18
+        for i in batch["ids"].numpy()[:, schema.index("price")]
+    ]
     given, labels = scores(job.model_dir, raw).astype(np.float64), batch["label"].numpy()
     found = read_json(job.path("summary.json"))[0][0]
     expected = -np.mean(labels * np.log(given) + (1 - labels) * np.log(1 - given))
     assert found["log_loss"] == pytest.approx(expected, abs=1e-5)
-    above = (given[labels == 1][:, None] > given[labels == 0]) + 0.5 * (given[labels == 1][:, None] == given[labels == 0])
+    above = (given[labels == 1][:, None] > given[labels == 0]) + 0.5 * (
+        given[labels == 1][:, None] == given[labels == 0]
+    )
     assert found["auc"] == pytest.approx(above.mean(), abs=1e-5)
 
 
@@ -121,28 +157,51 @@ def test_criteo_files_end_to_end(tmp_path):
             lines.append("\t".join([str(int(click)), *numbers, *tokens]) + "\n")
         paths.append(tmp_path / f"part{part}.tsv.gz")
         paths[-1].write_bytes(gzip.compress("".join(lines).encode()))
-    settings = {"reader": "criteo", "input": ",".join(map(str, paths)), "model_dir": str(tmp_path / "job"), "method": "irazor", "seed": 1}
+    settings = {
+        "reader": "criteo",
+        "input": ",".join(map(str, paths)),
+        "model_dir": str(tmp_path / "job"),
+        "method": "irazor",
+        "seed": 1,
+    }
     summary = run({**settings, **SMALL, "controls": ""})
     assert [record["name"] for record in summary] == ["irazor"] and summary[0]["auc"] > 0.6
-    assert sorted(os.listdir(tmp_path / "job" / "export" / "1")) >= ["assets", "fingerprint.pb", "saved_model.pb", "variables"]
+    assert sorted(os.listdir(tmp_path / "job" / "export" / "1")) >= [
+        "assets",
+        "fingerprint.pb",
+        "saved_model.pb",
+        "variables",
+    ]
 
 
 @pytest.mark.slow
 def test_plain_defaults(table, tmp_path):
-    summary = run({**table, "model_dir": str(tmp_path / "job"), "budget_params": 2000, "progress": False})
-    assert [record["name"] for record in summary] == ["irazor", "fde", "magnitude", "random", "logistic_regression", "gradient_boosting"]
+    summary = run(
+        {**table, "model_dir": str(tmp_path / "job"), "budget_params": 2000, "progress": False}
+    )
+    assert [record["name"] for record in summary] == [
+        "irazor",
+        "fde",
+        "magnitude",
+        "random",
+        "logistic_regression",
+        "gradient_boosting",
+    ]
 
 
 def test_the_same_job_elsewhere_ends_the_same(finished, tmp_path):
     """Same settings and seed, another folder: the same found config and model, to the last bit."""
     other = {**finished, "model_dir": str(tmp_path / "other"), "controls": ""}
     run(other)
-    ours, theirs = small_jobs.leavings(finished["model_dir"]), small_jobs.leavings(other["model_dir"])
+    ours, theirs = (
+        small_jobs.leavings(finished["model_dir"]),
+        small_jobs.leavings(other["model_dir"]),
+    )
     same = [key for key in theirs if key.startswith(("data/", "search/", "models/", "export/"))]
     assert len(same) > 20 and not [key for key in same if ours[key] != theirs[key]]
 
 
-# Chains and retraining ------------------------------------------------------------------------------------------------------------
+# Chains and retraining ----------------------------------------------------------------------------
 
 LIGHT = {**SMALL, "controls": "", "epochs": 1}
 
@@ -158,15 +217,24 @@ def test_a_chain_searches_inside_the_last_result(records, tmp_path):
     (record,) = run(records, model_dir=str(tmp_path), method=method)
     schema = Schema.load(records["data_dir"])
     (search,) = [read_json(str(path))[0] for path in tmp_path.glob("search/fde-*/space.json")]
-    space, found = InputConfig.from_json(search), SearchResult.load(str(tmp_path / "search" / "result.json")).config
-    assert space.within(InputConfig.uniform(schema, 4)) and space.num_params(schema) < InputConfig.uniform(schema, 4).num_params(schema)
-    assert found.within(space) and found.dims == {name: min(field.dim, 2) for name, field in space.fields.items()}
+    space, found = (
+        InputConfig.from_json(search),
+        SearchResult.load(str(tmp_path / "search" / "result.json")).config,
+    )
+    assert space.within(InputConfig.uniform(schema, 4)) and space.num_params(
+        schema
+    ) < InputConfig.uniform(schema, 4).num_params(schema)
+    assert found.within(space) and found.dims == {
+        name: min(field.dim, 2) for name, field in space.fields.items()
+    }
     assert (record["name"], record["method"]) == ("irazor + fde", method)
     assert scores(str(tmp_path), ROWS).shape == (4,)
 
 
 def test_a_control_of_the_last_methods_name_is_kept_beside_a_chain(records, tmp_path):
-    summary = run(records, model_dir=str(tmp_path), method="magnitude(share=0.3) + fde", controls="fde")
+    summary = run(
+        records, model_dir=str(tmp_path), method="magnitude(share=0.3) + fde", controls="fde"
+    )
     assert [record["name"] for record in summary] == ["magnitude + fde", "fde"]
     assert summary[0]["params"] < summary[1]["params"]
 
@@ -177,29 +245,48 @@ TRACES = {
     "dnis(epochs=2, l1=0.1)": {"alpha_mean", "alpha_at_zero", "alpha_l1"},
     "ham(epochs=2, orthogonality=0.0)": MASKS | {"penalty_sign"},
     "sam_gs(epochs=2, orthogonality=0.0)": MASKS | {"temperature"},
-    "ihas(epochs=2, every=2)": {"gate_open", "gate_decided", "sparsity_penalty", "polarization_penalty", "temperature"},
+    "ihas(epochs=2, every=2)": {
+        "gate_open",
+        "gate_decided",
+        "sparsity_penalty",
+        "polarization_penalty",
+        "temperature",
+    },
 }
 
 
 @pytest.mark.parametrize("method", TRACES)
 def test_curves_for_tensorboard(method, records, tmp_path):
     folder = str(tmp_path / "run")
-    job = job_of({**records, "model_dir": folder, "method": method, "batch_size": 128, "tensorboard": True})
+    job = job_of(
+        {**records, "model_dir": folder, "method": method, "batch_size": 128, "tensorboard": True}
+    )
     jobs.search(job)
     found: dict[str, list[tuple[int, float]]] = {}
     (supernet,) = pathlib.Path(folder).rglob("supernet")
     for path in sorted(supernet.rglob("tensorboard/epochs/events*")):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
-                found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+                found.setdefault(value.tag, []).append(
+                    (event.step, float(tf.make_ndarray(value.tensor)))
+                )
     history = json.loads((supernet / "state.json").read_text())["history"]
     assert {"loss", "auc", *TRACES[method]} <= set(found) and "epoch" not in found
     for key, values in found.items():
-        assert values == [(record["epoch"], pytest.approx(record[key], rel=1e-6)) for record in history]
+        assert values == [
+            (record["epoch"], pytest.approx(record[key], rel=1e-6)) for record in history
+        ]
 
 
 def test_fields_of_a_search_at_full_width(records, tmp_path):
-    job = job_of({**records, "model_dir": str(tmp_path), "method": "fields(irazor(temperature=0.01))", "cpt": 0.3})
+    job = job_of(
+        {
+            **records,
+            "model_dir": str(tmp_path),
+            "method": "fields(irazor(temperature=0.01))",
+            "cpt": 0.3,
+        }
+    )
     assert job.method == "fields(irazor(temperature=0.01, cpt=0.3))"
     jobs.pipeline(job)
     found = SearchResult.load(str(tmp_path / "search" / "result.json")).config
@@ -215,18 +302,32 @@ def test_another_base_model_for_the_final_models(records, tmp_path):
 
 
 def test_logistic_regression_all_through(records, tmp_path):
-    summary = run(records, model_dir=str(tmp_path), model="lr", method="fde", controls="fde + magnitude + random")
-    assert [record["name"] for record in summary] == ["fde", "random"], "magnitude has nothing to rank here, fde is the method itself"
+    summary = run(
+        records,
+        model_dir=str(tmp_path),
+        model="lr",
+        method="fde",
+        controls="fde + magnitude + random",
+    )
+    assert [record["name"] for record in summary] == ["fde", "random"], (
+        "magnitude has nothing to rank here, fde is the method itself"
+    )
     assert {record["params"] for record in summary} == {0}
 
 
 def test_a_control_that_finds_nothing_small_enough_is_left_out(records, tmp_path):
     """What was found is trained and served all the same, and told what is missing beside it."""
     controls = "sseds(retrain=False, epochs=1) + random"
-    summary = run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
+    summary = run(
+        records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls
+    )
     assert [record["name"] for record in summary] == ["magnitude", "random"]
     (notice,) = [notice for notice in summary[0]["notices"] if "control" in notice]
-    assert re.match(r"control sseds\(.*\) left out: sseds: The budget should be at least the column of largest saliency's \d+ ", notice)
+    assert re.match(
+        r"control sseds\(.*\) left out: sseds: The budget should be at least the column of largest "
+        r"saliency's \d+ ",
+        notice,
+    )
     assert html.escape(notice) in (tmp_path / "report.html").read_text()
     run(records, model_dir=str(tmp_path), method="magnitude(share=0.02)", controls=controls)
     assert SearchResult.load(str(tmp_path / "search" / "result.json")).notices == ()
@@ -236,7 +337,10 @@ def test_notices_of_the_found_config_outlive_a_point_of_the_curve_like_it(record
     """They share a folder, and the curve's has none of them."""
     method, controls = "magnitude(share=0.02, sweep=(0.02, 0.5))", "sseds(epochs=1)"
     (record,) = run(records, model_dir=str(tmp_path), method=method, controls=controls, curve=True)
-    assert any(notice.startswith("control sseds(epochs=1) left out: sseds: ") for notice in record["notices"])
+    assert any(
+        notice.startswith("control sseds(epochs=1) left out: sseds: ")
+        for notice in record["notices"]
+    )
     points = read_json(str(tmp_path / "curve.json"))[0]
     assert len({point["folder"] for point in points}) < len(points)
 
@@ -244,16 +348,36 @@ def test_notices_of_the_found_config_outlive_a_point_of_the_curve_like_it(record
 def test_a_search_that_leaves_nothing_costs_a_control_alone(records, tmp_path, monkeypatch):
     """DNIS with all of alpha at 0."""
     monkeypatch.setattr(dnis, "merge", lambda table, alpha, blocks: 0 * table)
-    (record,) = run(records, model_dir=str(tmp_path), method="fde(dim=2)", controls="dnis(epochs=1)", batch_size=128)
+    (record,) = run(
+        records,
+        model_dir=str(tmp_path),
+        method="fde(dim=2)",
+        controls="dnis(epochs=1)",
+        batch_size=128,
+    )
     (notice,) = record["notices"]
-    assert notice.startswith("control dnis(epochs=1) left out: dnis: dnis(epochs=1) should leave an entry that is not 0")
+    assert notice.startswith(
+        "control dnis(epochs=1) left out: dnis: dnis(epochs=1) should leave an entry that is not 0"
+    )
 
 
 def test_equal_names_are_told_apart_by_what_differs():
     result = SearchResult((InputConfig.from_dims({"a": 1}),), Spec("x"))
-    specs = ["sseds(kappa=0.3)", "sseds(kappa=0.3, ticket=False)", "sseds", "sseds(ticket=False)", "magnitude", "sseds(kappa=0.3)"]
+    specs = [
+        "sseds(kappa=0.3)",
+        "sseds(kappa=0.3, ticket=False)",
+        "sseds",
+        "sseds(ticket=False)",
+        "magnitude",
+        "sseds(kappa=0.3)",
+    ]
     specs.append("sseds(ticket=False, retrain=False, batches=20, on_validation=True, fill=True)")
-    chosen = [Candidate(Role.CONTROL, spec.split("(")[0], dataclasses.replace(result, method=parse_spec(spec))) for spec in specs]
+    chosen = [
+        Candidate(
+            Role.CONTROL, spec.split("(")[0], dataclasses.replace(result, method=parse_spec(spec))
+        )
+        for spec in specs
+    ]
     expected = [
         "sseds",
         "sseds (ticket=False)",
@@ -274,7 +398,12 @@ class Ticket(FoldedColumns):
 
 @pytest.mark.parametrize(
     ("name", "init", "clusters"),
-    [("toy_ticket", "ticket", 1), ("toy_folded", "continue", 1), ("toy_masked", "keep", 1), ("toy_routed", "fresh", 2)],
+    [
+        ("toy_ticket", "ticket", 1),
+        ("toy_folded", "continue", 1),
+        ("toy_masked", "keep", 1),
+        ("toy_routed", "fresh", 2),
+    ],
 )
 def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path):
     with registered(**TOYS, toy_ticket=Ticket):
@@ -286,9 +415,14 @@ def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path)
         assert trained == {"keep": [], "fresh": ["cluster-0", "cluster-1"]}.get(init, ["model"])
         job, schema = job_of(settings), Schema.load(records["data_dir"])
         (candidate,) = jobs._load_candidates(job)
-        model, trainer = final_models.restored_model(job, schema, candidate), searching.trainer_of(job, schema)
+        model, trainer = (
+            final_models.restored_model(job, schema, candidate),
+            trainers.trainer_of(job, schema),
+        )
         again = trainer.evaluate(model, trainer.test)
-        assert again == pytest.approx({"auc": record["auc"], "log_loss": record["log_loss"]}, abs=1e-9)
+        assert again == pytest.approx(
+            {"auc": record["auc"], "log_loss": record["log_loss"]}, abs=1e-9
+        )
         assert record["params"] == sum(config.num_params(schema) for config in result.clusters)
         assert record["dims"] == sum(config.total_dims for config in result.clusters)
         assert scores(str(tmp_path), ROWS).shape == (4,)
@@ -299,28 +433,38 @@ def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path)
 
 
 def test_the_final_model_starts_where_it_should(records, tmp_path):
-    """Without a step of training, ticket has the tables of the supernet and continue all it computes."""
+    """Without a step of training, ticket has the tables of the supernet and continue all it
+    computes."""
     schema = Schema.load(records["data_dir"])
     with registered(**TOYS, toy_ticket=Ticket):
         for name in ("toy_ticket", "toy_folded"):
             job = job_of({**records, "model_dir": str(tmp_path / name), "method": name})
             result = jobs.search(job)
-            trainer = searching.trainer_of(job, schema)
+            trainer = trainers.trainer_of(job, schema)
             method, space, *_ = jobs._chain(job, trainer)
             folder = searching.search_folder_of(method, space)
-            final = final_models.initial_model(job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config)
+            final = final_models.initial_model(
+                job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config
+            )
             supernet = method.train(trainer.inside(folder), space)
             if name == "toy_ticket":
                 assert final.embedding is not None and supernet.embedding is not None
                 for field in result.config.kept:
                     kept = list(result.config.fields[field].labels)
-                    np.testing.assert_array_equal(final.embedding.field_table(field), supernet.embedding.field_table(field)[:, kept])
+                    np.testing.assert_array_equal(
+                        final.embedding.field_table(field),
+                        supernet.embedding.field_table(field)[:, kept],
+                    )
                 fresh = trainer.build(result.config)
-                np.testing.assert_array_equal(final.base.weights[0].numpy(), fresh.base.weights[0].numpy())
+                np.testing.assert_array_equal(
+                    final.base.weights[0].numpy(), fresh.base.weights[0].numpy()
+                )
             else:
                 supernet.hard_mask(result.config)
                 batch = next(iter(Source(records["data_dir"], "test").ordered(100)))["ids"]
-                np.testing.assert_allclose(final.predict_proba(batch), supernet.predict_proba(batch), atol=1e-6)
+                np.testing.assert_allclose(
+                    final.predict_proba(batch), supernet.predict_proba(batch), atol=1e-6
+                )
 
 
 def test_configs_that_differ_in_their_masks_alone_are_two_models(finished):
@@ -331,7 +475,10 @@ def test_configs_that_differ_in_their_masks_alone_are_two_models(finished):
         return Candidate(Role.FOUND, "a", SearchResult((config,), Spec("a")))
 
     assert candidate([True, False, True]).key != candidate([True, True, False]).key
-    assert candidate([True, False, True]).key == dataclasses.replace(candidate([True, False, True]), name="b").key
+    assert (
+        candidate([True, False, True]).key
+        == dataclasses.replace(candidate([True, False, True]), name="b").key
+    )
 
 
 NEW_METHOD = '''
@@ -348,7 +495,7 @@ class Newcomer(SearchMethod):
     def derive(self, supernet, space, budget=None):
         kept = space.kept[: len(space.kept) // 2]
         return InputConfig.from_dims({name: field.dim if name in kept else 0 for name, field in space.fields.items()})
-'''
+'''  # noqa: E501
 
 
 def test_a_method_is_one_file(records, tmp_path, monkeypatch):
@@ -364,7 +511,7 @@ def test_a_method_is_one_file(records, tmp_path, monkeypatch):
         sys.modules.pop("irazor_tf.methods.newcomer", None)
 
 
-# Strategies -----------------------------------------------------------------------------------------------------------------------
+# Strategies ---------------------------------------------------------------------------------------
 
 
 def test_strategies_agree(records, tmp_path):
@@ -372,21 +519,31 @@ def test_strategies_agree(records, tmp_path):
     summaries, found = {}, {}
     for name in ("off", "one_device", "mirrored"):
         folder = str(tmp_path / name)
-        job = job_of({**records, "model_dir": folder, "distribution_strategy": name, "method": "irazor(cpt=0.8)", "calibrate": True})
+        job = job_of(
+            {
+                **records,
+                "model_dir": folder,
+                "distribution_strategy": name,
+                "method": "irazor(cpt=0.8)",
+                "calibrate": True,
+            }
+        )
         jobs.retrain(job)
         (summaries[name],) = jobs.evaluate(job)
         jobs.export(job)
         found[name] = SearchResult.load(os.path.join(folder, "search", "result.json")).config
-    mirrored = searching.strategy_of("mirrored")
+    mirrored = strategy.strategy_of("mirrored")
     assert mirrored is not None and mirrored.num_replicas_in_sync == 2
     for name in ("one_device", "mirrored"):
         assert found[name] == found["off"]
         for key in ("auc", "log_loss", "valid_auc", "calibrated_log_loss"):
             assert summaries[name][key] == pytest.approx(summaries["off"][key], abs=1e-4)
-        np.testing.assert_allclose(scores(str(tmp_path / name), ROWS), scores(str(tmp_path / "off"), ROWS), atol=1e-4)
+        np.testing.assert_allclose(
+            scores(str(tmp_path / name), ROWS), scores(str(tmp_path / "off"), ROWS), atol=1e-4
+        )
 
 
-# Bad input ------------------------------------------------------------------------------------------------------------------------
+# Bad input ----------------------------------------------------------------------------------------
 
 
 def spoil(line: str, place: int, value: str | None) -> str:
@@ -413,7 +570,12 @@ def test_a_bad_row_stops_the_job_with_file_and_line(change, message, tmp_path):
     assert f"{settings['input']}, line 41" in str(error.value)
     assert not os.path.exists(tmp_path / "job" / "data")
     # The settings of a job that never got so far bind nobody.
-    good = {**write_table(tmp_path / "good", table_lines(60)), **SMALL, "model_dir": str(tmp_path / "job"), "width": 2}
+    good = {
+        **write_table(tmp_path / "good", table_lines(60)),
+        **SMALL,
+        "model_dir": str(tmp_path / "job"),
+        "width": 2,
+    }
     assert jobs.preprocess(job_of(good)).names == ("user", "item", "price", "junk")
 
 
@@ -430,7 +592,11 @@ def test_an_edited_schema_file_is_refused(tmp_path):
 
 
 def test_damaged_files_stop_the_job_with_file_and_line(tmp_path):
-    settings: dict[str, Any] = {**write_table(tmp_path / "log"), **SMALL, "model_dir": str(tmp_path / "job")}
+    settings: dict[str, Any] = {
+        **write_table(tmp_path / "log"),
+        **SMALL,
+        "model_dir": str(tmp_path / "job"),
+    }
     whole = pathlib.Path(settings["input"]).read_bytes()
     settings["input"] = str(tmp_path / "log.csv.gz")
     pathlib.Path(settings["input"]).write_bytes(gzip.compress(whole)[:-2000])
@@ -452,7 +618,8 @@ def flip(path: pathlib.Path, place: int) -> None:
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_flipped_byte_is_named_by_file_and_block(split, copied):
-    """Between preprocessing and search, and after a search, when records are only read for what is to be done."""
+    """Between preprocessing and search, and after a search, when records are only read for what is
+    to be done."""
     settings = copied()
     path = next(pathlib.Path(settings["model_dir"]).glob(f"data/{split}-00000-*.tfrecord"))
     flip(path, 12 + 500)  # inside the first record: length and its checksum are 12 bytes
@@ -473,7 +640,10 @@ def test_records_that_disagree_with_the_manifest(copied):
     settings = copied()
     folder = pathlib.Path(settings["model_dir"]) / "data"
     manifest = json.loads((folder / "manifest.json").read_text())
-    for key in ("files", "checksum"):  # a manifest of before there were checksums; that another one is damaged shows in itself
+    for key in (
+        "files",
+        "checksum",
+    ):  # a manifest of before there were checksums; that another one is damaged shows in itself
         del manifest[key]
     file = manifest["splits"]["train"]["files"][1]
     file["blocks"][0] -= 1
@@ -484,12 +654,15 @@ def test_records_that_disagree_with_the_manifest(copied):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     path = folder / file["name"]
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=rf"{file['name']} should hold .* block \d+ runs past the end of the file"):
+    with pytest.raises(
+        ValueError, match=rf"{file['name']} should hold .* block \d+ runs past the end of the file"
+    ):
         run(settings)
 
 
 def test_a_training_that_could_not_begin_binds_nobody(records, tmp_path):
-    """A batch larger than the log is said; with a smaller one the same folder will do. A chain's seconds are those of all its searches."""
+    """A batch larger than the log is said; with a smaller one the same folder will do. A chain's
+    seconds are those of all its searches."""
     settings = {**records, "model_dir": str(tmp_path), "method": "irazor + fde(dim=2)", "epochs": 1}
     with pytest.raises(ValueError, match="A batch of 1000000 needs as many rows"):
         jobs.search(job_of({**settings, "batch_size": 1_000_000}))
@@ -503,7 +676,12 @@ def test_a_training_that_could_not_begin_binds_nobody(records, tmp_path):
 def test_seconds_of_a_search_whose_budget_was_too_small_count(records, tmp_path):
     """Once: its fits, a pretraining that others share among them, are not done again."""
     start = time.perf_counter()
-    settings = {**records, "model_dir": str(tmp_path), "method": "ham(epochs=1, pretrain_epochs=2)", "batch_size": 128}
+    settings = {
+        **records,
+        "model_dir": str(tmp_path),
+        "method": "ham(epochs=1, pretrain_epochs=2)",
+        "batch_size": 128,
+    }
     with pytest.raises(ValueError, match="The budget should be at least the smallest config's"):
         jobs.search(job_of({**settings, "budget_params": 1}))
     (spent,) = tmp_path.glob("search/ham-*/seconds_unfinished.json")
@@ -531,13 +709,19 @@ def test_a_budget_below_the_smallest_config(copied):
         run(copied(budget_params=3))
     with pytest.raises(ValueError, match=r"at least the smallest config's"):
         run(copied(budget_params=None, budget_mib=1e-5))
-    with pytest.raises(ValueError, match=r"`budget_mib` at least one value. Received: 0 parameters"):
+    with pytest.raises(
+        ValueError, match=r"`budget_mib` at least one value. Received: 0 parameters"
+    ):
         run(copied(budget_params=None, budget_mib=1e-6))
 
 
 def test_a_config_without_fields(records, tmp_path):
     with pytest.raises(ValueError, match="keep at least one field"):
-        run(records, model_dir=str(tmp_path), method="irazor(penalty=1000.0, alpha_optimizer='sgd(learning_rate=10.0)', cpt=0.0)")
+        run(
+            records,
+            model_dir=str(tmp_path),
+            method="irazor(penalty=1000.0, alpha_optimizer='sgd(learning_rate=10.0)', cpt=0.0)",
+        )
 
 
 def test_too_few_rows_for_a_batch(records, tmp_path):

@@ -1,4 +1,5 @@
-"""A job that was killed and started again ends like one that was not, and does nothing twice; what may change afterwards, and what not."""
+"""A job that was killed and started again ends like one that was not, and does nothing twice; what
+may change afterwards, and what not."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from irazor_tf import integrity, jobs
-from irazor_tf.input_config import SearchResult
-from irazor_tf.json_files import read_json, write_json
-from irazor_tf.schema import Schema
+from irazor_tf.config import integrity
+from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.search_result import SearchResult
+from irazor_tf.jobs import stages as jobs
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 
@@ -57,11 +59,15 @@ def stage_of(moment: str) -> str:
 def run_and_die(moment: str, settings: dict[str, Any]) -> None:
     command = [sys.executable, str(RUNNER), moment, "pipeline", *small_jobs.words(settings)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == -signal.SIGKILL, f"{moment}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == -signal.SIGKILL, (
+        f"{moment}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    )
 
 
 def finished_files(folder: str, stages: list[str]) -> dict[str, Any]:
-    return small_jobs.snapshot(folder, *(pattern for stage in stages for pattern in DONE.get(stage, ())))
+    return small_jobs.snapshot(
+        folder, *(pattern for stage in stages for pattern in DONE.get(stage, ()))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +87,14 @@ def test_killed_in_every_stage(finished, uninterrupted, tmp_path):
     settings = {**finished, "model_dir": folder}
     for moment in MOMENTS:
         stages = STAGES[: STAGES.index(stage_of(moment))]
-        earlier = finished_files(folder, stages[:-1])  # the last of them was killed, and finishes only now
+        earlier = finished_files(
+            folder, stages[:-1]
+        )  # the last of them was killed, and finishes only now
         run_and_die(moment, settings)
         later = finished_files(folder, stages)
-        assert all(later[path] == value for path, value in earlier.items()), f"{moment}: something was done again"
+        assert all(later[path] == value for path, value in earlier.items()), (
+            f"{moment}: something was done again"
+        )
         assert not stages or len(later) > len(earlier), f"{moment}: the stage before left nothing"
         assert_in_the_middle(moment, pathlib.Path(folder))
     before = finished_files(folder, STAGES)
@@ -98,18 +108,32 @@ def test_killed_in_every_stage(finished, uninterrupted, tmp_path):
 def assert_in_the_middle(moment: str, folder: pathlib.Path) -> None:
     """The process died where this test says it did."""
     place = "models" if stage_of(moment) == "retrain" else "search"
-    states = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{place}/*/*/state.json"))]
+    states = [
+        json.loads(path.read_text()) for path in sorted(folder.glob(f"{place}/*/*/state.json"))
+    ]
     if moment == "preprocess_between_chunks":
-        assert (folder / "data.partial" / "scratch" / "input.arrow").exists() and not (folder / "data").exists()
+        assert (folder / "data.partial" / "scratch" / "input.arrow").exists() and not (
+            folder / "data"
+        ).exists()
     elif moment == "search_inside_an_epoch":
-        assert [state["step"] for state in states] == [3] and not (folder / "search" / "result.json").exists()
+        assert [state["step"] for state in states] == [3] and not (
+            folder / "search" / "result.json"
+        ).exists()
     elif moment == "retrain_inside_an_epoch":
-        assert sorted((state["done"], len(state["history"])) for state in states) == [(False, 0), (True, 2)]
+        assert sorted((state["done"], len(state["history"])) for state in states) == [
+            (False, 0),
+            (True, 2),
+        ]
         assert len(list(folder.glob("models/*/metrics.json"))) == 1
     elif moment == "evaluate_between_two_models":
-        assert len(list(folder.glob("models/*/test.json"))) == 1 and not (folder / "summary.json").exists()
+        assert (
+            len(list(folder.glob("models/*/test.json"))) == 1
+            and not (folder / "summary.json").exists()
+        )
     elif moment == "export_before_the_rename":
-        assert (folder / "export" / ".1.partial" / "saved_model.pb").exists() and not (folder / "export" / "1").exists()
+        assert (folder / "export" / ".1.partial" / "saved_model.pb").exists() and not (
+            folder / "export" / "1"
+        ).exists()
     elif moment == "report_while_writing":
         assert (folder / "export" / "1").exists() and not (folder / "report.html").exists()
         assert (folder / "report.html.partial").exists()
@@ -162,7 +186,7 @@ def test_seconds_of_a_killed_training_are_those_of_its_fits(copied):
     assert 5000.0 < read_json(str(path))[0]["train_seconds"] < 5100.0
 
 
-# What may change ------------------------------------------------------------------------------------------------------------------
+# What may change ----------------------------------------------------------------------------------
 
 
 def test_nothing_changed_nothing_done(copied, monkeypatch):
@@ -178,7 +202,13 @@ def test_nothing_changed_nothing_done(copied, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"cpt": 0.1, "budget_params": None}, {"budget_params": 600}, {"budget_params": None, "budget_mib": 0.0024}], ids=str
+    "change",
+    [
+        {"cpt": 0.1, "budget_params": None},
+        {"budget_params": 600},
+        {"budget_params": None, "budget_mib": 0.0024},
+    ],
+    ids=str,
 )
 def test_another_size_needs_no_second_search(change, copied, monkeypatch):
     settings = copied(controls="", **change)
@@ -188,7 +218,9 @@ def test_another_size_needs_no_second_search(change, copied, monkeypatch):
     epochs = small_jobs.fits(monkeypatch)
     (record,) = jobs.pipeline(job_of(settings))
     assert finished_files(folder, ["preprocess", "search"]) == before
-    assert len(epochs) == settings["epochs"] and all(f"{os.sep}models{os.sep}" in path for path in epochs), "the new model alone"
+    assert len(epochs) == settings["epochs"] and all(
+        f"{os.sep}models{os.sep}" in path for path in epochs
+    ), "the new model alone"
     assert record["params"] != earlier["params"]
     assert record["params"] <= (job_of(settings).budget or record["params"])
     versions = sorted(name for name in os.listdir(os.path.join(folder, "export")) if name.isdigit())
@@ -206,7 +238,9 @@ def test_other_controls_and_a_curve_need_no_second_search(copied, monkeypatch):
     folder = settings["model_dir"]
     before = finished_files(folder, ["preprocess", "search"])
     trained: list[str] = []
-    monkeypatch.setattr(jobs, "train_candidate", lambda job, schema, candidate: trained.append(candidate.name))
+    monkeypatch.setattr(
+        jobs, "train_candidate", lambda job, schema, candidate: trained.append(candidate.name)
+    )
     epochs = small_jobs.fits(monkeypatch)
     candidates = jobs.retrain(job_of(settings))
     assert not epochs and finished_files(folder, ["preprocess", "search"]) == before
@@ -223,7 +257,7 @@ def test_a_curve_in_full(copied):
     assert {point["role"] for point in points} == {"found", "control", "curve"} and len(points) > 12
 
 
-# What may not ---------------------------------------------------------------------------------------------------------------------
+# What may not -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -232,8 +266,14 @@ def test_a_curve_in_full(copied):
         ({"width": 8}, "`width` was 4 and is 8"),
         ({"seed": 2}, "`seed` was 1 and is 2"),
         ({"batch_size": 128}, "`train.batch_size` was 256 and is 128"),
-        ({"model": "mlp(hidden=(8,))"}, "`model` was 'mlp(hidden=(16,))' and is 'mlp(hidden=(8,))'"),
-        ({"method": "irazor(temperature=0.1)"}, "`method` was 'irazor()' and is 'irazor(temperature=0.1)'"),
+        (
+            {"model": "mlp(hidden=(8,))"},
+            "`model` was 'mlp(hidden=(16,))' and is 'mlp(hidden=(8,))'",
+        ),
+        (
+            {"method": "irazor(temperature=0.1)"},
+            "`method` was 'irazor()' and is 'irazor(temperature=0.1)'",
+        ),
         ({"retrain_model": "lr"}, "`retrain_model` was None and is 'lr'"),
         ({"min_count": 3}, "`data.min_count` was 1 and is 3"),
         ({"input": "other.csv"}, "is ['other.csv']"),
@@ -294,14 +334,19 @@ def test_data_made_anew_from_a_changed_log_are_refused(table, copied, tmp_path):
 
 def test_records_made_with_other_flags_are_not_taken(finished, tmp_path):
     """A folder of records that two jobs share."""
-    shared = {**finished, "data_dir": os.path.join(finished["model_dir"], "data"), "model_dir": str(tmp_path / "job")}
+    shared = {
+        **finished,
+        "data_dir": os.path.join(finished["model_dir"], "data"),
+        "model_dir": str(tmp_path / "job"),
+    }
     jobs.preprocess(job_of(shared))
     with pytest.raises(ValueError, match="`data.min_count` was 1 and is 5"):
         jobs.preprocess(job_of({**shared, "min_count": 5}))
 
 
 def test_settings_bind_only_what_is_there(table, tmp_path):
-    """Before the search has begun its settings may change; data flags may be left out once the records are there."""
+    """Before the search has begun its settings may change; data flags may be left out once the
+    records are there."""
     folder = str(tmp_path / "job")
     jobs.preprocess(job_of({**table, "model_dir": folder, "block_rows": 128, "progress": False}))
     job = job_of({**SMALL, "model_dir": folder, "controls": ""})
@@ -313,10 +358,19 @@ def test_settings_bind_only_what_is_there(table, tmp_path):
 
 
 def test_later_stages_want_the_choices_that_models_were_trained_for(copied):
-    changes: dict[str, dict[str, Any]] = {"method": {"cpt": 0.9, "budget_params": None}, "budget": {"budget_params": 700}}
-    for key, change in {**changes, "controls": {"controls": "fde"}, "curve": {"curve": True}}.items():
+    changes: dict[str, dict[str, Any]] = {
+        "method": {"cpt": 0.9, "budget_params": None},
+        "budget": {"budget_params": 700},
+    }
+    for key, change in {
+        **changes,
+        "controls": {"controls": "fde"},
+        "curve": {"curve": True},
+    }.items():
         for stage in (jobs.evaluate, jobs.export):
-            with pytest.raises(ValueError, match=rf"last trained for \(retrain\)\. Received: .*`{key}` was "):
+            with pytest.raises(
+                ValueError, match=rf"last trained for \(retrain\)\. Received: .*`{key}` was "
+            ):
                 stage(job_of(copied(**change)))
     with pytest.raises(ValueError, match=r"trained before this stage \(retrain\)"):
         settings = copied()

@@ -1,6 +1,7 @@
 """The log with hidden groups is what it says, and is as hard as it claims to be.
 
-The log is fixed before any method is tuned on it. If a checksum here fails, the instrument has changed and so has the meaning of
+The log is fixed before any method is tuned on it. If a checksum here fails, the instrument has
+changed and so has the meaning of
 every figure measured on it: mend the generator, not the checksum.
 """
 
@@ -19,9 +20,10 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 from data_pipelines import planted, planted_groups, records
 from data_pipelines.preprocess import PreprocessOptions, preprocess
 from data_pipelines.reader import READERS
-from irazor_tf.schema import Schema
+from irazor_tf.config.schema import Schema
 
-FIRST_ROWS_SHA256 = "a8ed334d925c26b5769b0d1b800593b2df40051b4f20a8ea62d5b4f1872605b4"  # header and the first thousand rows
+# header and the first thousand rows
+FIRST_ROWS_SHA256 = "a8ed334d925c26b5769b0d1b800593b2df40051b4f20a8ea62d5b4f1872605b4"
 TRAIN = 0.8
 
 
@@ -65,11 +67,18 @@ def logits(columns):
 
 
 def logistic_auc(columns, labels, strengths=(0.003, 0.01, 0.03)):
-    """Test AUC of a logistic regression on one-hot columns, the best of a few L2 strengths by the test rows themselves."""
+    """Test AUC of a logistic regression on one-hot columns, the best of a few L2 strengths by the
+    test rows themselves."""
     rows, cut = np.arange(len(labels)), int(TRAIN * len(labels))
-    features = sparse.hstack([sparse.csr_matrix((np.ones(len(rows)), (rows, values))) for values in columns]).tocsr()
-    fitted = (LogisticRegression(C=c, max_iter=300).fit(features[:cut], labels[:cut]) for c in strengths)
-    return max(roc_auc_score(labels[cut:], model.decision_function(features[cut:])) for model in fitted)
+    features = sparse.hstack(
+        [sparse.csr_matrix((np.ones(len(rows)), (rows, values))) for values in columns]
+    ).tocsr()
+    fitted = (
+        LogisticRegression(C=c, max_iter=300).fit(features[:cut], labels[:cut]) for c in strengths
+    )
+    return max(
+        roc_auc_score(labels[cut:], model.decision_function(features[cut:])) for model in fitted
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +104,12 @@ def test_truth_describes_the_log(path, truth, log, labels, group):
     with open(path, "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == truth["sha256"]
     assert truth["positive_rate"] == pytest.approx(labels.mean(), abs=1e-12)
-    assert list(truth["parts"]) == list(planted_groups.FIELDS) and set(truth["parts"].values()) == {"a", "b", "shared", "noise"}
+    assert list(truth["parts"]) == list(planted_groups.FIELDS) and set(truth["parts"].values()) == {
+        "a",
+        "b",
+        "shared",
+        "noise",
+    }
     assert set(truth["group_of_user"]) == set(log["user"]) and len(truth["group_of_user"]) == 400
     assert truth["rows_of_group"] == np.bincount(group).tolist()
 
@@ -110,11 +124,19 @@ def test_ceiling_is_the_auc_of_the_true_logit(truth, labels, logits):
 
 def test_a_field_of_the_other_group_does_not_move_the_logit(truth, columns, logits, group):
     world = planted_groups.World.draw(planted_groups.SEED)
-    matters_to = {"a": [True, False], "b": [False, True], "shared": [True, True], "noise": [False, False]}
+    matters_to = {
+        "a": [True, False],
+        "b": [False, True],
+        "shared": [True, True],
+        "noise": [False, False],
+    }
     for name, part in truth["parts"].items():
         if name == "user":
             continue
-        moved = world.logits(columns | {name: (columns[name] + 1) % planted_groups.SIZES[name]}) != logits
+        moved = (
+            world.logits(columns | {name: (columns[name] + 1) % planted_groups.SIZES[name]})
+            != logits
+        )
         assert [moved[group == k].mean() > 0.99 for k in (0, 1)] == matters_to[part], name
         assert [moved[group == k].any() for k in (0, 1)] == matters_to[part], name
 
@@ -133,7 +155,9 @@ def test_groups_are_balanced_for_any_seed(seed):
 
 
 def test_only_the_user_tells_of_the_group(columns, group):
-    chance = np.random.default_rng(0).permutation(group)  # what the finite log alone gives a field of so many values
+    chance = np.random.default_rng(0).permutation(
+        group
+    )  # what the finite log alone gives a field of so many values
     for name, values in columns.items():
         told = mutual_info_score(group, values) - mutual_info_score(chance, values)
         if name == "user":
@@ -148,7 +172,9 @@ def test_logistic_regression_stays_far_below_the_ceiling(truth, plain_auc):
 
 def test_the_group_decides(truth, plain_auc, crossed_auc):
     assert crossed_auc > plain_auc + 0.05
-    assert crossed_auc < truth["ceiling_auc"] - 0.03  # user and item meet in a product, which the group alone does not give
+    assert (
+        crossed_auc < truth["ceiling_auc"] - 0.03
+    )  # user and item meet in a product, which the group alone does not give
 
 
 def test_a_longer_log_begins_as_a_shorter_one(tmp_path, path):
@@ -159,9 +185,15 @@ def test_a_longer_log_begins_as_a_shorter_one(tmp_path, path):
 
 
 def test_same_seed_same_bytes_other_seed_other_rows(tmp_path):
-    truths = [planted_groups.generate(str(tmp_path / str(i) / "p.tsv"), rows=100, seed=seed) for i, seed in enumerate((3, 3, 4))]
+    truths = [
+        planted_groups.generate(str(tmp_path / str(i) / "p.tsv"), rows=100, seed=seed)
+        for i, seed in enumerate((3, 3, 4))
+    ]
     assert truths[0] == truths[1]
-    assert truths[0]["sha256"] != truths[2]["sha256"] and truths[0]["group_of_user"] != truths[2]["group_of_user"]
+    assert (
+        truths[0]["sha256"] != truths[2]["sha256"]
+        and truths[0]["group_of_user"] != truths[2]["group_of_user"]
+    )
     assert sorted(os.listdir(tmp_path / "0")) == ["p.tsv", "truth.json"]
 
 
@@ -176,15 +208,25 @@ def test_arguments_out_of_range_are_refused(tmp_path, arguments):
 
 def test_reader_through_preprocessing(tmp_path):
     folder = tmp_path / "data"
-    schema = preprocess(PreprocessOptions(reader="planted_groups(rows=4000, seed=5)", min_count=1), str(folder), progress=False)
+    schema = preprocess(
+        PreprocessOptions(reader="planted_groups(rows=4000, seed=5)", min_count=1),
+        str(folder),
+        progress=False,
+    )
     assert schema.names == planted_groups.FIELDS and Schema.load(str(folder)) == schema
     manifest = records.verify(str(folder), full=True)
     truth = json.loads((folder / "log" / "truth.json").read_text())
     splits = manifest["splits"].values()
     assert sum(split["rows"] for split in splits) == truth["rows"] == 4000
     assert sum(split["positives"] for split in splits) == round(4000 * truth["positive_rate"])
-    assert set(pathlib.Path(schema.vocabulary_file("user")).read_text().split()) <= set(truth["group_of_user"])
-    assert (schema.field("user").role, schema.field("a_item").role, schema.field("a_1").role) == ("user", "item", "context")
+    assert set(pathlib.Path(schema.vocabulary_file("user")).read_text().split()) <= set(
+        truth["group_of_user"]
+    )
+    assert (schema.field("user").role, schema.field("a_item").role, schema.field("a_1").role) == (
+        "user",
+        "item",
+        "context",
+    )
     assert schema.field("a_1").vocabulary_size == 31  # and one id for what training never saw
 
 

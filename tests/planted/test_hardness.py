@@ -1,6 +1,7 @@
 """The planted log is what it says, and is as hard as it claims to be.
 
-The log is fixed before any method is tuned on it. If a checksum here fails, the instrument has changed and so has the meaning of
+The log is fixed before any method is tuned on it. If a checksum here fails, the instrument has
+changed and so has the meaning of
 every figure measured on it: mend the generator, not the checksum.
 """
 
@@ -18,9 +19,10 @@ from sklearn.metrics import roc_auc_score
 
 from data_pipelines import planted
 from data_pipelines.reader import READERS
-from irazor_tf.schema import numeric_codes
+from irazor_tf.config.encoding import numeric_codes
 
-FIRST_ROWS_SHA256 = "da14d86fe0cb0d4e2d80510edde74020555d2ba67038b62be5a63cbf4ccf5947"  # header and the first thousand rows
+# header and the first thousand rows
+FIRST_ROWS_SHA256 = "da14d86fe0cb0d4e2d80510edde74020555d2ba67038b62be5a63cbf4ccf5947"
 TRAIN = 0.8
 
 
@@ -49,14 +51,22 @@ def labels(log):
 
 @pytest.fixture(scope="module")
 def columns(log):
-    """Fields as the generator numbers them: values by number, numbers as float64 with nan for a missing one."""
-    numbers = {name: log[name].str[1:].astype(np.int64).to_numpy() for name in planted.FIELDS if name not in planted.NUMERIC}
-    return numbers | {name: pd.to_numeric(log[name]).to_numpy(np.float64) for name in planted.NUMERIC}
+    """Fields as the generator numbers them: values by number, numbers as float64 with nan for a
+    missing one."""
+    numbers = {
+        name: log[name].str[1:].astype(np.int64).to_numpy()
+        for name in planted.FIELDS
+        if name not in planted.NUMERIC
+    }
+    return numbers | {
+        name: pd.to_numeric(log[name]).to_numpy(np.float64) for name in planted.NUMERIC
+    }
 
 
 @pytest.fixture(scope="module")
 def codes(columns):
-    """Fields as a model gets them: 0 .. V - 1, numeric ones through the transform, missing a value of its own."""
+    """Fields as a model gets them: 0 .. V - 1, numeric ones through the transform, missing a value
+    of its own."""
     result = {}
     for name, column in columns.items():
         if name in planted.NUMERIC:
@@ -67,16 +77,25 @@ def codes(columns):
 
 @pytest.fixture(scope="module")
 def logistic_auc(codes, labels):
-    """Test AUC of a logistic regression on one-hot fields; a value that no training row has is left out of its row."""
+    """Test AUC of a logistic regression on one-hot fields; a value that no training row has is left
+    out of its row."""
     cut, blocks = int(TRAIN * len(labels)), []
     for values in codes.values():
         size = values.max() + 1
         rows = np.flatnonzero((np.bincount(values[:cut], minlength=size) > 0)[values])
-        blocks.append(sparse.csr_matrix((np.ones(len(rows)), (rows, values[rows])), shape=(len(values), size)))
+        blocks.append(
+            sparse.csr_matrix((np.ones(len(rows)), (rows, values[rows])), shape=(len(values), size))
+        )
     features = sparse.hstack(blocks).tocsr()
-    # The best of a few L2 strengths by the test rows themselves: the comparison favours the regression.
-    fitted = (LogisticRegression(C=c, max_iter=300).fit(features[:cut], labels[:cut]) for c in (0.003, 0.01, 0.03))
-    return max(roc_auc_score(labels[cut:], model.decision_function(features[cut:])) for model in fitted)
+    # The best of a few L2 strengths by the test rows themselves: the comparison favours the
+    # regression.
+    fitted = (
+        LogisticRegression(C=c, max_iter=300).fit(features[:cut], labels[:cut])
+        for c in (0.003, 0.01, 0.03)
+    )
+    return max(
+        roc_auc_score(labels[cut:], model.decision_function(features[cut:])) for model in fitted
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +143,31 @@ def test_positive_rate_is_about_a_quarter(labels):
 
 def test_fields_have_the_sizes_asked_for(log):
     values = log.nunique()
-    for name in ("user", "item", "hour", "pair_a", "pair_b", "item_copy", "category", "weak_1", "weak_2", "noise_low"):
+    for name in (
+        "user",
+        "item",
+        "hour",
+        "pair_a",
+        "pair_b",
+        "item_copy",
+        "category",
+        "weak_1",
+        "weak_2",
+        "noise_low",
+    ):
         assert values[name] == planted.SIZES[name], name
-    assert 10_000 < values["noise_high"] <= 20_000  # the tail of the Zipf law is not all seen in 200,000 rows
+    assert (
+        10_000 < values["noise_high"] <= 20_000
+    )  # the tail of the Zipf law is not all seen in 200,000 rows
     assert values["noise_id"] == pytest.approx(len(log) / 2, rel=0.02)
 
 
 def test_users_follow_the_zipf_law(columns):
     counts = np.bincount(columns["user"], minlength=2000)
     weights = np.arange(1, 2001) ** -1.1
-    assert counts[:20] / len(columns["user"]) == pytest.approx(weights[:20] / weights.sum(), rel=0.08)
+    assert counts[:20] / len(columns["user"]) == pytest.approx(
+        weights[:20] / weights.sum(), rel=0.08
+    )
 
 
 def test_a_tenth_of_the_prices_is_missing(log, columns):
@@ -156,12 +190,18 @@ def test_pair_says_nothing_alone_and_much_together(truth, log, labels):
     assert not signs.sum(0).any() and not signs.sum(1).any() and (abs(signs) == 1).all()
     for name in ("pair_a", "pair_b"):
         assert np.ptp(pd.Series(labels).groupby(log[name].to_numpy()).mean()) < 0.015
-    together = pd.Series(labels).groupby([log["pair_a"].to_numpy(), log["pair_b"].to_numpy()]).mean().to_numpy()
+    together = (
+        pd.Series(labels)
+        .groupby([log["pair_a"].to_numpy(), log["pair_b"].to_numpy()])
+        .mean()
+        .to_numpy()
+    )
     assert together[signs.ravel() > 0].min() > together[signs.ravel() < 0].max() + 0.1
 
 
 def test_price_survives_its_transform(truth, columns, labels):
-    """The best that the codes of the price can do, a mean effect per code, costs next to nothing of the ceiling."""
+    """The best that the codes of the price can do, a mean effect per code, costs next to nothing of
+    the ceiling."""
     logits = planted.World.draw(planted.SEED).logits(columns)
     effect = np.nan_to_num(0.5 * (np.log(columns["price"]) - 2.0))
     known = ~np.isnan(columns["price"])
@@ -175,7 +215,12 @@ def test_price_survives_its_transform(truth, columns, labels):
 def test_noise_is_noise(columns):
     """No noise field goes along with the true logit beyond chance."""
     logits = planted.World.draw(planted.SEED).logits(columns)
-    groups = columns["noise_low"], np.minimum(columns["noise_high"], 20), columns["noise_id"] % 10, np.floor(columns["noise_number"] / 50)
+    groups = (
+        columns["noise_low"],
+        np.minimum(columns["noise_high"], 20),
+        columns["noise_id"] % 10,
+        np.floor(columns["noise_number"] / 50),
+    )
     for values in groups:
         inverse = np.unique(values, return_inverse=True)[1]
         counts = np.bincount(inverse)
@@ -189,8 +234,11 @@ def test_logistic_regression_stays_far_below_the_ceiling(truth, logistic_auc):
 
 
 def test_single_field_information_misses_the_pair(information):
-    assert max(information["pair_a"], information["pair_b"]) < max(information[name] for name in planted.NOISE)
-    # Nor is it the large noise fields alone that hide it: other fields that matter stand clear of both.
+    assert max(information["pair_a"], information["pair_b"]) < max(
+        information[name] for name in planted.NOISE
+    )
+    # Nor is it the large noise fields alone that hide it: other fields that matter stand clear of
+    # both.
     others = [information[name] for name in planted.STRONG if not name.startswith("pair")]
     assert 20 * max(information["pair_a"], information["pair_b"]) < min(others)
 
@@ -203,12 +251,17 @@ def test_single_field_information_is_fooled_by_large_noise(information):
 def test_a_short_log_is_the_start_of_a_long_one_but_for_noise_id(tmp_path, log):
     planted.generate(str(tmp_path / "short.tsv"), rows=1500)
     short = pd.read_csv(tmp_path / "short.tsv", sep="\t", dtype=str, keep_default_na=False)
-    pd.testing.assert_frame_equal(short.drop(columns="noise_id"), log.head(1500).drop(columns="noise_id"))
+    pd.testing.assert_frame_equal(
+        short.drop(columns="noise_id"), log.head(1500).drop(columns="noise_id")
+    )
     assert short["noise_id"].nunique() == pytest.approx(750, rel=0.1)
 
 
 def test_same_seed_same_bytes_other_seed_other_rows(tmp_path):
-    truths = [planted.generate(str(tmp_path / str(i) / "p.tsv"), rows=100, seed=seed) for i, seed in enumerate((3, 3, 4))]
+    truths = [
+        planted.generate(str(tmp_path / str(i) / "p.tsv"), rows=100, seed=seed)
+        for i, seed in enumerate((3, 3, 4))
+    ]
     assert truths[0] == truths[1]
     assert truths[0]["sha256"] != truths[2]["sha256"]
     assert sorted(os.listdir(tmp_path / "0")) == ["p.tsv", "truth.json"]
@@ -216,12 +269,17 @@ def test_same_seed_same_bytes_other_seed_other_rows(tmp_path):
 
 @pytest.mark.parametrize("arguments", [{"rows": 0}, {"seed": -1}])
 def test_arguments_out_of_range_are_refused(tmp_path, arguments):
-    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` should .* Received: {next(iter(arguments.values()))}"):
+    with pytest.raises(
+        ValueError,
+        match=f"`{next(iter(arguments))}` should .* Received: {next(iter(arguments.values()))}",
+    ):
         planted.generate(str(tmp_path / "p.tsv"), **arguments)
 
 
 def test_auc_counts_ties_half():
-    assert planted.auc(np.array([0, 1, 0, 1]), np.array([1.0, 1.0, 0.0, 2.0])) == pytest.approx(0.875)
+    assert planted.auc(np.array([0, 1, 0, 1]), np.array([1.0, 1.0, 0.0, 2.0])) == pytest.approx(
+        0.875
+    )
 
 
 def test_reader_generates_once_and_reads_what_was_written(tmp_path):
@@ -234,7 +292,10 @@ def test_reader_generates_once_and_reads_what_was_written(tmp_path):
     text = pd.read_csv(paths[0], sep="\t", dtype=str, keep_default_na=False)
     chunks = list(reader.chunks(paths))
     assert chunks[0].first_line == 2
-    assert np.concatenate([chunk.label for chunk in chunks]).tolist() == text["label"].astype(float).tolist()
+    assert (
+        np.concatenate([chunk.label for chunk in chunks]).tolist()
+        == text["label"].astype(float).tolist()
+    )
     for field in reader.fields():
         values = [value for chunk in chunks for value in chunk.columns[field.name].to_pylist()]
         if field.kind == "numeric":

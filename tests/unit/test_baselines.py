@@ -1,4 +1,5 @@
-"""The baselines' fits against other ones, what they choose by validation rows, the sample they learn from, what is said of them."""
+"""The baselines' fits against other ones, what they choose by validation rows, the sample they
+learn from, what is said of them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from scipy import optimize
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from irazor_tf import baselines, metrics
+from irazor_tf.evaluation import baselines, metrics
 
 SIZES = (7, 1, 12, 4)  # the second field has no value but the out-of-vocabulary one
 NAMES = sorted(baselines.BASELINES)
@@ -32,16 +33,25 @@ def one_hot(ids: np.ndarray) -> np.ndarray:
 
 
 def converged(ids: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
-    """Weights and intercept that minimise 1/2 |w|^2 + C sum L, by another optimizer on dense columns."""
+    """Weights and intercept that minimise 1/2 |w|^2 + C sum L, by another optimizer on dense
+    columns."""
     columns = one_hot(ids)
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         logits = columns @ w
         penalised = np.append(w[:-1], 0.0)
-        value = 0.5 * penalised @ penalised + strength * np.sum(np.logaddexp(0, logits) - y * logits)
+        value = 0.5 * penalised @ penalised + strength * np.sum(
+            np.logaddexp(0, logits) - y * logits
+        )
         return value, penalised + strength * columns.T @ (1 / (1 + np.exp(-logits)) - y)
 
-    found = optimize.minimize(objective, np.zeros(columns.shape[1]), jac=True, method="BFGS", options={"gtol": 1e-8, "maxiter": 5000})
+    found = optimize.minimize(
+        objective,
+        np.zeros(columns.shape[1]),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-8, "maxiter": 5000},
+    )
     assert np.abs(objective(found.x)[1]).max() < 1e-4
     return found.x
 
@@ -91,23 +101,32 @@ def test_strengths_end_where_the_validation_loss_has_risen_twice(monkeypatch):
     tried = settings_of(monkeypatch, baselines.LogisticRegression, "C")
     fitted = baselines.logistic_regression(ids, y, valid, y_valid, SIZES, 0)
     *steps, above, below = tried
-    assert steps == list(baselines._STRENGTHS[: len(steps)]) and len(steps) < len(baselines._STRENGTHS)
+    assert steps == list(baselines._STRENGTHS[: len(steps)]) and len(steps) < len(
+        baselines._STRENGTHS
+    )
     assert np.log10([above, below]) == pytest.approx(np.log10(steps[-3]) + [0.25, -0.25])
     assert fitted.settings["C"] in (steps[-3], above, below)
 
 
 def test_folding_is_a_loop_over_the_values():
     ids = np.array([[0, 1, 2], [253, 254, 255], [256, 100_000, 0]], np.int32)
-    expected = [[baselines.CATEGORIES if not 1 <= value <= 254 else value - 1 for value in row] for row in ids.tolist()]
+    expected = [
+        [baselines.CATEGORIES if not 1 <= value <= 254 else value - 1 for value in row]
+        for row in ids.tolist()
+    ]
     assert baselines.folded(ids).tolist() == expected and baselines.folded(ids).dtype == np.uint8
-    assert baselines.folded(ids).max() == 254 and baselines.folded(np.zeros((0, 3), np.int32)).shape == (0, 3)
+    assert baselines.folded(ids).max() == 254 and baselines.folded(
+        np.zeros((0, 3), np.int32)
+    ).shape == (0, 3)
 
 
 def test_trees_end_where_the_validation_loss_is_lowest():
     ids, y = log_of(400)
     valid, y_valid = log_of(400, seed=1)
     fitted = baselines.gradient_boosting(ids, y, valid, y_valid, SIZES, 3)
-    model = HistGradientBoostingClassifier(max_iter=150, early_stopping=False, categorical_features=[0, 1, 2, 3], random_state=3)
+    model = HistGradientBoostingClassifier(
+        max_iter=150, early_stopping=False, categorical_features=[0, 1, 2, 3], random_state=3
+    )
     with threadpool_limits(1):
         model.fit(baselines.folded(ids), y)
     stages = [stage[:, 1] for stage in model.staged_predict_proba(baselines.folded(valid))]
@@ -151,18 +170,33 @@ def test_fits_are_repeated_exactly_and_beat_the_base_rate(name):
     first, second = (baselines.BASELINES[name](ids, y, valid, y_valid, SIZES, 7) for _ in range(2))
     assert first.settings == second.settings
     np.testing.assert_allclose(first.predict(valid), second.predict(valid), rtol=1e-9)
-    assert metrics.log_loss(y_valid, first.predict(valid)) < cross_entropy(y_valid, np.full(len(y_valid), y.mean())) - 0.05
+    assert (
+        metrics.log_loss(y_valid, first.predict(valid))
+        < cross_entropy(y_valid, np.full(len(y_valid), y.mean())) - 0.05
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda ids, y: (ids, np.ones_like(y)), r"`y_train` should hold both labels, 0 and 1.*Received: \[1.0\]"),
+        (
+            lambda ids, y: (ids, np.ones_like(y)),
+            r"`y_train` should hold both labels, 0 and 1.*Received: \[1.0\]",
+        ),
         (lambda ids, y: (ids, y * 2), r"`y_train` should hold both labels.*\[0.0, 2.0\]"),
-        (lambda ids, y: (ids + [0, 1, 0, 0], y), r"`ids_train` of field 1 should lie in \[0, 1\). Received: ids from 1 to 1$"),
-        (lambda ids, y: (ids - 1, y), r"`ids_train` of field 0 should lie in \[0, 7\). Received: ids from -1 to 5"),
-        (lambda ids, y: (ids[:, :3], y), r"a column for each of the 4 fields. Received: shape \(50, 3\)"),
+        (
+            lambda ids, y: (ids + [0, 1, 0, 0], y),
+            r"`ids_train` of field 1 should lie in \[0, 1\). Received: ids from 1 to 1$",
+        ),
+        (
+            lambda ids, y: (ids - 1, y),
+            r"`ids_train` of field 0 should lie in \[0, 7\). Received: ids from -1 to 5",
+        ),
+        (
+            lambda ids, y: (ids[:, :3], y),
+            r"a column for each of the 4 fields. Received: shape \(50, 3\)",
+        ),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(name, change, message):
@@ -175,12 +209,23 @@ def test_the_sample_is_seeded_of_its_size_and_uniform(monkeypatch):
     monkeypatch.setattr(baselines, "MOST_ROWS", 300)
     assert baselines.sample(300, 5, 1) is None
     drawn = baselines.sample(1000, 5, 1)
-    assert drawn is not None and len(drawn) == 300 and len(set(drawn.tolist())) == 300 and np.all(np.diff(drawn) > 0)
-    assert drawn.tolist() == baselines.sample(1000, 5, 1).tolist() != baselines.sample(1000, 5, 2).tolist()  # type: ignore[union-attr]
+    assert (
+        drawn is not None
+        and len(drawn) == 300
+        and len(set(drawn.tolist())) == 300
+        and np.all(np.diff(drawn) > 0)
+    )
+    assert (
+        drawn.tolist()
+        == baselines.sample(1000, 5, 1).tolist()
+        != baselines.sample(1000, 5, 2).tolist()
+    )  # type: ignore[union-attr]
     counts = np.zeros(1000)
     for seed in range(-200, 200):  # any integer is a seed
         counts[baselines.sample(1000, 5, seed)] += 1
-    assert counts.sum() == 400 * 300 and counts.min() > 60 and counts.max() < 180, "each row about 120 times (standard deviation 9)"
+    assert counts.sum() == 400 * 300 and counts.min() > 60 and counts.max() < 180, (
+        "each row about 120 times (standard deviation 9)"
+    )
 
 
 def test_a_log_of_many_fields_has_a_smaller_sample(monkeypatch):
@@ -204,19 +249,42 @@ DIRECTIONS = {"auc": 1, "log_loss": -1}
     ],
 )
 def test_what_a_baseline_is_better_in(auc, log_loss, expected):
-    record = {"name": "linear", "valid_auc": auc, "valid_log_loss": log_loss, "auc": 0.7444, "log_loss": 0.4555, "rows": 5, "train_rows": 5}
+    record = {
+        "name": "linear",
+        "valid_auc": auc,
+        "valid_log_loss": log_loss,
+        "auc": 0.7444,
+        "log_loss": 0.4555,
+        "rows": 5,
+        "train_rows": 5,
+    }
     better = baselines.better_on(FOUND, record, DIRECTIONS)
     assert better == expected
     said = baselines.outdone(FOUND, record | {"better_on": better})
     assert bool(said) == bool(expected)
     assert ("log loss" in said) == ("log_loss" in expected)
-    shown = f"AUC ({auc:.4f} against 0.7500 on the validation rows, 0.7444 against 0.7400 on the test rows)"
+    shown = (
+        f"AUC ({auc:.4f} against 0.7500 on the validation rows, 0.7444 against 0.7400 on the "
+        "test rows)"
+    )
     assert (shown in said) == ("auc" in expected)
-    assert not said or said.startswith("the baseline linear is better than the found model, finder, in ")
+    assert not said or said.startswith(
+        "the baseline linear is better than the found model, finder, in "
+    )
     assert (") and log loss (" in said) == (len(expected) == 2)
 
 
 def test_a_sample_is_told():
-    record = {"name": "linear", "rows": 1000, "train_rows": 4000, "better_on": ["auc"], "valid_auc": 0.8, "auc": 0.8}
+    record = {
+        "name": "linear",
+        "rows": 1000,
+        "train_rows": 4000,
+        "better_on": ["auc"],
+        "valid_auc": 0.8,
+        "auc": 0.8,
+    }
     said = baselines.outdone(FOUND, record)
-    assert said.startswith("the baseline linear (learned from 1,000 of 4,000 training rows) is better than the found model, finder, in AUC")
+    assert said.startswith(
+        "the baseline linear (learned from 1,000 of 4,000 training rows) is better than the found "
+        "model, finder, in AUC"
+    )

@@ -1,4 +1,5 @@
-"""Calibration against a loop over bins, and the correction against another optimizer; ties, extremes, and what has no maximum."""
+"""Calibration against a loop over bins, and the correction against another optimizer; ties,
+extremes, and what has no maximum."""
 
 import json
 import math
@@ -9,15 +10,17 @@ import tensorflow as tf
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from irazor_tf import integrity, tables
-from irazor_tf.calibration import EPSILON, Correction, calibration, fit, logits
-from irazor_tf.export import corrected
-from irazor_tf.fit_notices import off_the_rate
+from irazor_tf.config import integrity
+from irazor_tf.evaluation.calibration import EPSILON, Correction, calibration, fit, logits
+from irazor_tf.report import tables
+from irazor_tf.serving.export import corrected
 from irazor_tf.tasks.ctr import ClickThroughRate
+from irazor_tf.training.fit_notices import off_the_rate
 
 
 def drawn(rows, slope=0.4, intercept=0.3, spread=2.0, seed=0):
-    """Labels, and the float32 predictions of a model that is too sure of itself where `slope` is below 1."""
+    """Labels, and the float32 predictions of a model that is too sure of itself where `slope` is
+    below 1."""
     rng = np.random.default_rng(seed)
     z = rng.normal(-1, spread, rows)
     labels = (rng.random(rows) < expit(slope * z + intercept)).astype(np.float32)
@@ -42,7 +45,7 @@ def bins_by_a_loop(labels, predictions):
     return found
 
 
-# Measuring ------------------------------------------------------------------------------------------------------------------------
+# Measuring ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [10, 57, 1234])
@@ -51,11 +54,17 @@ def test_bins_and_error_are_those_of_a_loop(rows):
     assert len(np.unique(predictions)) == rows
     found, expected = calibration(labels, predictions), bins_by_a_loop(labels, predictions)
     assert [own["rows"] for own in found["bins"]] == [count for count, _, _ in expected]
-    np.testing.assert_allclose([(own["mean_prediction"], own["rate"]) for own in found["bins"]], [own[1:] for own in expected], rtol=1e-12)
+    np.testing.assert_allclose(
+        [(own["mean_prediction"], own["rate"]) for own in found["bins"]],
+        [own[1:] for own in expected],
+        rtol=1e-12,
+    )
     error = math.fsum(count / rows * abs(mean - rate) for count, mean, rate in expected)
     assert found["calibration_error"] == pytest.approx(error, rel=1e-12) and error > 0.01
     assert (found["rows"], found["rate"]) == (rows, pytest.approx(float(labels.mean())))
-    assert found["mean_prediction"] == pytest.approx(float(predictions.astype(np.float64).mean()), rel=1e-12)
+    assert found["mean_prediction"] == pytest.approx(
+        float(predictions.astype(np.float64).mean()), rel=1e-12
+    )
 
 
 def test_ties_do_not_depend_on_the_order_of_rows():
@@ -64,12 +73,18 @@ def test_ties_do_not_depend_on_the_order_of_rows():
     predictions[:666] = 0.25
     expected = calibration(labels, predictions)
     inside = [own["rate"] for own in expected["bins"] if own["mean_prediction"] == 0.25]
-    assert len(inside) >= 5 and np.ptp(inside) < 1e-15 and inside[0] == pytest.approx(labels[:666].mean(), abs=1e-6)
+    assert (
+        len(inside) >= 5
+        and np.ptp(inside) < 1e-15
+        and inside[0] == pytest.approx(labels[:666].mean(), abs=1e-6)
+    )
     rng = np.random.default_rng(1)
     for _ in range(5):
         order = rng.permutation(999)
         assert calibration(labels[order], predictions[order]) == expected
-    by_label = np.argsort(labels, kind="stable")  # where a sort that is stable would put all positives of the tie into the last bins
+    by_label = np.argsort(
+        labels, kind="stable"
+    )  # where a sort that is stable would put all positives of the tie into the last bins
     assert calibration(labels[by_label], predictions[by_label]) == expected
     counted = sum(own["rows"] * own["rate"] for own in expected["bins"])
     assert counted == pytest.approx(labels.sum()), "no label is lost or counted twice"
@@ -78,12 +93,18 @@ def test_ties_do_not_depend_on_the_order_of_rows():
 def test_one_prediction_for_all_rows():
     labels = np.array([1, 0, 0, 0] * 25)
     found = calibration(labels, np.full(100, 0.3))
-    assert found["calibration_error"] == pytest.approx(0.05) and {own["rate"] for own in found["bins"]} == {0.25}
+    assert found["calibration_error"] == pytest.approx(0.05) and {
+        own["rate"] for own in found["bins"]
+    } == {0.25}
 
 
 def test_fewer_rows_than_bins_are_a_bin_each():
     found = calibration(np.array([0, 1, 0]), np.array([0.9, 0.5, 0.1]))
-    assert [tuple(own.values()) for own in found["bins"]] == [(1, 0.1, 0.0), (1, 0.5, 1.0), (1, 0.9, 0.0)]
+    assert [tuple(own.values()) for own in found["bins"]] == [
+        (1, 0.1, 0.0),
+        (1, 0.5, 1.0),
+        (1, 0.9, 0.0),
+    ]
     assert found["calibration_error"] == pytest.approx((0.1 + 0.5 + 0.9) / 3)
 
 
@@ -102,21 +123,34 @@ def test_what_is_no_probability_is_refused(predictions):
             work(np.array([]), np.array([]))
 
 
-# Correcting -----------------------------------------------------------------------------------------------------------------------
+# Correcting ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("rows", "slope", "spread"), [(300, 0.4, 2.0), (20_000, 0.4, 2.0), (20_000, 1.8, 1.0), (5000, 0.1, 8.0), (5000, 3.0, 0.01)]
+    ("rows", "slope", "spread"),
+    [(300, 0.4, 2.0), (20_000, 0.4, 2.0), (20_000, 1.8, 1.0), (5000, 0.1, 8.0), (5000, 3.0, 0.01)],
 )
 def test_the_fit_is_the_maximum_of_the_likelihood(rows, slope, spread):
     labels, predictions = drawn(rows, slope, spread=spread)
     found = fit(labels, predictions)
     x = logit(np.clip(predictions.astype(np.float64), 2.0**-24, 1 - 2.0**-24))
     assert not found.notices and found.rows == rows
-    other = minimize(loss, [1.0, 0.0], (x, labels.astype(np.float64)), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-16})
+    other = minimize(
+        loss,
+        [1.0, 0.0],
+        (x, labels.astype(np.float64)),
+        method="Nelder-Mead",
+        options={"xatol": 1e-10, "fatol": 1e-16},
+    )
     assert loss((found.slope, found.intercept), x, labels) <= other.fun + 1e-15
-    if spread > 0.01:  # else slope and intercept are nearly one direction, and the other optimizer stops on the way
-        quick = minimize(loss, [1.0, 0.0], (x, labels.astype(np.float64)), method="BFGS", options={"gtol": 1e-10})
+    if (
+        spread > 0.01
+        # else slope and intercept are nearly one direction, and the other optimizer stops on the
+        # way
+    ):
+        quick = minimize(
+            loss, [1.0, 0.0], (x, labels.astype(np.float64)), method="BFGS", options={"gtol": 1e-10}
+        )
         assert [found.slope, found.intercept] == pytest.approx(quick.x, abs=1e-6)
     given = expit(found.slope * x + found.intercept)
     np.testing.assert_allclose(found.apply(predictions), given, rtol=0, atol=1e-14)
@@ -133,7 +167,10 @@ def test_an_overconfident_model_is_mended():
     before, after = calibration(*held_out), calibration(held_out[0], found.apply(held_out[1]))
     assert after["calibration_error"] < 0.02 < 0.1 < before["calibration_error"]
     task = ClickThroughRate()
-    assert task.corrected_metrics(held_out[0], found.apply(held_out[1]))["log_loss"] < task.metrics(*held_out)["log_loss"] - 0.05
+    assert (
+        task.corrected_metrics(held_out[0], found.apply(held_out[1]))["log_loss"]
+        < task.metrics(*held_out)["log_loss"] - 0.05
+    )
     again = task.metrics(held_out[0], found.apply(held_out[1]))
     assert again["auc"] == task.metrics(*held_out)["auc"], "the order of rows stays"
 
@@ -145,10 +182,17 @@ def test_probabilities_of_0_and_1_are_finite():
     assert extremes.tolist() == [1.0, 1.0, 0.0, 0.0]
     predictions[:4] = extremes
     labels[:4] = 0, 1, 1, 0
-    assert logits(extremes) == pytest.approx([16.6355] * 2 + [-16.6355] * 2, abs=1e-4) and np.float32(1 - EPSILON) < 1
+    assert (
+        logits(extremes) == pytest.approx([16.6355] * 2 + [-16.6355] * 2, abs=1e-4)
+        and np.float32(1 - EPSILON) < 1
+    )
     found = fit(labels, predictions)
-    assert not found.notices and np.all((found.apply(predictions) > 0) & (found.apply(predictions) < 1))
-    assert found.apply(predictions).mean() == pytest.approx(labels.mean(dtype=np.float64), abs=1e-12)
+    assert not found.notices and np.all(
+        (found.apply(predictions) > 0) & (found.apply(predictions) < 1)
+    )
+    assert found.apply(predictions).mean() == pytest.approx(
+        labels.mean(dtype=np.float64), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,9 +211,16 @@ def test_where_no_slope_can_be_served_the_intercept_is_fitted_alone(labels, pred
     found = fit(np.array(labels), np.array(predictions))
     (notice,) = found.notices
     assert reason in notice and notice.startswith("the correction is an intercept alone: ")
-    assert found.slope == 1.0 and found.apply(np.array(predictions)).mean() == pytest.approx(np.mean(labels), abs=1e-12)
+    assert found.slope == 1.0 and found.apply(np.array(predictions)).mean() == pytest.approx(
+        np.mean(labels), abs=1e-12
+    )
     x = logit(np.clip(predictions, 2.0**-24, 1 - 2.0**-24))
-    other = minimize(lambda shift: loss((1.0, shift[0]), x, np.array(labels)), [0.0], method="BFGS", options={"gtol": 1e-12})
+    other = minimize(
+        lambda shift: loss((1.0, shift[0]), x, np.array(labels)),
+        [0.0],
+        method="BFGS",
+        options={"gtol": 1e-12},
+    )
     assert found.intercept == pytest.approx(other.x[0], abs=1e-5)
 
 
@@ -177,7 +228,10 @@ def test_rows_of_one_label_correct_nothing():
     for label in (0, 1):
         found = fit(np.full(20, label), np.linspace(0.1, 0.9, 20))
         (notice,) = found.notices
-        assert found.is_identity and f"all 20 rows that the correction is fitted on have the label {label}" in notice
+        assert (
+            found.is_identity
+            and f"all 20 rows that the correction is fitted on have the label {label}" in notice
+        )
 
 
 def test_the_identity_leaves_even_0_and_1_as_they_are():
@@ -189,18 +243,27 @@ def test_the_identity_leaves_even_0_and_1_as_they_are():
 def test_the_graph_corrects_as_numpy_does():
     _, predictions = drawn(5000, spread=6.0)
     predictions[:4] = 0.0, 1.0, 1e-30, np.float32(1 - 2.0**-24)
-    for correction in (Correction(0.4, 0.3), Correction(2.5, -1.7), Correction(1.0, 0.5), Correction(1e-3, 12.0)):
+    for correction in (
+        Correction(0.4, 0.3),
+        Correction(2.5, -1.7),
+        Correction(1.0, 0.5),
+        Correction(1e-3, 12.0),
+    ):
         found = tf.function(corrected)(tf.constant(predictions), correction)
         assert found.dtype == tf.float64
         np.testing.assert_allclose(found, correction.apply(predictions), rtol=1e-12, atol=0)
 
 
-# The file -------------------------------------------------------------------------------------------------------------------------
+# The file -----------------------------------------------------------------------------------------
 
 
 def test_the_record_comes_back_to_the_last_bit(tmp_path):
     path = str(tmp_path / "correction.json")
-    for correction in (Correction(), Correction(0.1 + 0.2, -1 / 3, 77, ("why", "and why")), fit(*drawn(500))):
+    for correction in (
+        Correction(),
+        Correction(0.1 + 0.2, -1 / 3, 77, ("why", "and why")),
+        fit(*drawn(500)),
+    ):
         correction.save(path)
         assert Correction.load(path) == correction
 
@@ -236,7 +299,7 @@ def test_an_edited_record_is_named(tmp_path):
             Correction.load(str(path))
 
 
-# What is said of it ---------------------------------------------------------------------------------------------------------------
+# What is said of it -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,11 +315,19 @@ def test_an_edited_record_is_named(tmp_path):
     ],
 )
 def test_a_mean_that_is_off_the_rate(rows, mean, told):
-    found = off_the_rate({"rows": rows, "mean_prediction": mean, "rate": 0.25, "calibration_error": 0.1})
+    found = off_the_rate(
+        {"rows": rows, "mean_prediction": mean, "rate": 0.25, "calibration_error": 0.1}
+    )
     assert len(found) == told
     if told:
-        assert f"predicts {mean:.4f} on average where 0.2500 of the 10,000 validation rows are positive" in found[0]
-        assert f"{abs(mean - 0.25) / 0.25:.0%} too {'much' if mean > 0.25 else 'little'}" in found[0] and "--calibrate mends it" in found[0]
+        assert (
+            f"predicts {mean:.4f} on average where 0.2500 of the 10,000 validation rows are "
+            "positive" in found[0]
+        )
+        assert (
+            f"{abs(mean - 0.25) / 0.25:.0%} too {'much' if mean > 0.25 else 'little'}" in found[0]
+            and "--calibrate mends it" in found[0]
+        )
     assert not off_the_rate({})
 
 
@@ -264,11 +335,28 @@ def test_the_table_shows_the_calibration_error_and_with_calibrate_what_is_served
     record = {"name": "a", "valid_auc": 0.6, "valid_log_loss": 0.5, "auc": 0.7, "log_loss": 0.51234}
     record |= {"calibration": {"calibration_error": 0.0321}, "calibrate": False}
     record |= {"calibrated": {"calibration_error": 0.0045}, "calibrated_log_loss": 0.45678}
-    record |= {"search_seconds": 1.0, "train_seconds": 1.0, "test_seconds": 1.0, "fields": 1, "dims": 1, "params": 1, "export_mib": 1.0}
+    record |= {
+        "search_seconds": 1.0,
+        "train_seconds": 1.0,
+        "test_seconds": 1.0,
+        "fields": 1,
+        "dims": 1,
+        "params": 1,
+        "export_mib": 1.0,
+    }
     other = {**record, "name": "b", "calibration": {}}  # of a task without
     text = tables.summary_table([record, other])
     assert "calibration error" in text and "0.0321" in text and "0.4568" not in text
     assert text.splitlines()[-1].split()[:6] == ["b", "0.6000", "0.5000", "0.7000", "0.5123", "-"]
     text = tables.summary_table([{**record, "calibrate": True}])
-    assert text.splitlines()[-1].split()[:8] == ["a", "0.6000", "0.5000", "0.7000", "0.5123", "0.0321", "0.4568", "0.0045"]
+    assert text.splitlines()[-1].split()[:8] == [
+        "a",
+        "0.6000",
+        "0.5000",
+        "0.7000",
+        "0.5123",
+        "0.0321",
+        "0.4568",
+        "0.0045",
+    ]
     assert "calibrated log loss" in text and "calibrated error" in text

@@ -1,4 +1,5 @@
-"""Reading records: every position is a pure function of (seed, epoch, batch), and no row is lost or seen twice."""
+"""Reading records: every position is a pure function of (seed, epoch, batch), and no row is lost or
+seen twice."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import records
-from irazor_tf.data import Source
+from irazor_tf.training.source import Source
 
 ROWS, FIELDS = 1000, 3
 BATCH = 64
@@ -16,15 +17,20 @@ BATCH = 64
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """1,000 training rows in 16 blocks (the last one short) over 3 files; the first column numbers the rows."""
+    """1,000 training rows in 16 blocks (the last one short) over 3 files; the first column numbers
+    the rows."""
     path = str(tmp_path_factory.mktemp("records"))
     splits = {}
     for split, rows in (("train", ROWS), ("valid", 70)):
-        ids = np.stack([np.arange(rows), np.arange(rows) % 7, np.arange(rows) % 5], axis=1).astype(np.int32)
+        ids = np.stack([np.arange(rows), np.arange(rows) % 7, np.arange(rows) % 5], axis=1).astype(
+            np.int32
+        )
         with records.BlockWriter(path, split, rows, 64, 3) as writer:
             writer.add(ids, (np.arange(rows) % 2).astype(np.float32))
             splits[split] = writer.finish()
-    records.save_manifest(path, {"options": {}, "fingerprint": "", "block_rows": 64, "splits": splits})
+    records.save_manifest(
+        path, {"options": {}, "fingerprint": "", "block_rows": 64, "splits": splits}
+    )
     return path
 
 
@@ -66,7 +72,9 @@ def test_a_held_out_share_and_the_rest_divide_the_split(directory: str) -> None:
     rest, share = Source(directory, "train").held_out(0.25)
     rows = {}
     for name, source in (("rest", rest), ("share", share)):
-        rows[name] = np.concatenate([batch["ids"][:, 0] for batch in source.ordered(100).as_numpy_iterator()])
+        rows[name] = np.concatenate(
+            [batch["ids"][:, 0] for batch in source.ordered(100).as_numpy_iterator()]
+        )
         assert len(rows[name]) == source.rows
         seen = np.concatenate(take(source, source.batches_per_epoch(BATCH)))
         assert set(seen) <= set(rows[name])
@@ -77,20 +85,36 @@ def test_a_held_out_share_and_the_rest_divide_the_split(directory: str) -> None:
 @pytest.mark.parametrize("size", [1, 7, 64, 5000])
 def test_in_order_every_row_comes_once(directory: str, size: int) -> None:
     for split, rows in (("train", ROWS), ("valid", 70)):
-        found = np.concatenate([batch["ids"][:, 0] for batch in Source(directory, split).ordered(size).as_numpy_iterator()])
+        found = np.concatenate(
+            [
+                batch["ids"][:, 0]
+                for batch in Source(directory, split).ordered(size).as_numpy_iterator()
+            ]
+        )
         np.testing.assert_array_equal(np.sort(found), np.arange(rows))
 
 
 def test_what_cannot_be_read_is_said(directory: str) -> None:
-    with pytest.raises(ValueError, match=r"`split` should be one of train, valid\. Received: 'test'"):
+    with pytest.raises(
+        ValueError, match=r"`split` should be one of train, valid\. Received: 'test'"
+    ):
         _ = Source(directory, "test").rows
-    with pytest.raises(ValueError, match=r"A batch of 128 needs as many rows\. Received: 70 in split 'valid'"):
+    with pytest.raises(
+        ValueError, match=r"A batch of 128 needs as many rows\. Received: 70 in split 'valid'"
+    ):
         Source(directory, "valid").batches_per_epoch(128)
     share = 9 / ROWS
     remaining, held_out = Source(directory, "train").held_out(share)
-    with pytest.raises(ValueError, match=r"0 in split 'train' \(a share of 0\.\d+\); shares are whole blocks, and smaller `block_rows`"):
+    with pytest.raises(
+        ValueError,
+        match=r"0 in split 'train' \(a share of 0\.\d+\); shares are whole blocks, and smaller "
+        r"`block_rows`",
+    ):
         held_out.batches_per_epoch(8)
-    with pytest.raises(ValueError, match=r"Received: \d+ in split 'train' \(the blocks outside a share of 0\.\d+\)$"):
+    with pytest.raises(
+        ValueError,
+        match=r"Received: \d+ in split 'train' \(the blocks outside a share of 0\.\d+\)$",
+    ):
         remaining.batches_per_epoch(10**6)
     with pytest.raises(ValueError, match=r"`share` should lie in \(0, 1\]\. Received: 1\.5"):
         Source(directory, "train", share=1.5)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from irazor_tf import fit_notices
+from irazor_tf.training import fit_notices
 
 
 def history(losses, valid):
-    return [{"epoch": i + 1, "loss": a, "auc": 0.7, "log_loss": b} for i, (a, b) in enumerate(zip(losses, valid, strict=True))]
+    return [
+        {"epoch": i + 1, "loss": a, "auc": 0.7, "log_loss": b}
+        for i, (a, b) in enumerate(zip(losses, valid, strict=True))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -31,20 +34,33 @@ def test_overfitting_after_the_first_epoch(losses, valid, told):
     found = fit_notices.overfitting(history(losses, valid), 1)
     assert len(found) == told
     if told:
-        for text in (f"{valid[0]:.4f} to {valid[-1]:.4f} by epoch {len(valid)}", f"{losses[0]:.4f} to {losses[-1]:.4f}", "To try"):
+        for text in (
+            f"{valid[0]:.4f} to {valid[-1]:.4f} by epoch {len(valid)}",
+            f"{losses[0]:.4f} to {losses[-1]:.4f}",
+            "To try",
+        ):
             assert text in found[0]
-        assert "those of epoch 1)" in found[0] and "those of epoch 3)" in fit_notices.overfitting(history(losses, valid), 3)[0]
+        assert (
+            "those of epoch 1)" in found[0]
+            and "those of epoch 3)" in fit_notices.overfitting(history(losses, valid), 3)[0]
+        )
 
 
 def test_the_base_rate_costs_what_predicting_it_for_every_row_does():
     labels = np.array([1] * 3 + [0] * 17)
-    assert fit_notices.base_rate_log_loss(0.25, 3 / 20) == pytest.approx(log_loss(labels, np.full(20, 0.25)))
-    assert fit_notices.base_rate_log_loss(0.25, 0.25) == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75))
+    assert fit_notices.base_rate_log_loss(0.25, 3 / 20) == pytest.approx(
+        log_loss(labels, np.full(20, 0.25))
+    )
+    assert fit_notices.base_rate_log_loss(0.25, 0.25) == pytest.approx(
+        -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
+    )
     for unknown in ((None, 0.5), (0.5, None), (0.0, 0.5), (1.0, 0.5)):
         assert fit_notices.base_rate_log_loss(*unknown) is None
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.5630, True), (0.5624, False), (0.5622, False), (0.3, False)])
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.5630, True), (0.5624, False), (0.5622, False), (0.3, False)]
+)
 def test_worse_than_the_base_rate(value, told):
     found = fit_notices.worse_than_base_rate(value, fit_notices.base_rate_log_loss(0.25, 0.25))
     assert [f"{value:.4f}" in notice and "0.5623" in notice for notice in found] == [True] * told
@@ -53,13 +69,20 @@ def test_worse_than_the_base_rate(value, told):
 
 def test_the_epoch_whose_weights_were_kept_is_judged():
     records = history((0.5, 0.4, 0.3), (0.6, 0.5, 0.7))
-    assert [len(fit_notices.of_training(records, best, 0.55)) for best in (1, 2, 3, None)] == [1, 0, 1, 1]
+    assert [len(fit_notices.of_training(records, best, 0.55)) for best in (1, 2, 3, None)] == [
+        1,
+        0,
+        1,
+        1,
+    ]
     assert not fit_notices.of_training(records, 0, 0.55), "of the start there is no record"
     assert not fit_notices.of_training([], None, 0.55)
 
 
 def test_another_task_has_no_log_loss():
-    assert not fit_notices.of_training([{"epoch": 1, "loss": 0.1, "mse": 3.0}, {"epoch": 2, "loss": 0.05, "mse": 4.0}], None, 0.5)
+    assert not fit_notices.of_training(
+        [{"epoch": 1, "loss": 0.1, "mse": 3.0}, {"epoch": 2, "loss": 0.05, "mse": 4.0}], None, 0.5
+    )
 
 
 def test_rows_that_are_not_of_the_validation_split_are_called_what_they_are():

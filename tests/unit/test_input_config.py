@@ -6,19 +6,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irazor_tf.input_config import BitMask, FieldConfig, InputConfig, RouterRef, SearchResult
-from irazor_tf.json_files import read_json, write_json
-from irazor_tf.registry import parse_spec
-from irazor_tf.schema import Field, Schema
+from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.config.search_result import RouterRef, SearchResult
+from irazor_tf.config.specs import parse_spec
 
-SCHEMA = Schema((Field("a", vocabulary_size=5), Field("b", vocabulary_size=3), Field("c", vocabulary_size=11)))
+SCHEMA = Schema(
+    (Field("a", vocabulary_size=5), Field("b", vocabulary_size=3), Field("c", vocabulary_size=11))
+)
 ROWS = BitMask.from_array(np.array([1, 0, 1, 1, 0], bool))  # of field a
 ENTRIES = BitMask.from_array(np.array([[1, 0], [0, 1], [1, 1]], bool))  # of field b at two columns
 
 
 def config(a=2, b=2, c=2, pairs=None) -> InputConfig:
     fields = {"a": a, "b": b, "c": c}
-    return InputConfig({name: FieldConfig(field) if isinstance(field, int) else field for name, field in fields.items()}, pairs)
+    return InputConfig(
+        {
+            name: FieldConfig(field) if isinstance(field, int) else field
+            for name, field in fields.items()
+        },
+        pairs,
+    )
 
 
 MASKED = config(FieldConfig(2, (0, 3), ROWS), FieldConfig(2, mask=ENTRIES), 0, pairs=(("a", "b"),))
@@ -30,7 +39,9 @@ def test_bit_mask_round_trip(shape):
     mask = BitMask.from_array(array)
     np.testing.assert_array_equal(mask.to_array(), array)
     assert mask.to_array().dtype == bool and len(mask.bits) == -(-array.size // 8)
-    assert mask == BitMask.from_array(array.astype(int)) and hash(mask) == hash(BitMask.from_array(array))
+    assert mask == BitMask.from_array(array.astype(int)) and hash(mask) == hash(
+        BitMask.from_array(array)
+    )
 
 
 def test_field_config():
@@ -59,7 +70,11 @@ def test_sizes():
     assert config(4, 0, 1).dims == {"a": 4, "b": 0, "c": 1}
     assert InputConfig.from_dims({"a": 4, "b": 0, "c": 1}) == config(4, 0, 1)
     assert config(4, 0, 1).kept == ("a", "c")
-    assert (config(4, 0, 1).num_fields, config(4, 0, 1).total_dims, config(4, 0, 1).max_dim) == (2, 5, 4)
+    assert (config(4, 0, 1).num_fields, config(4, 0, 1).total_dims, config(4, 0, 1).max_dim) == (
+        2,
+        5,
+        4,
+    )
     assert config(4, 0, 1).num_params(SCHEMA) == 4 * 5 + 1 * 11
     assert InputConfig.uniform(SCHEMA, 4).num_params(SCHEMA) == 4 * 19
     assert MASKED.num_params(SCHEMA) == 3 * 2 + 4  # three rows of two columns, four entries
@@ -72,8 +87,14 @@ def test_check():
         (InputConfig.from_dims({"a": 1, "b": 1}), r"differing in \['c'\]"),
         (InputConfig.from_dims({"b": 1, "a": 1, "c": 1}), "in their order"),
         (config(0, 0, 0), "all fields with `dim` 0"),
-        (config(b=FieldConfig(2, mask=ROWS)), r"mask of field 'b' should be \[3\] or \[3, 2\]. Received: \(5,\)"),
-        (config(b=FieldConfig(1, mask=ENTRIES)), r"should be \[3\] or \[3, 1\]. Received: \(3, 2\)"),
+        (
+            config(b=FieldConfig(2, mask=ROWS)),
+            r"mask of field 'b' should be \[3\] or \[3, 2\]. Received: \(5,\)",
+        ),
+        (
+            config(b=FieldConfig(1, mask=ENTRIES)),
+            r"should be \[3\] or \[3, 1\]. Received: \(3, 2\)",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             wrong.check(SCHEMA)
@@ -102,13 +123,38 @@ def few(mask: BitMask, *kept: tuple[int, ...]) -> BitMask:
         (config(), config(FieldConfig(2, mask=ROWS)), False),
         (config(0), config(FieldConfig(2, mask=ROWS)), True),
         (config(FieldConfig(1, mask=ROWS)), config(FieldConfig(2, mask=ROWS)), True),
-        (config(FieldConfig(2, mask=few(ROWS, (0,), (2,)))), config(FieldConfig(2, mask=ROWS)), True),
-        (config(FieldConfig(2, mask=few(ROWS, (0,), (1,)))), config(FieldConfig(2, mask=ROWS)), False),
-        (config(b=FieldConfig(2, mask=few(ENTRIES, (0, 0), (2, 1)))), config(b=FieldConfig(2, mask=ENTRIES)), True),
-        (config(b=FieldConfig(2, mask=few(ENTRIES, (0, 1)))), config(b=FieldConfig(2, mask=ENTRIES)), False),
-        # of the two columns only the second stays; its entries are compared with that column of the wide mask
-        (config(b=FieldConfig(1, (1,), BitMask.from_array(np.array([0, 1, 1])))), config(b=FieldConfig(2, mask=ENTRIES)), True),
-        (config(b=FieldConfig(1, (1,), BitMask.from_array(np.array([1, 0, 0])))), config(b=FieldConfig(2, mask=ENTRIES)), False),
+        (
+            config(FieldConfig(2, mask=few(ROWS, (0,), (2,)))),
+            config(FieldConfig(2, mask=ROWS)),
+            True,
+        ),
+        (
+            config(FieldConfig(2, mask=few(ROWS, (0,), (1,)))),
+            config(FieldConfig(2, mask=ROWS)),
+            False,
+        ),
+        (
+            config(b=FieldConfig(2, mask=few(ENTRIES, (0, 0), (2, 1)))),
+            config(b=FieldConfig(2, mask=ENTRIES)),
+            True,
+        ),
+        (
+            config(b=FieldConfig(2, mask=few(ENTRIES, (0, 1)))),
+            config(b=FieldConfig(2, mask=ENTRIES)),
+            False,
+        ),
+        # of the two columns only the second stays; its entries are compared with that column of the
+        # wide mask
+        (
+            config(b=FieldConfig(1, (1,), BitMask.from_array(np.array([0, 1, 1])))),
+            config(b=FieldConfig(2, mask=ENTRIES)),
+            True,
+        ),
+        (
+            config(b=FieldConfig(1, (1,), BitMask.from_array(np.array([1, 0, 0])))),
+            config(b=FieldConfig(2, mask=ENTRIES)),
+            False,
+        ),
         # pairs
         (config(pairs=(("a", "b"),)), config(), True),
         (config(), config(pairs=(("a", "b"),)), False),
@@ -137,7 +183,9 @@ def test_fields_only_keeps_the_choice_at_the_width_of_the_space():
     assert chosen.within(space)
 
 
-@pytest.mark.parametrize("saved", [config(), config(1, 0, FieldConfig(2, (1, 7))), config(pairs=()), MASKED])
+@pytest.mark.parametrize(
+    "saved", [config(), config(1, 0, FieldConfig(2, (1, 7))), config(pairs=()), MASKED]
+)
 def test_save_and_load_is_identity(tmp_path, saved):
     path = str(tmp_path / "deep" / "config.json")
     saved.save(path)
@@ -148,11 +196,16 @@ def test_save_and_load_is_identity(tmp_path, saved):
 
 
 def test_numbers_of_numpy_can_be_saved(tmp_path):
-    """A method derives dimensions and columns with numpy; it should not be the end of a long search that finds this out."""
+    """A method derives dimensions and columns with numpy; it should not be the end of a long search
+    that finds this out."""
     derived: Any = np.array([2, 1, 3])
     saved = config(FieldConfig(derived[0], tuple(derived[1:])), 0, 0)
     saved.save(str(tmp_path / "config.json"))
-    assert InputConfig.load(str(tmp_path / "config.json")) == saved == config(FieldConfig(2, (1, 3)), 0, 0)
+    assert (
+        InputConfig.load(str(tmp_path / "config.json"))
+        == saved
+        == config(FieldConfig(2, (1, 3)), 0, 0)
+    )
 
 
 @pytest.mark.parametrize("name", ["file", "allow_pickle", "args", "kwds"])
@@ -175,7 +228,9 @@ def test_a_config_saved_over_another_leaves_nothing_of_it(tmp_path):
         SearchResult((config(),), parse_spec("fde(dim=2)")),
         SearchResult((MASKED,), parse_spec("fields(irazor(cpt=0.3), x='y')"), "keep", seconds=1.5),
         SearchResult(
-            (MASKED, config(1, 0, 0), config(FieldConfig(2, mask=ROWS))), parse_spec("toy"), router=RouterRef("toy", {"k": [3]}, "w.npz")
+            (MASKED, config(1, 0, 0), config(FieldConfig(2, mask=ROWS))),
+            parse_spec("toy"),
+            router=RouterRef("toy", {"k": [3]}, "w.npz"),
         ),
     ],
 )
@@ -215,7 +270,10 @@ def test_a_mask_without_its_npz_is_an_error(tmp_path):
     path = tmp_path / "config.json"
     MASKED.save(str(path))
     (tmp_path / "config.json.npz").unlink()
-    with pytest.raises(ValueError, match="mask of field 'a' should lie in the npz beside the config. Received: none"):
+    with pytest.raises(
+        ValueError,
+        match="mask of field 'a' should lie in the npz beside the config. Received: none",
+    ):
         InputConfig.load(str(path))
 
 
@@ -239,11 +297,21 @@ def test_a_field_is_cut_with_its_mask():
 def test_columns_of_all_fields_in_a_row():
     entries = np.array([[1, 0], [0, 0], [1, 1]], bool)
     config = InputConfig(
-        {"a": FieldConfig(2, (0, 3)), "b": FieldConfig(0), "c": FieldConfig(2, None, BitMask.from_array(entries)), "d": FieldConfig(1)}
+        {
+            "a": FieldConfig(2, (0, 3)),
+            "b": FieldConfig(0),
+            "c": FieldConfig(2, None, BitMask.from_array(entries)),
+            "d": FieldConfig(1),
+        }
     )
     kept = np.array([False, True, True, False, False])
     cut = config.with_columns(kept)
-    assert cut.fields == {"a": FieldConfig(1, (3,)), "b": FieldConfig(0), "c": config.fields["c"].cut([0]), "d": FieldConfig(0)}
+    assert cut.fields == {
+        "a": FieldConfig(1, (3,)),
+        "b": FieldConfig(0),
+        "c": config.fields["c"].cut([0]),
+        "d": FieldConfig(0),
+    }
     schema = Schema(tuple(Field(name, vocabulary_size=3) for name in "abcd"))
     np.testing.assert_array_equal(config.column_params(schema), [3, 3, 2, 1, 3])
     assert config.column_params(schema).sum() == config.num_params(schema)

@@ -1,4 +1,5 @@
-"""`preprocess` end to end: splits, labels, vocabularies, shadows, determinism, and nothing half-written taken for done."""
+"""`preprocess` end to end: splits, labels, vocabularies, shadows, determinism, and nothing
+half-written taken for done."""
 
 import dataclasses
 import json
@@ -9,9 +10,12 @@ import pytest
 
 from data_pipelines import lines, options, records
 from data_pipelines.preprocess import PreprocessOptions, preprocess
-from irazor_tf.schema import MISSING, Schema
+from irazor_tf.config.schema import MISSING, Schema
 
-SCHEMA = "columns: [{name: y, kind: label}, {name: u, dtype: int64, role: user}, c, {name: n, kind: numeric}, {name: t, kind: time}]"
+SCHEMA = (
+    "columns: [{name: y, kind: label}, {name: u, dtype: int64, role: user}, c, {name: n, "
+    "kind: numeric}, {name: t, kind: time}]"
+)
 
 
 @pytest.fixture
@@ -19,7 +23,12 @@ def table(write, tmp_path):
     """Preprocesses rows `y,u,c,n,t`: `table(rows, **options)` gives the folder and the schema."""
 
     def make(rows, out="out", **chosen):
-        chosen = {"min_count": 1, "reader": "table", "schema": write("schema.yaml", SCHEMA), "input": write("log.csv", rows)} | chosen
+        chosen = {
+            "min_count": 1,
+            "reader": "table",
+            "schema": write("schema.yaml", SCHEMA),
+            "input": write("log.csv", rows),
+        } | chosen
         folder = tmp_path / out
         return folder, preprocess(PreprocessOptions(**chosen), str(folder), progress=False)
 
@@ -39,29 +48,53 @@ def users(folder, ids, name="u"):
 
 
 def everything(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_what_is_written(table, read_split):
     folder, schema = table([*log(95), "1,,c0,,7"], block_rows=16, num_files=2)
-    assert schema == Schema.load(str(folder)) and schema.names == ("u", "c", "n") and schema.label == "y"
+    assert (
+        schema == Schema.load(str(folder))
+        and schema.names == ("u", "c", "n")
+        and schema.label == "y"
+    )
     manifest = records.verify(str(folder), full=True)
     assert manifest["fingerprint"] == schema.fingerprint and len(schema.fingerprint) == 64
-    assert PreprocessOptions.from_json(manifest["options"]).block_rows == manifest["block_rows"] == 16
+    assert (
+        PreprocessOptions.from_json(manifest["options"]).block_rows == manifest["block_rows"] == 16
+    )
     total = 0
     for split, entry in manifest["splits"].items():
         ids, label, blocks = read_split(folder, split)
-        assert entry["rows"] == len(label) and entry["positives"] == label.sum() and entry["blocks"] == len(blocks)
+        assert (
+            entry["rows"] == len(label)
+            and entry["positives"] == label.sum()
+            and entry["blocks"] == len(blocks)
+        )
         total += len(label)
         if split == "train":
             for k, field in enumerate(schema.fields):
-                assert (np.bincount(ids[:, k], minlength=field.vocabulary_size) == schema.counts[field.name]).all()
+                assert (
+                    np.bincount(ids[:, k], minlength=field.vocabulary_size)
+                    == schema.counts[field.name]
+                ).all()
                 assert ids[:, k].max() < field.vocabulary_size and schema.counts[field.name][0] == 0
-            assert MISSING in users(folder, ids) and [int(u) % 2 for u in users(folder, ids) if u != MISSING] == [
-                int(y) for u, y in zip(users(folder, ids), label, strict=True) if u != MISSING
-            ]
-    assert total == 96 and not (folder / "scratch").exists() and not pathlib.Path(f"{folder}.partial").exists()
-    assert users(folder, read_split(folder, "valid")[0]) == ["OOV"] * manifest["splits"]["valid"]["rows"]
+            assert MISSING in users(folder, ids) and [
+                int(u) % 2 for u in users(folder, ids) if u != MISSING
+            ] == [int(y) for u, y in zip(users(folder, ids), label, strict=True) if u != MISSING]
+    assert (
+        total == 96
+        and not (folder / "scratch").exists()
+        and not pathlib.Path(f"{folder}.partial").exists()
+    )
+    assert (
+        users(folder, read_split(folder, "valid")[0])
+        == ["OOV"] * manifest["splits"]["valid"]["rows"]
+    )
 
 
 def test_min_count_and_max_vocab(table):
@@ -76,7 +109,11 @@ def test_vocabularies_know_the_training_split_alone(table, read_split):
     known = (folder / "vocab" / "u.txt").read_text().split()
     assert sorted(map(int, known)) == list(range(60))
     ids, label, _ = read_split(folder, "test")
-    assert set(users(folder, ids)) == {"OOV"} and label.sum() == 10 and "OOV" not in users(folder, ids, "c")
+    assert (
+        set(users(folder, ids)) == {"OOV"}
+        and label.sum() == 10
+        and "OOV" not in users(folder, ids, "c")
+    )
 
 
 def sizes(folder):
@@ -87,10 +124,14 @@ def test_random_split_is_by_row_and_seed(table, read_split):
     first, _ = table(log(1000), "a")
     second, _ = table(log(1000), "b", seed=3)
     assert 760 < sizes(first)[0] < 840 and 70 < sizes(first)[1] < 130 and sum(sizes(first)) == 1000
-    assert set(users(first, read_split(first, "train")[0])) != set(users(second, read_split(second, "train")[0]))
+    assert set(users(first, read_split(first, "train")[0])) != set(
+        users(second, read_split(second, "train")[0])
+    )
     longer, _ = table(log(1100), "c")
     of_first = set(users(longer, read_split(longer, "train")[0]))
-    assert {u for u in of_first if int(u) < 1000} == set(users(first, read_split(first, "train")[0]))
+    assert {u for u in of_first if int(u) < 1000} == set(
+        users(first, read_split(first, "train")[0])
+    )
 
 
 def test_time_split(table, read_split):
@@ -113,7 +154,10 @@ def test_time_split_beside_given_files(table, write):
     test = write("test.csv", log(40, first=500))
     folder, _ = table(log(100), split="time", time_boundaries=(49, 1e9), test_input=test)
     assert sizes(folder) == [50, 50, 40]
-    with pytest.raises(ValueError, match="With `test_input` given, .* should put no row of `input` there. Received: 30 rows"):
+    with pytest.raises(
+        ValueError,
+        match="With `test_input` given, .* should put no row of `input` there. Received: 30 rows",
+    ):
         table(log(100), "b", split="time", time_boundaries=(49, 69), test_input=test)
 
 
@@ -122,21 +166,33 @@ def test_labels_dropped_and_cut(table, read_split):
     folder, _ = table(rows, positive_above=3, drop_labels=(3,), fractions=(1, 0, 0))
     ids, label, _ = read_split(folder, "train")
     assert len(label) == 80
-    assert all(int(u) % 5 != 2 and (int(u) % 5 > 2) == y for u, y in zip(users(folder, ids), label, strict=True))
+    assert all(
+        int(u) % 5 != 2 and (int(u) % 5 > 2) == y
+        for u, y in zip(users(folder, ids), label, strict=True)
+    )
 
 
-@pytest.mark.parametrize(("chunk_bytes", "label"), [(1 << 20, "2"), (40, "2"), (40, "nan"), (40, "0.5")])
+@pytest.mark.parametrize(
+    ("chunk_bytes", "label"), [(1 << 20, "2"), (40, "2"), (40, "nan"), (40, "0.5")]
+)
 def test_a_label_that_is_none_is_named(table, monkeypatch, chunk_bytes, label):
     monkeypatch.setattr(lines, "CHUNK_BYTES", chunk_bytes)
     rows = log(20)
     rows[12] = f"{label},1,c,1,1"
-    with pytest.raises(ValueError, match=rf"label should be 0 or 1;.* Received: {float(label)} \(.*log\.csv, line 13\)"):
+    with pytest.raises(
+        ValueError,
+        match=rf"label should be 0 or 1;.* Received: {float(label)} \(.*log\.csv, line 13\)",
+    ):
         table(rows)
 
 
 def test_transform_override(table):
-    folder, schema = table([f"0,1,c,{n},1" for n in (1, 50, 51.5)], numeric_transform="floor", fractions=(1, 0, 0))
-    assert schema.field("n").transform == "floor" and sorted((folder / "vocab" / "n.txt").read_text().split()) == ["1", "50", "51"]
+    folder, schema = table(
+        [f"0,1,c,{n},1" for n in (1, 50, 51.5)], numeric_transform="floor", fractions=(1, 0, 0)
+    )
+    assert schema.field("n").transform == "floor" and sorted(
+        (folder / "vocab" / "n.txt").read_text().split()
+    ) == ["1", "50", "51"]
 
 
 def test_shadows_keep_the_marginals_and_forget_the_row(table, read_split, monkeypatch):
@@ -144,9 +200,13 @@ def test_shadows_keep_the_marginals_and_forget_the_row(table, read_split, monkey
     folder, schema = table(log(3000), shadow_fields=True, min_count=1)
     assert schema.names == ("u", "c", "n", "u_shadow", "c_shadow", "n_shadow")
     shadow = schema.field("u_shadow")
-    assert shadow == dataclasses.replace(schema.field("u"), name="u_shadow", role="shadow", parents=("u",))
+    assert shadow == dataclasses.replace(
+        schema.field("u"), name="u_shadow", role="shadow", parents=("u",)
+    )
     assert (schema.counts["u_shadow"] == schema.counts["u"]).all()
-    assert (folder / "vocab" / "u_shadow.txt").read_bytes() == (folder / "vocab" / "u.txt").read_bytes()
+    assert (folder / "vocab" / "u_shadow.txt").read_bytes() == (
+        folder / "vocab" / "u.txt"
+    ).read_bytes()
     for split in records.SPLITS:
         ids, label, _ = read_split(folder, split)
         for k in range(3):
@@ -155,7 +215,9 @@ def test_shadows_keep_the_marginals_and_forget_the_row(table, read_split, monkey
     assert (ids[:, 0] == ids[:, 3]).mean() < 0.01
     assert (ids[:, 1] == ids[:, 4]).mean() == pytest.approx(0.2, abs=0.04)
     assert abs(np.corrcoef(ids[:, 3], ids[:, 5])[0, 1]) < 0.1  # two shadows are permuted apart
-    assert abs(np.corrcoef(label, [int(u) % 2 for u in users(folder, ids, "u_shadow")])[0, 1]) < 0.07
+    assert (
+        abs(np.corrcoef(label, [int(u) % 2 for u in users(folder, ids, "u_shadow")])[0, 1]) < 0.07
+    )
 
 
 def test_same_input_and_options_same_bytes(table, monkeypatch):
@@ -199,7 +261,11 @@ def test_an_interrupted_run_leaves_no_data_folder(table, tmp_path, monkeypatch, 
 def test_a_finished_folder_is_not_overwritten(table):
     folder, _ = table(log(50))
     before = everything(folder)
-    with pytest.raises(ValueError, match=rf"`output_dir` should not exist yet, or be empty .*Received: {folder}, with a {folder}/manifest"):
+    with pytest.raises(
+        ValueError,
+        match=rf"`output_dir` should not exist yet, or be empty .*Received: {folder}, with a "
+        rf"{folder}/manifest",
+    ):
         table(log(60))
     assert everything(folder) == before
 
@@ -207,12 +273,16 @@ def test_a_finished_folder_is_not_overwritten(table):
 def test_a_folder_that_has_lost_its_manifest_is_not_overwritten(table):
     folder, _ = table(log(50))
     (folder / "manifest.json").unlink()
-    with pytest.raises(ValueError, match=rf"Received: {folder}, with files, but no {folder}/manifest.json"):
+    with pytest.raises(
+        ValueError, match=rf"Received: {folder}, with files, but no {folder}/manifest.json"
+    ):
         table(log(60))
 
 
 def test_no_training_row(table):
-    with pytest.raises(ValueError, match=r"training split should hold at least one row\. Received: .*'test': 100"):
+    with pytest.raises(
+        ValueError, match=r"training split should hold at least one row\. Received: .*'test': 100"
+    ):
         table(log(100), split="time", time_boundaries=(-5, -5))
 
 
@@ -226,9 +296,15 @@ def test_no_training_row(table):
         ({"fractions": (0, 0.5, 0.5)}, "`fractions` should be three numbers"),
         ({"split": "time"}, "`time_boundaries` should be two ascending times"),
         ({"time_boundaries": (1, 2)}, "`time_boundaries` should be two ascending times"),
-        ({"split": "time", "time_boundaries": (2, 1)}, "`time_boundaries` should be two ascending times"),
+        (
+            {"split": "time", "time_boundaries": (2, 1)},
+            "`time_boundaries` should be two ascending times",
+        ),
         ({"numeric_transform": "none"}, "`numeric_transform` should be one of log_square, floor"),
-        ({"input": "/nowhere/*"}, "`input` should name existing files, or patterns that match some. Received: '/nowhere/"),
+        (
+            {"input": "/nowhere/*"},
+            "`input` should name existing files, or patterns that match some. Received: '/nowhere/",
+        ),
         ({"input": ()}, "'table' should be given its input files"),
         ({"reader": "tables"}, "reader should be one of .*table.* Received: 'tables'"),
     ],
@@ -239,15 +315,24 @@ def test_bad_options_are_refused(table, chosen, should):
 
 
 def test_a_log_without_time_has_no_time_split(write, criteo_lines, tmp_path):
-    chosen = PreprocessOptions("criteo", (write("log.txt", criteo_lines(5)),), split="time", time_boundaries=(1, 2))
-    with pytest.raises(ValueError, match=r"random or sequential for a log without time\. Received: 'time' \(.*log\.txt\)"):
+    chosen = PreprocessOptions(
+        "criteo", (write("log.txt", criteo_lines(5)),), split="time", time_boundaries=(1, 2)
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"random or sequential for a log without time\. Received: 'time' \(.*log\.txt\)",
+    ):
         preprocess(chosen, str(tmp_path / "out"), progress=False)
 
 
 def test_options_round_trip():
-    chosen = PreprocessOptions("criteo", ("log",), split="time", time_boundaries=(1, 2), drop_labels=(3,), max_vocab=5)
+    chosen = PreprocessOptions(
+        "criteo", ("log",), split="time", time_boundaries=(1, 2), drop_labels=(3,), max_vocab=5
+    )
     assert PreprocessOptions.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
-    with pytest.raises(ValueError, match=r"option should be one of reader, input, .* Received: 'mincount'"):
+    with pytest.raises(
+        ValueError, match=r"option should be one of reader, input, .* Received: 'mincount'"
+    ):
         options.PreprocessOptions.from_json({"reader": "criteo", "mincount": 2})
 
 
@@ -255,24 +340,37 @@ def test_patterns_take_files_in_order(write, tmp_path, criteo_lines, read_split)
     text = criteo_lines(60)
     write("part-1.gz", text[40:])
     write("part-0.txt", text[:40])
-    chosen = PreprocessOptions("criteo", (str(tmp_path / "part-*"),), split="sequential", min_count=1)
+    chosen = PreprocessOptions(
+        "criteo", (str(tmp_path / "part-*"),), split="sequential", min_count=1
+    )
     schema = preprocess(chosen, str(tmp_path / "out"), progress=False)
     known = pathlib.Path(schema.vocabulary_file("C1")).read_text().split()
-    assert sorted(int(token, 16) for token in known) == list(range(48)) and schema.counts["C2"].sum() == 48
+    assert (
+        sorted(int(token, 16) for token in known) == list(range(48))
+        and schema.counts["C2"].sum() == 48
+    )
 
 
 def test_real_criteo(shared_data, tmp_path):
     log_file = str(shared_data / "criteo" / "dac_sample_rows_0_79999.tsv.gz")
-    schema = preprocess(PreprocessOptions("criteo", (log_file,), min_count=4), str(tmp_path / "out"), progress=False)
+    schema = preprocess(
+        PreprocessOptions("criteo", (log_file,), min_count=4), str(tmp_path / "out"), progress=False
+    )
     splits = records.verify(str(tmp_path / "out"), full=True)["splits"]
     assert sum(entry["rows"] for entry in splits.values()) == 80_000
-    assert sum(entry["positives"] for entry in splits.values()) == pytest.approx(0.2245 * 80_000, abs=10)
+    assert sum(entry["positives"] for entry in splits.values()) == pytest.approx(
+        0.2245 * 80_000, abs=10
+    )
     assert 24_800 < schema.num_features < 25_400
 
 
 def test_real_frappe(shared_data, tmp_path):
-    files = [str(shared_data / "frappe" / f"frappe.{part}.libfm.gz") for part in ("validation", "test")]
-    chosen = PreprocessOptions("libfm", (files[0],), test_input=(files[1],), fractions=(0.9, 0.1, 0), min_count=1)
+    files = [
+        str(shared_data / "frappe" / f"frappe.{part}.libfm.gz") for part in ("validation", "test")
+    ]
+    chosen = PreprocessOptions(
+        "libfm", (files[0],), test_input=(files[1],), fractions=(0.9, 0.1, 0), min_count=1
+    )
     schema = preprocess(chosen, str(tmp_path / "out"), progress=False)
     train, valid, test = sizes(tmp_path / "out")
     assert train + valid == 57_722 and test == 28_860 and 5_500 < valid < 6_100
@@ -281,9 +379,15 @@ def test_real_frappe(shared_data, tmp_path):
 
 def test_fields_may_be_called_label_and_time(write, tmp_path, read_split):
     """Names that the spool of rows once had for columns of its own."""
-    schema = write("own.yaml", "columns: [{name: y, kind: label}, {name: label}, {name: time, kind: numeric}, {name: t, kind: time}]")
+    schema = write(
+        "own.yaml",
+        "columns: [{name: y, kind: label}, {name: label}, {name: time, kind: numeric}, {name: t, "
+        "kind: time}]",
+    )
     path = write("own.csv", [f"{k % 2},c{k % 3},{k},{k}" for k in range(60)])
-    chosen = PreprocessOptions(reader="table", schema=schema, input=path, split="time", time_boundaries=(39, 49))
+    chosen = PreprocessOptions(
+        reader="table", schema=schema, input=path, split="time", time_boundaries=(39, 49)
+    )
     made = preprocess(chosen, str(tmp_path / "own"), progress=False)
     assert made.names == ("label", "time")
     ids, label, _ = read_split(tmp_path / "own", "test")
@@ -302,9 +406,14 @@ def test_files_without_rows_are_named(table, write, tmp_path, caplog):
 
 
 def test_rows_left_out_by_their_label_are_rows_of_their_file(table):
-    folder, _ = table(["0,1,a,1,1", "1,1,a,1,1", "2,1,a,1,1"] * 10, positive_above=0.5, drop_labels=(2,))
+    folder, _ = table(
+        ["0,1,a,1,1", "1,1,a,1,1", "2,1,a,1,1"] * 10, positive_above=0.5, drop_labels=(2,)
+    )
     manifest = records.load_manifest(str(folder))
-    assert manifest["inputs"]["input"][0]["rows"] == 30 and sum(entry["rows"] for entry in manifest["splits"].values()) == 20
+    assert (
+        manifest["inputs"]["input"][0]["rows"] == 30
+        and sum(entry["rows"] for entry in manifest["splits"].values()) == 20
+    )
 
 
 def test_an_empty_log_names_its_files(table):
@@ -314,7 +423,12 @@ def test_an_empty_log_names_its_files(table):
 
 def test_a_shadow_does_not_take_a_fields_name(write, tmp_path):
     schema = write("s.yaml", "columns: [{name: y, kind: label}, {name: a}, {name: a_shadow}]")
-    chosen = PreprocessOptions(reader="table", schema=schema, input=write("s.csv", ["1,a,b", "not a row"]), shadow_fields=True)
+    chosen = PreprocessOptions(
+        reader="table",
+        schema=schema,
+        input=write("s.csv", ["1,a,b", "not a row"]),
+        shadow_fields=True,
+    )
     with pytest.raises(ValueError, match="Received: 'a' and 'a_shadow'"):
         preprocess(chosen, str(tmp_path / "s"), progress=False)
 

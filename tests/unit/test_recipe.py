@@ -1,4 +1,5 @@
-"""The rule behind "auto": inside its ranges, monotone, and refused where a value is neither a number nor "auto"."""
+"""The rule behind "auto": inside its ranges, monotone, and refused where a value is neither a
+number nor "auto"."""
 
 import dataclasses
 import itertools
@@ -8,17 +9,23 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from data_pipelines.preprocess import PreprocessOptions
-from irazor_tf import recipe
-from irazor_tf.base_model import MODELS
-from irazor_tf.optimizers import make_optimizer
-from irazor_tf.recipe import AUTO, RULE, Known
-from irazor_tf.schema import Field, Schema
-from irazor_tf.trainer import TrainOptions, known_of
+from irazor_tf.config import recipe
+from irazor_tf.config.recipe import AUTO, RULE, Known
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.model.base import MODELS
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.options import TrainOptions, known_of
 from launch import flags
 
 ROWS = [1, 100, 5000, 8002, 26_964, 63_861, 800_000, 10**6, 4 * 10**7, 10**9, 10**11]
 FEATURES = [1, 40, 2000, 50_000, 10**6, 10**9]
-RANGES = {"batch_size": (1, 8192), "epochs": (1, 100), "patience": (1, 10), "embedding_l2": (0, 1), "linear_ridge": (0.1, 30)}
+RANGES = {
+    "batch_size": (1, 8192),
+    "epochs": (1, 100),
+    "patience": (1, 10),
+    "embedding_l2": (0, 1),
+    "linear_ridge": (0.1, 30),
+}
 RANGES |= {"embedding_ridge": (1, 10_000), "search_steps": (0, 0)}
 NUMBERS = sorted(RANGES)
 
@@ -33,7 +40,9 @@ def test_every_setting_of_the_rule_is_an_option_whose_default_is_auto():
 @pytest.mark.parametrize("key", NUMBERS)
 def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key, tower):
     low, high = RANGES[key]
-    by_rows = [[RULE[key](Known(rows, 10, features, tower)) for rows in ROWS] for features in FEATURES]
+    by_rows = [
+        [RULE[key](Known(rows, 10, features, tower)) for rows in ROWS] for features in FEATURES
+    ]
     assert all(low <= value <= high for row in by_rows for value in row)
     falling = key == "linear_ridge"  # more rows a feature, less to hold it back
     for row in by_rows:
@@ -42,7 +51,9 @@ def test_numbers_are_inside_their_ranges_and_monotone_in_rows_and_features(key, 
         assert list(column) == sorted(column)
 
 
-@pytest.mark.parametrize("size", [Known(rows, 39, features) for rows, features in itertools.product(ROWS, FEATURES)])
+@pytest.mark.parametrize(
+    "size", [Known(rows, 39, features) for rows, features in itertools.product(ROWS, FEATURES)]
+)
 def test_optimizers_can_be_made(size):
     for key in ("bias_optimizer", "network_optimizer"):
         make_optimizer(RULE[key](size))
@@ -75,15 +86,26 @@ def test_first_order_terms_move_by_a_share_of_their_scale():
 def test_the_rate_of_first_order_terms_grows_with_rows_up_to_a_most(tower, least, most):
     for features in FEATURES:
         rates = [recipe.bias_rate(Known(rows, 39, features, tower)) for rows in ROWS]
-        assert rates == sorted(rates) and least <= rates[0] and rates[-1] == most or features == 10**9
+        assert (
+            rates == sorted(rates) and least <= rates[0] and rates[-1] == most or features == 10**9
+        )
     assert recipe.bias_rate(Known(1, 39, 10**9, tower)) == least
 
 
 def test_a_batch_is_filled_by_the_rows():
-    assert [recipe.batch_size(Known(rows, 3, 3)) for rows in (1, 3, 54, 63, 64, 5000)] == [1, 2, 32, 32, 64, 64]
+    assert [recipe.batch_size(Known(rows, 3, 3)) for rows in (1, 3, 54, 63, 64, 5000)] == [
+        1,
+        2,
+        32,
+        32,
+        64,
+        64,
+    ]
 
 
-@pytest.mark.parametrize(("model", "tower"), [("mlp", True), ("deepfm", True), ("fm", False), ("lr", False)])
+@pytest.mark.parametrize(
+    ("model", "tower"), [("mlp", True), ("deepfm", True), ("fm", False), ("lr", False)]
+)
 def test_a_tower_is_what_reads_the_embeddings_by_dense_layers(model, tower):
     schema = Schema((Field("user", vocabulary_size=5),))
     known = known_of(schema, 1000, MODELS.build(model))
@@ -93,13 +115,24 @@ def test_a_tower_is_what_reads_the_embeddings_by_dense_layers(model, tower):
 
 
 def test_least_counts():
-    assert [recipe.min_count(rows) for rows in (1, 999_999, 10**6, 10**7, 10**8, 10**12)] == [2, 2, 4, 10, 20, 20]
+    assert [recipe.min_count(rows) for rows in (1, 999_999, 10**6, 10**7, 10**8, 10**12)] == [
+        2,
+        2,
+        4,
+        10,
+        20,
+        20,
+    ]
 
 
 def test_only_what_is_auto_is_resolved():
     given = TrainOptions(batch_size=77, linear_ridge=0.0, bias_optimizer="sgd(learning_rate=0.5)")
     found = given.resolved(Known(63_861, 39, 50_192))
-    assert (found.batch_size, found.linear_ridge, found.bias_optimizer) == (77, 0.0, "sgd(learning_rate=0.5)")
+    assert (found.batch_size, found.linear_ridge, found.bias_optimizer) == (
+        77,
+        0.0,
+        "sgd(learning_rate=0.5)",
+    )
     assert AUTO not in dataclasses.asdict(found).values()
     assert found.resolved(Known(10, 1, 1)) == found
     assert (found.metric, found.stddev) == (given.metric, given.stddev)
@@ -115,12 +148,24 @@ def test_a_log_has_rows():
     [
         ({"batch_size": "many"}, "`batch_size` should be a number, or auto. Received: 'many'"),
         ({"batch_size": 0}, "`batch_size` should be at least 1. Received: 0"),
-        ({"batch_size": 1.5}, "`batch_size` should be of type int | str, and finite. Received: 1.5"),
+        (
+            {"batch_size": 1.5},
+            "`batch_size` should be of type int | str, and finite. Received: 1.5",
+        ),
         ({"patience": -1}, "`patience` should be at least 0. Received: -1"),
         ({"linear_ridge": -0.1}, "`linear_ridge` should be at least 0. Received: -0.1"),
-        ({"embedding_ridge": 1e11}, "`embedding_ridge` should be at most 1e10. Received: 100000000000.0"),
-        ({"embedding_ridge": float("nan")}, "`embedding_ridge` should be of type float | str, and finite. Received: nan"),
-        ({"embedding_ridge": "Auto"}, "`embedding_ridge` should be a number, or auto. Received: 'Auto'"),
+        (
+            {"embedding_ridge": 1e11},
+            "`embedding_ridge` should be at most 1e10. Received: 100000000000.0",
+        ),
+        (
+            {"embedding_ridge": float("nan")},
+            "`embedding_ridge` should be of type float | str, and finite. Received: nan",
+        ),
+        (
+            {"embedding_ridge": "Auto"},
+            "`embedding_ridge` should be a number, or auto. Received: 'Auto'",
+        ),
         ({"linear_l2": AUTO}, "`linear_l2` should be of type float, and finite. Received: 'auto'"),
     ],
 )
@@ -131,7 +176,9 @@ def test_bad_options_are_named(change, message):
 
 
 def test_a_bad_least_count_is_named():
-    with pytest.raises(ValueError, match="`min_count` should be a whole number, or auto. Received: 'few'"):
+    with pytest.raises(
+        ValueError, match="`min_count` should be a whole number, or auto. Received: 'few'"
+    ):
         PreprocessOptions("criteo", min_count="few")
 
 
@@ -158,6 +205,15 @@ def test_bad_values_name_the_flag(word, wanted):
 def test_flags_take_numbers_and_auto():
     flags.define()
     with flagsaver.flagsaver():
-        flags.FLAGS(["test", "--model_dir=d", "--batch_size=32", "--linear_ridge=.5", "--patience=auto", "--min_count=3"])
+        flags.FLAGS(
+            [
+                "test",
+                "--model_dir=d",
+                "--batch_size=32",
+                "--linear_ridge=.5",
+                "--patience=auto",
+                "--min_count=3",
+            ]
+        )
         job = flags.job_config()
     assert (job.train.batch_size, job.train.linear_ridge, job.train.patience) == (32, 0.5, AUTO)

@@ -7,7 +7,9 @@ import types
 
 import pytest
 
-from irazor_tf.registry import Registry, Spec, check_types, parse_spec, parse_specs
+from irazor_tf.config.checks import check_types
+from irazor_tf.config.registry import Registry
+from irazor_tf.config.specs import Spec, parse_spec, parse_specs
 
 
 @pytest.mark.parametrize(
@@ -16,9 +18,15 @@ from irazor_tf.registry import Registry, Spec, check_types, parse_spec, parse_sp
         ("fde", Spec("fde")),
         (" fde() ", Spec("fde")),
         ("fde(dim=30)", Spec("fde", (("dim", 30),))),
-        ("a(x=-1.5, y='s', z=None, w=True)", Spec("a", (("x", -1.5), ("y", "s"), ("z", None), ("w", True)))),
+        (
+            "a(x=-1.5, y='s', z=None, w=True)",
+            Spec("a", (("x", -1.5), ("y", "s"), ("z", None), ("w", True))),
+        ),
         ("a(x=[1, (2, [3])])", Spec("a", (("x", (1, (2, (3,)))),))),
-        ("fields(irazor(cpt=0.3), k=1)", Spec("fields", (("k", 1),), (Spec("irazor", (("cpt", 0.3),)),))),
+        (
+            "fields(irazor(cpt=0.3), k=1)",
+            Spec("fields", (("k", 1),), (Spec("irazor", (("cpt", 0.3),)),)),
+        ),
         ("fields(irazor)", Spec("fields", (), (Spec("irazor"),))),
     ],
 )
@@ -37,8 +45,8 @@ def test_chains_keep_their_order():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a(", "a.b(x=1)", "a(x=y)", "a(x=1 + y)", "a(x=f())", "a(0.3)", "a('s')", "a(*b)", "a(**b)", "a(x=1)(y=2)", "a - b",
-        "a + (b + c)", "lambda: a", "a[0]", "a; b", "x = a()", "a(x={[1]: 2})", "a(x=1, x=2)", "__import__('os')", "a(x=__import__('os'))",
+        "", "a(", "a.b(x=1)", "a(x=y)", "a(x=1 + y)", "a(x=f())", "a(0.3)", "a('s')", "a(*b)", "a(**b)", "a(x=1)(y=2)", "a - b",  # noqa: E501
+        "a + (b + c)", "lambda: a", "a[0]", "a; b", "x = a()", "a(x={[1]: 2})", "a(x=1, x=2)", "__import__('os')", "a(x=__import__('os'))",  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_is_not_a_spec_is_refused(text):
@@ -82,7 +90,9 @@ def things(tmp_path, monkeypatch):
     package = tmp_path / "some_things"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "first.py").write_text("from some_things_home import THINGS, Plain\nTHINGS.register('plain')(Plain)\n")
+    (package / "first.py").write_text(
+        "from some_things_home import THINGS, Plain\nTHINGS.register('plain')(Plain)\n"
+    )
     registry = Registry("thing", "some_things")
     home = types.ModuleType("some_things_home")
     vars(home).update(THINGS=registry, Plain=type("Plain", (Plain,), {}))
@@ -133,7 +143,10 @@ def test_errors_list_what_exists(things, spec, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("a(x=" + "(" * 60 + ")" * 60 + ")", "nested at most 50 deep. Received: 61 levels in 'a(x=((("),
+        (
+            "a(x=" + "(" * 60 + ")" * 60 + ")",
+            "nested at most 50 deep. Received: 61 levels in 'a(x=(((",
+        ),
         ("a(" * 300 + ")" * 300, "nested at most 50 deep"),
         ("+".join("a" * 1200), "join at most 1,000 others"),
         ("a(x=" + "-" * 1200 + "1)", "join at most 1,000 others"),
@@ -166,7 +179,16 @@ class Settings:
 
 
 @pytest.mark.parametrize(
-    "change", [{"count": True}, {"count": 1.0}, {"parts": (float("nan"),)}, {"parts": ("1",)}, {"name": 3}, {"count": 2**70}], ids=str
+    "change",
+    [
+        {"count": True},
+        {"count": 1.0},
+        {"parts": (float("nan"),)},
+        {"parts": ("1",)},
+        {"name": 3},
+        {"count": 2**70},
+    ],
+    ids=str,
 )
 def test_types_of_settings_are_checked(change):
     check_types(Settings())

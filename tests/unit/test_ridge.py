@@ -1,4 +1,5 @@
-"""The ridge against numpy: over the training rows it adds up to half of the ridge times the squared norm of what occurs."""
+"""The ridge against numpy: over the training rows it adds up to half of the ridge times the squared
+norm of what occurs."""
 
 import dataclasses
 from typing import Any
@@ -8,33 +9,55 @@ import pytest
 import tensorflow as tf
 
 from data_pipelines.preprocess import PreprocessOptions, preprocess
-from irazor_tf.base_model import MODELS
-from irazor_tf.data import Source
-from irazor_tf.input_config import InputConfig
-from irazor_tf.recommender import Recommender
-from irazor_tf.ridge import Shares
-from irazor_tf.schema import Field, Schema
-from irazor_tf.task import TASKS
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.schema import Field, Schema
+from irazor_tf.evaluation.task import TASKS
+from irazor_tf.model.base import MODELS
+from irazor_tf.model.recommender import Recommender
+from irazor_tf.model.ridge import Shares
+from irazor_tf.training.source import Source
 
 FORM = "columns: [{name: y, kind: label}, a, b, c]"
 EMBEDDING, LINEAR = 3.0, 7.0
 
 
-def made(schema: Schema, config: InputConfig, base: str, embedding_ridge: float = EMBEDDING, linear_ridge: float = LINEAR) -> Any:
+def made(
+    schema: Schema,
+    config: InputConfig,
+    base: str,
+    embedding_ridge: float = EMBEDDING,
+    linear_ridge: float = LINEAR,
+) -> Any:
     """A model with these ridges."""
     task = TASKS.build("ctr")
-    return Recommender(schema, config, MODELS.build(base), task, stddev=0.5, embedding_ridge=embedding_ridge, linear_ridge=linear_ridge)
+    return Recommender(
+        schema,
+        config,
+        MODELS.build(base),
+        task,
+        stddev=0.5,
+        embedding_ridge=embedding_ridge,
+        linear_ridge=linear_ridge,
+    )
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A schema with counts and all training rows; field `b` has one value, `c` some that occur in no training row."""
+    """A schema with counts and all training rows; field `b` has one value, `c` some that occur in
+    no training row."""
     folder = tmp_path_factory.mktemp("ridge")
     rng = np.random.default_rng(4)
-    rows = [f"{i % 2},{a},x,{c}" for i, (a, c) in enumerate(zip(rng.integers(5, size=90), rng.zipf(1.5, 90) % 30, strict=True))]
+    rows = [
+        f"{i % 2},{a},x,{c}"
+        for i, (a, c) in enumerate(
+            zip(rng.integers(5, size=90), rng.zipf(1.5, 90) % 30, strict=True)
+        )
+    ]
     (folder / "log.csv").write_text("\n".join(rows), encoding="utf-8")
     (folder / "form.yaml").write_text(FORM, encoding="utf-8")
-    options = PreprocessOptions("table", (str(folder / "log.csv"),), schema=str(folder / "form.yaml"), min_count=2)
+    options = PreprocessOptions(
+        "table", (str(folder / "log.csv"),), schema=str(folder / "form.yaml"), min_count=2
+    )
     schema = preprocess(options, str(folder / "out"), progress=False)
     (batch,) = list(Source(str(folder / "out"), "train").ordered(1000))
     return schema, batch
@@ -46,10 +69,14 @@ def test_shares_are_the_inverse_counts(data):
     ids = batch["ids"].numpy()
     for column, name in enumerate(("c", "a")):
         own = ids[:, schema.index(name)]
-        np.testing.assert_allclose(found[:, column], [1 / np.sum(own == one) for one in own], rtol=1e-6)
+        np.testing.assert_allclose(
+            found[:, column], [1 / np.sum(own == one) for one in own], rtol=1e-6
+        )
 
 
-@pytest.mark.parametrize("dims", [{"a": 3, "b": 3, "c": 3}, {"a": 2, "b": 5, "c": 2}, {"a": 4, "b": 0, "c": 1}])
+@pytest.mark.parametrize(
+    "dims", [{"a": 3, "b": 3, "c": 3}, {"a": 2, "b": 5, "c": 2}, {"a": 4, "b": 0, "c": 1}]
+)
 def test_it_adds_up_to_the_norm_of_what_occurs(data, dims):
     schema, batch = data
     model = made(schema, InputConfig.from_dims(dims), "mlp(hidden=(4,))")
@@ -62,15 +89,23 @@ def test_it_adds_up_to_the_norm_of_what_occurs(data, dims):
         total += 0.5 * EMBEDDING * np.sum(model.embedding.field_table(name)[seen] ** 2)
         total += 0.5 * LINEAR * np.sum(model.linear.field_table(name)[seen] ** 2)
     inputs, rows, _ = model.embed(batch["ids"])
-    np.testing.assert_allclose(len(ids) * float(model._ridge(batch["ids"], inputs, rows)), total, rtol=1e-5)
+    np.testing.assert_allclose(
+        len(ids) * float(model._ridge(batch["ids"], inputs, rows)), total, rtol=1e-5
+    )
 
 
 def test_its_gradient_enters_those_of_both_groups_and_of_looked_up_rows_alone(data):
     schema, batch = data
     config, few = InputConfig.uniform(schema, 2), {key: value[:3] for key, value in batch.items()}
-    models = [made(schema, config, "mlp(hidden=())"), made(schema, config, "mlp(hidden=())", 0.0, 0.0)]
+    models = [
+        made(schema, config, "mlp(hidden=())"),
+        made(schema, config, "mlp(hidden=())", 0.0, 0.0),
+    ]
     (_, found), (_, plain) = (model.gradients(few, ("bias", "network")) for model in models)
-    more = tf.convert_to_tensor(found["network"][0]).numpy() - tf.convert_to_tensor(plain["network"][0]).numpy()
+    more = (
+        tf.convert_to_tensor(found["network"][0]).numpy()
+        - tf.convert_to_tensor(plain["network"][0]).numpy()
+    )
     table, expected, start = models[0].embedding.tables[0].numpy(), np.zeros_like(more), 0
     for name in schema.names:
         column, counts = few["ids"].numpy()[:, schema.index(name)], schema.counts[name]
@@ -92,6 +127,8 @@ def test_it_is_no_weight_of_the_model(data):
     schema, _ = data
     config = InputConfig.uniform(schema, 2)
     plain, held = made(schema, config, "mlp", 0.0, 0.0), made(schema, config, "mlp")
-    assert [(v.name, v.shape) for v in plain.variables] == [(v.name, v.shape) for v in held.variables]
+    assert [(v.name, v.shape) for v in plain.variables] == [
+        (v.name, v.shape) for v in held.variables
+    ]
     narrow = held.restrict(dataclasses.replace(held.config, aligned=None))
     assert narrow._settings == held._settings

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from irazor_tf.schema import Field, Schema, log_square_boundaries, numeric_codes, save_counts
+from irazor_tf.config.encoding import log_square_boundaries, numeric_codes
+from irazor_tf.config.schema import Field, Schema, save_counts
 
 FIELDS = (
     Field("user", vocabulary_size=10, role="user", missing=("?", "none"), strip=True),
@@ -24,13 +25,22 @@ def code_by_logarithm(x: float) -> int:
 
 def test_log_square_of_integers():
     numbers = np.arange(-1000, 100001)
-    assert numeric_codes(numbers, "log_square").tolist() == [code_by_logarithm(int(x)) for x in numbers]
+    assert numeric_codes(numbers, "log_square").tolist() == [
+        code_by_logarithm(int(x)) for x in numbers
+    ]
 
 
 def test_log_square_of_random_numbers():
     random = np.random.default_rng(1)
-    numbers = np.concatenate([random.uniform(-100, 100, 5000), random.lognormal(3, 4, 5000), np.exp(random.uniform(0, 42.9, 5000))])
-    # At a boundary itself a logarithm may fall on either side: keep away from those by a few units in the last place.
+    numbers = np.concatenate(
+        [
+            random.uniform(-100, 100, 5000),
+            random.lognormal(3, 4, 5000),
+            np.exp(random.uniform(0, 42.9, 5000)),
+        ]
+    )
+    # At a boundary itself a logarithm may fall on either side: keep away from those by a few units
+    # in the last place.
     numbers = numbers[np.abs(numbers[:, None] / log_square_boundaries() - 1).min(axis=1) > 1e-14]
     assert len(numbers) > 14900
     assert numeric_codes(numbers, "log_square").tolist() == [code_by_logarithm(x) for x in numbers]
@@ -38,7 +48,8 @@ def test_log_square_of_random_numbers():
 
 def test_log_square_steps_at_its_boundaries():
     boundaries = log_square_boundaries()
-    # exp(1) = 2.718... is the first above 2; there is one for every code that a 63-bit number can have.
+    # exp(1) = 2.718... is the first above 2; there is one for every code that a 63-bit number can
+    # have.
     assert boundaries[0] == math.e and len(boundaries) == code_by_logarithm(2.0**63)
     at = boundaries[boundaries < 2.0**62]
     steps = np.arange(1, len(at) + 1)
@@ -47,12 +58,16 @@ def test_log_square_steps_at_its_boundaries():
 
 
 def test_floor():
-    assert numeric_codes(np.array([-2.5, -1.0, -0.1, 0.0, 0.9, 2.0, 1e6 + 0.5]), "floor").tolist() == [-3, -1, -1, 0, 0, 2, 10**6]
+    assert numeric_codes(
+        np.array([-2.5, -1.0, -0.1, 0.0, 0.9, 2.0, 1e6 + 0.5]), "floor"
+    ).tolist() == [-3, -1, -1, 0, 0, 2, 10**6]
 
 
 @pytest.mark.parametrize("transform", ["floor", "log_square"])
 def test_codes_never_fall_and_extremes_stay_finite(transform):
-    numbers = np.array([-np.inf, -1e300, -5.0, 0.0, 1.0, 2.0, 2.5, 3.0, 100.0, 2.0**62, 1e300, np.inf])
+    numbers = np.array(
+        [-np.inf, -1e300, -5.0, 0.0, 1.0, 2.0, 2.5, 3.0, 100.0, 2.0**62, 1e300, np.inf]
+    )
     codes = numeric_codes(numbers, transform)
     assert codes.dtype == np.int64 and (np.diff(codes) >= 0).all()
     missing, zero = numeric_codes(np.array([np.nan, 0.0]), transform)
@@ -70,14 +85,26 @@ def test_unknown_transform():
         ({"name": "1st"}, "a letter first. Received: '1st'"),
         ({"name": "a b"}, "Received: 'a b'"),
         ({"name": "a\n"}, "Received: 'a"),
-        ({"name": "a", "kind": "number"}, "`kind` of field 'a' should be one of categorical, numeric, cross. Received: 'number'"),
+        (
+            {"name": "a", "kind": "number"},
+            "`kind` of field 'a' should be one of categorical, numeric, cross. Received: 'number'",
+        ),
         ({"name": "a", "dtype": "int32"}, "`dtype` of field 'a'"),
         ({"name": "a", "kind": "numeric", "transform": "sqrt"}, "`transform` of field 'a'"),
         ({"name": "a", "role": "label"}, "`role` of field 'a'"),
         ({"name": "a", "kind": "numeric"}, "should have a `transform`"),
         ({"name": "a", "transform": "floor"}, "should have a `transform`"),
         ({"name": "a", "vocabulary_size": 0}, "at least 1. Received: 0"),
-        ({"name": "a", "kind": "numeric", "transform": "floor", "dtype": "float64", "strip": True}, "should have `dtype` string"),
+        (
+            {
+                "name": "a",
+                "kind": "numeric",
+                "transform": "floor",
+                "dtype": "float64",
+                "strip": True,
+            },
+            "should have `dtype` string",
+        ),
     ],
 )
 def test_field_is_checked(arguments, message):
@@ -92,7 +119,9 @@ def test_schema_lookup():
     assert schema.vocabulary_sizes.tolist() == [10, 7, 50, 10] and schema.num_features == 77
     assert schema.field("price") is FIELDS[1] and schema.index("user_x_price") == 2
     for find in (schema.field, schema.index):
-        with pytest.raises(ValueError, match="one of user, price, user_x_price, user_shadow. Received: 'prize'"):
+        with pytest.raises(
+            ValueError, match="one of user, price, user_x_price, user_shadow. Received: 'prize'"
+        ):
             find("prize")
 
 

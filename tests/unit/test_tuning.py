@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from irazor_tf import tuning
-from irazor_tf.recipe import RULE, Known
-from irazor_tf.trainer import TrainOptions
+from irazor_tf.config.recipe import RULE, Known
+from irazor_tf.training import tuning
+from irazor_tf.training.options import TrainOptions
 
 VALUES = {key: rule(Known(63_861, 39, 50_192)) for key, rule in RULE.items()} | {"dropout": 0.0}
 
@@ -16,7 +16,9 @@ def test_a_dozen_recipes_that_differ_and_can_be_trained():
     assert len(found) == 12 and found[0] == {} and all(found[1:])
     assert len({tuple(sorted(changes.items())) for changes in found}) == 12
     for changes in found:
-        TrainOptions(**{key: value for key, value in (VALUES | changes).items() if key != "dropout"})
+        TrainOptions(
+            **{key: value for key, value in (VALUES | changes).items() if key != "dropout"}
+        )
     assert {key for changes in found for key in changes} == {
         *("batch_size", "network_optimizer", "embedding_ridge", "bias_optimizer", "dropout")
     }
@@ -34,7 +36,11 @@ def test_what_is_given_is_not_changed():
         for key in VALUES:
             left = {name: value for name, value in VALUES.items() if name != key}
             found = tuning.recipes(left, first_order, 63_861)
-            assert found[0] == {} and all(found[1:]) and not [changes for changes in found if key in changes]
+            assert (
+                found[0] == {}
+                and all(found[1:])
+                and not [changes for changes in found if key in changes]
+            )
             assert len({str(changes) for changes in found}) == len(found)
     assert tuning.recipes({}, False, 63_861) == [{}]
 
@@ -42,12 +48,22 @@ def test_what_is_given_is_not_changed():
 def test_no_batch_is_larger_than_the_log():
     for rows, number in ((1024, 12), (1023, 11)):
         found = tuning.recipes(VALUES, False, rows)
-        assert len(found) == number and max(changes.get("batch_size", 256) for changes in found) <= rows
+        assert (
+            len(found) == number
+            and max(changes.get("batch_size", 256) for changes in found) <= rows
+        )
 
 
 def test_a_learning_rate_is_scaled_and_the_rest_of_the_optimizer_stays():
-    found = [changes["bias_optimizer"] for changes in tuning.recipes(VALUES, False, 63_861) if "bias_optimizer" in changes]
-    assert found == [f"adagrad(learning_rate={rate}, initial_accumulator_value=1e-08)" for rate in (0.0088, 0.055)]
+    found = [
+        changes["bias_optimizer"]
+        for changes in tuning.recipes(VALUES, False, 63_861)
+        if "bias_optimizer" in changes
+    ]
+    assert found == [
+        f"adagrad(learning_rate={rate}, initial_accumulator_value=1e-08)"
+        for rate in (0.0088, 0.055)
+    ]
 
 
 class Course:
@@ -64,7 +80,8 @@ class Course:
 
 
 def test_halves_go_and_the_rest_are_trained_to_their_end():
-    """Recipe n is the better the larger n; the first one, the worst, is trained to its end all the same."""
+    """Recipe n is the better the larger n; the first one, the worst, is trained to its end all the
+    same."""
     value = Course([[n] * 20 for n in range(12)])
     assert tuning.halved(range(12), 20, value) == [11, 10, 9, 0]
     assert [value.trained[n] for n in range(12)] == [20] + [4] * 5 + [8] * 3 + [20] * 3
@@ -93,7 +110,12 @@ def test_what_diverges_goes_whatever_the_rest_are_worth():
 def test_rungs_climb_and_the_cost_said_is_the_most_there_can_be(number, epochs):
     found = tuning.rungs(number, epochs)
     until = [rung.epochs or 0 for rung in found[:-1]]
-    assert until == sorted(until) and min(until) >= 1 and max(until) <= epochs and found[-1].epochs is None
+    assert (
+        until == sorted(until)
+        and min(until) >= 1
+        and max(until) <= epochs
+        and found[-1].epochs is None
+    )
     for best in range(number):  # the first recipe among those that would stay, or not
         value = Course([[float(n == best)] * epochs for n in range(number)])
         tuning.halved(range(number), epochs, value)

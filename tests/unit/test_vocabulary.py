@@ -10,7 +10,7 @@ import pytest
 from data_pipelines import vocabulary
 from data_pipelines.reader import RawField
 from data_pipelines.vocabulary import TokenCounts, Vocabulary, build, tokenize
-from irazor_tf.schema import MISSING
+from irazor_tf.config.schema import MISSING
 
 
 def counts_of(tokens):
@@ -21,14 +21,19 @@ def counts_of(tokens):
 
 def test_tokens_of_strings_name_what_is_missing():
     field = RawField("f")
-    for array in (pa.array(["a", None, "", "b", "a", MISSING]), pa.array(["a", None, "", "b", "a", MISSING]).dictionary_encode()):
+    for array in (
+        pa.array(["a", None, "", "b", "a", MISSING]),
+        pa.array(["a", None, "", "b", "a", MISSING]).dictionary_encode(),
+    ):
         column = tokenize(array, field)
         assert column.to_pylist() == ["a", MISSING, MISSING, "b", "a", MISSING]
         assert len(column.dictionary) == 3 and column.null_count == 0
 
 
 def test_a_null_in_the_dictionary_is_missing():
-    array = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 2], pa.int32()), pa.array(["a", None, "a"]))
+    array = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, None, 2], pa.int32()), pa.array(["a", None, "a"])
+    )
     column = tokenize(array, RawField("f"))
     assert column.to_pylist() == ["a", MISSING, MISSING, "a"] and len(column.dictionary) == 2
 
@@ -53,7 +58,9 @@ def test_counts_merged_piece_by_piece_equal_a_counter(monkeypatch, merge_at):
         expected.update(token for token, kept in zip(tokens, rows, strict=True) if kept)
         counts.add_column(pa.array(tokens).dictionary_encode(), rows)
     table = counts.merged()
-    assert dict(zip(table["token"].to_pylist(), table["count"].to_pylist(), strict=True)) == dict(expected)
+    assert dict(zip(table["token"].to_pylist(), table["count"].to_pylist(), strict=True)) == dict(
+        expected
+    )
 
 
 def test_waiting_pieces_stay_bounded(monkeypatch):
@@ -76,7 +83,13 @@ def test_min_count_and_max_vocab_spare_missing():
     column = TokenCounts()
     column.add_column(tokenize(pa.array(tokens), RawField("f")))
     made = build(column, min_count=3)
-    assert made.tokens.to_pylist() == ["a", "b", "c", MISSING] and made.counts.tolist() == [2, 5, 3, 3, 1]
+    assert made.tokens.to_pylist() == ["a", "b", "c", MISSING] and made.counts.tolist() == [
+        2,
+        5,
+        3,
+        3,
+        1,
+    ]
     made = build(column, min_count=3, max_vocab=2)
     assert made.tokens.to_pylist() == ["a", "b", MISSING] and made.counts.tolist() == [5, 5, 3, 1]
 
@@ -100,7 +113,9 @@ def test_ids_are_lines_of_the_file(tmp_path):
 
 @pytest.mark.parametrize("token", ["a\nb", "a\rb", "a\0b"])
 def test_a_token_that_is_no_line_is_refused(token):
-    with pytest.raises(ValueError, match="token of field 'f' should not hold a newline.*Received: 'a"):
+    with pytest.raises(
+        ValueError, match="token of field 'f' should not hold a newline.*Received: 'a"
+    ):
         build(counts_of(["a", token]), name="f")
 
 

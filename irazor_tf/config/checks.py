@@ -1,0 +1,58 @@
+"""What a value should be, said once: types, ranges, names. No TensorFlow import."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a literal is of the type a parameter asks for; a whole number is a float, too, a
+    truth value is no number."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+    if origin is not None:  # a mapping
+        return isinstance(value, Mapping) and all(
+            fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items()
+        )
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(
+            value, bool
+        )
+    return hint is Any or isinstance(value, NoneType if hint is None else hint)
+
+
+def finite(value: Any) -> bool:
+    """Whether no number in a literal is nan, infinite or a whole number of more than 64 bits."""
+    if isinstance(value, int | float):
+        return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(finite, value.keys())) and all(map(finite, value.values()))
+    return all(map(finite, value)) if isinstance(value, tuple) else True
+
+
+def check_types(settings: Any) -> None:
+    """Raises ValueError where a field of a dataclass instance is not of its annotated type, or a
+    number in it not finite."""
+    hints = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if not (fits(value, hints[field.name]) and finite(value)):
+            wanted = type(settings).__annotations__.get(field.name, hints[field.name])
+            raise ValueError(
+                f"`{field.name}` should be of type {wanted}, and finite. Received: {value!r}"
+            )
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not `known`: the name, and the one that it
+    resembles, if there is one."""
+    close = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
+    return f"Received: {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")

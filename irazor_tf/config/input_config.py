@@ -1,0 +1,355 @@
+"""What passes from search to retraining: which fields stay, how wide each embedding is, which
+columns or entries survive.
+
+No TensorFlow import. Configs are frozen records with a versioned JSON form; masks lie in an npz
+file beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.schema import Schema
+
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BitMask:
+    """A boolean array, packed: [V] features kept or [V, dim] entries kept."""
+
+    shape: tuple[int, ...]
+    bits: bytes
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> BitMask:
+        array = np.asarray(array, bool)
+        return cls(tuple(int(size) for size in array.shape), np.packbits(array.ravel()).tobytes())
+
+    def to_array(self) -> np.ndarray:
+        size = int(np.prod(self.shape))
+        return (
+            np.unpackbits(np.frombuffer(self.bits, np.uint8), count=size)
+            .reshape(self.shape)
+            .astype(bool)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldConfig:
+    """One field's embedding.
+
+    Args:
+      dim: embedding dimensions; 0 removes the field, its first-order terms included.
+      columns: labels of the supernet columns kept, ascending, `dim` of them; None means 0 .. dim -
+        1.
+      mask: features ([V]) or entries ([V, dim]) kept; None means all.
+    """
+
+    dim: int
+    columns: tuple[int, ...] | None = None
+    mask: BitMask | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dim", int(self.dim))  # numbers of numpy have no JSON form
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(int(column) for column in self.columns))
+        if self.dim < 0:
+            raise ValueError(f"`dim` should be at least 0. Received: {self.dim}")
+        if self.columns is not None:
+            if list(self.columns) != sorted(set(self.columns)) or len(self.columns) != self.dim:
+                raise ValueError(
+                    f"`columns` should be `dim` = {self.dim} ascending numbers. Received: "
+                    f"{self.columns}"
+                )
+            if self.columns == tuple(range(self.dim)):  # one form for one meaning
+                object.__setattr__(self, "columns", None)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels of the columns, [dim]."""
+        return tuple(range(self.dim)) if self.columns is None else self.columns
+
+    def cut(self, labels: Iterable[int]) -> FieldConfig:
+        """This field with those of its columns alone whose labels are given, and with their part of
+        the mask."""
+        wanted = set(labels)
+        inside = [i for i, label in enumerate(self.labels) if label in wanted]
+        mask = self.mask if inside else None
+        if mask is not None and len(mask.shape) == 2:
+            mask = BitMask.from_array(mask.to_array()[:, inside])
+        return FieldConfig(len(inside), tuple(self.labels[i] for i in inside), mask)
+
+    def column_params(self, vocabulary_size: int) -> np.ndarray:
+        """Embedding values that each column stores, [dim] int64."""
+        if self.mask is None:
+            return np.full(self.dim, vocabulary_size, np.int64)
+        entries = self.mask.to_array()
+        return (
+            entries.sum(axis=0, dtype=np.int64)
+            if entries.ndim == 2
+            else np.full(self.dim, entries.sum(), np.int64)
+        )
+
+    def num_entries(self, vocabulary_size: int) -> int:
+        """Embedding values that this field stores."""
+        if self.mask is None:
+            return vocabulary_size * self.dim
+        kept = int(self.mask.to_array().sum())
+        return kept * self.dim if len(self.mask.shape) == 1 else kept
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """Every field's embedding, in the order of the schema.
+
+    Args:
+      fields: field name -> `FieldConfig`; removed fields are there with dim 0.
+      pairs: pairs of fields that interact; None means all.
+      aligned: width that fields are mapped to where a model compares them, even where all have it
+        already; None: the widest field's, and maps only where dimensions differ. A model cut from a
+        wider one keeps that one's width.
+    """
+
+    fields: Mapping[str, FieldConfig]
+    pairs: tuple[tuple[str, str], ...] | None = None
+    aligned: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.aligned is not None and self.aligned < self.max_dim:
+            raise ValueError(
+                f"`aligned` should be at least the widest field's {self.max_dim}. Received: "
+                f"{self.aligned}"
+            )
+
+    @classmethod
+    def uniform(cls, schema: Schema, dim: int) -> InputConfig:
+        """Every field `dim` wide."""
+        return cls({name: FieldConfig(dim) for name in schema.names})
+
+    @classmethod
+    def from_dims(cls, dims: Mapping[str, int]) -> InputConfig:
+        return cls({name: FieldConfig(int(dim)) for name, dim in dims.items()})
+
+    def check(self, schema: Schema) -> None:
+        """Raises ValueError unless the config's fields are the schema's, in its order, and one is
+        kept."""
+        if tuple(self.fields) != schema.names:
+            odd = sorted(set(self.fields) ^ set(schema.names))
+            found = f"{len(self.fields)} fields, differing in {odd}"
+            raise ValueError(
+                f"A config should name the schema's fields in their order. Received: {found}"
+            )
+        if not self.num_fields:
+            raise ValueError(
+                "A config should keep at least one field. Received: all fields with `dim` 0 (too "
+                "strong a penalty or budget?)"
+            )
+        for name, field in self.fields.items():
+            rows = schema.field(name).vocabulary_size
+            if field.mask is not None and field.mask.shape not in ((rows,), (rows, field.dim)):
+                raise ValueError(
+                    f"The mask of field {name!r} should be [{rows}] or [{rows}, {field.dim}]. "
+                    f"Received: {field.mask.shape}"
+                )
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the fields with at least one dimension."""
+        return tuple(name for name, field in self.fields.items() if field.dim)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return {name: field.dim for name, field in self.fields.items()}
+
+    @property
+    def stored_dims(self) -> dict[str, int]:
+        """`dims` with 0 for fields of which a mask leaves no entry: what stays of those are their
+        first-order terms."""
+        return {
+            name: 0 if field.mask is not None and not field.mask.to_array().any() else field.dim
+            for name, field in self.fields.items()
+        }
+
+    @property
+    def num_fields(self) -> int:
+        return len(self.kept)
+
+    @property
+    def total_dims(self) -> int:
+        return sum(field.dim for field in self.fields.values())
+
+    @property
+    def max_dim(self) -> int:
+        return max((field.dim for field in self.fields.values()), default=0)
+
+    @property
+    def slots(self) -> np.ndarray:
+        """[N, D] bool: which slots of the kept fields' padded embeddings are columns, N kept
+        fields, D the widest one's dimension."""
+        return (
+            np.arange(self.max_dim)
+            < np.array([self.fields[name].dim for name in self.kept])[:, None]
+        )
+
+    @property
+    def aligned_width(self) -> int:
+        """D, the width at which fields are compared."""
+        return self.max_dim if self.aligned is None else self.aligned
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether fields have to be mapped to meet: where dimensions
+        differ, or `aligned` says so."""
+        return (
+            self.aligned is not None
+            or len({field.dim for field in self.fields.values() if field.dim}) > 1
+        )
+
+    def num_params(self, schema: Schema) -> int:
+        """Embedding values: sum over fields of |f_i| d_i, masked entries not counted (i-Razor
+        section 4.2.2, footnote 6)."""
+        return sum(
+            field.num_entries(schema.field(name).vocabulary_size)
+            for name, field in self.fields.items()
+        )
+
+    def within(self, other: InputConfig) -> bool:
+        """Whether every column, entry and pair kept here is kept in `other`."""
+        if tuple(self.fields) != tuple(other.fields):
+            return False
+        for name, field in self.fields.items():
+            wide = other.fields[name]
+            if not set(field.labels) <= set(wide.labels):
+                return False
+            if wide.mask is not None and field.dim:
+                if field.mask is None:
+                    return False
+                columns = [wide.labels.index(label) for label in field.labels]
+                if np.any(_entries(field) & ~_entries(wide)[:, columns]):
+                    return False
+        if other.pairs is None:
+            return True
+        return self.pairs is not None and set(self.pairs) <= set(other.pairs)
+
+    def with_columns(self, kept: np.ndarray) -> InputConfig:
+        """This config with some of its columns alone.
+
+        Args:
+          kept: [sum of the kept fields' dims] bool, field after field.
+        """
+        fields, start = dict(self.fields), 0
+        for name in self.kept:
+            field = fields[name]
+            inside = kept[start : start + field.dim]
+            start += field.dim
+            fields[name] = field.cut(
+                label for label, keeps in zip(field.labels, inside, strict=True) if keeps
+            )
+        return InputConfig(fields, self.pairs)
+
+    def column_params(self, schema: Schema) -> np.ndarray:
+        """Embedding values of each column, [sum of the kept fields'
+        dims] int64, field after field."""
+        return np.concatenate(
+            [
+                self.fields[name].column_params(schema.field(name).vocabulary_size)
+                for name in self.kept
+            ]
+        )
+
+    def fields_only(self, space: InputConfig) -> InputConfig:
+        """This config's choice of fields, each at its width in `space` (the papers' "X w/ FDE")."""
+        return InputConfig(
+            {
+                name: space.fields[name] if dim else FieldConfig(0)
+                for name, dim in self.stored_dims.items()
+            },
+            self.pairs,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            fields[name] = {"dim": field.dim}
+            if field.columns is not None:
+                fields[name]["columns"] = list(field.columns)
+            if field.mask is not None:
+                fields[name]["mask"] = list(field.mask.shape)
+        pairs = None if self.pairs is None else [list(pair) for pair in self.pairs]
+        return {"version": _VERSION, "fields": fields, "pairs": pairs} | (
+            {} if self.aligned is None else {"aligned": self.aligned}
+        )
+
+    @classmethod
+    def from_json(
+        cls, value: Mapping[str, Any], masks: Mapping[str, np.ndarray] | None = None
+    ) -> InputConfig:
+        if value.get("version") != _VERSION:
+            raise ValueError(
+                f"A config should have `version` {_VERSION}. Received: {value.get('version')!r}"
+            )
+        fields = {}
+        for name, field in value["fields"].items():
+            columns = tuple(field["columns"]) if "columns" in field else None
+            mask = None
+            if "mask" in field:
+                if masks is None or name not in masks:
+                    raise ValueError(
+                        f"The mask of field {name!r} should lie in the npz beside the config. "
+                        "Received: none"
+                    )
+                mask = BitMask(tuple(field["mask"]), np.asarray(masks[name], np.uint8).tobytes())
+            fields[name] = FieldConfig(field["dim"], columns, mask)
+        pairs = None if value["pairs"] is None else tuple((a, b) for a, b in value["pairs"])
+        return cls(fields, pairs, value.get("aligned"))
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Packed mask bits by field name, [bytes] uint8."""
+        return {
+            name: np.frombuffer(field.mask.bits, np.uint8)
+            for name, field in self.fields.items()
+            if field.mask is not None
+        }
+
+    def save(self, path: str) -> None:
+        """Writes `path` (JSON) and, where there are masks, `path` + ".npz"."""
+        # With a prefix: a field may be called `file`, and so is an argument of `np.savez`.
+        write_json(
+            path, self.to_json(), {f"mask/{name}": bits for name, bits in self.masks().items()}
+        )
+
+    @classmethod
+    def load(cls, path: str) -> InputConfig:
+        value, masks = read_json(path)
+        with understanding(path):
+            return cls.from_json(
+                value, {key.removeprefix("mask/"): bits for key, bits in masks.items()}
+            )
+
+
+def digest(value: Any) -> str:
+    """Ten hexadecimal digits of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def identity(config: InputConfig) -> dict[str, Any]:
+    """A JSON value that two configs share only if they are equal: `to_json` leaves out the bits of
+    masks."""
+    masks = {
+        name: hashlib.sha256(bits.tobytes()).hexdigest() for name, bits in config.masks().items()
+    }
+    return config.to_json() | ({"masks": masks} if masks else {})
+
+
+def _entries(field: FieldConfig) -> np.ndarray:
+    """The mask as [V, dim]."""
+    assert field.mask is not None
+    array = field.mask.to_array()
+    return array if array.ndim == 2 else np.repeat(array[:, None], field.dim, axis=1)

@@ -1,0 +1,197 @@
+"""Checksums of files, and the ledger of what a job wrote, so that damage is told from work. No
+TensorFlow import.
+
+While a job is at work in its folder, every JSON file, array and checkpoint that it writes there is
+entered in one ledger, and every one that it reads is compared with it. A file that the ledger does
+not know (of a job begun before there were ledgers) is taken as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from typing import IO
+
+LEDGER = ".checksums"
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_PIECE = 1 << 20
+
+
+def checksum(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def checksums(folder: str) -> dict[str, str]:
+    """Path relative to `folder` -> SHA-256, of every file under it, in order."""
+    paths = sorted(os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
+    return {os.path.relpath(path, folder).replace(os.sep, "/"): checksum(path) for path in paths}
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """An `OSError` inside (a full disk, say) names `path` where the system does not say which file
+    it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+@contextlib.contextmanager
+def beside(path: str) -> Iterator[IO[str]]:
+    """A text file to write that takes the name `path` when it is
+    whole; a full disk names `path`."""
+    with naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+        yield file
+    os.replace(path + ".partial", path)
+
+
+def stamp(path: str) -> tuple[int, int, int] | None:
+    """Inode, bytes and time of change of a file, by which a process tells whether it is as it was;
+    None where there is none."""
+    if not os.path.exists(path):
+        return None
+    state = os.stat(path)
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+class Ledger:
+    """What was written under a folder: one line `SHA-256  path` per writing, appended before the
+    file gets its name.
+
+    A process may be killed between the two, so a path has two good checksums: that of the file that
+    is there, and the last one entered.
+
+    Args:
+      folder: of the job.
+    """
+
+    def __init__(self, folder: str):
+        self.folder = os.path.abspath(folder)
+        self._path = os.path.join(self.folder, LEDGER)
+        self._known: dict[str, list[str]] = {}
+        if os.path.exists(self._path):
+            with open(self._path, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+            for line in lines:
+                if match := _LINE.fullmatch(
+                    line
+                ):  # the last line may have been cut off with its process
+                    self._enter(match[2], match[1])
+            if len(lines) > 100 + 4 * len(self._known):
+                self._shorten()
+
+    def covers(self, path: str) -> bool:
+        """Whether a file lies in the folder."""
+        return os.path.abspath(path).startswith(self.folder + os.sep)
+
+    def record(self, path: str, digest: str) -> None:
+        """Enters what `path` is about to hold."""
+        name = self._name(path)
+        there = checksum(path) if name in self._known and os.path.exists(path) else None
+        kept = [there] if there in self._known.get(name, ()) else []
+        lines = [value for value in dict.fromkeys([*kept, digest]) if value is not None]
+        for value in lines:
+            self._enter(name, value)
+        with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write("".join(f"{value}  {name}\n" for value in lines))
+
+    def forget(self, path: str) -> None:
+        """Takes out a file that is removed on purpose."""
+        if self._known.pop(self._name(path), None) is not None:
+            self._shorten()
+
+    def knows(self, path: str) -> bool:
+        return self._name(path) in self._known
+
+    def damaged(self, path: str) -> bool:
+        """Whether a file does not hold what was written."""
+        known = self._known.get(self._name(path))
+        return known is not None and checksum(path) not in known
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(os.path.abspath(path), self.folder).replace(os.sep, "/")
+
+    def _enter(self, name: str, digest: str) -> None:
+        before = [value for value in self._known.get(name, ()) if value != digest]
+        self._known[name] = [*before[-1:], digest]
+
+    def _shorten(self) -> None:
+        """Writes the ledger anew, without the checkpoints that are gone, as all but the last ones
+        of a training are."""
+        there = {
+            name
+            for name in self._known
+            if "/step-" not in name or os.path.exists(os.path.join(self.folder, name))
+        }
+        self._known = {name: known for name, known in self._known.items() if name in there}
+        lines = [f"{value}  {name}\n" for name, known in self._known.items() for value in known]
+        with beside(self._path) as file:
+            file.write("".join(lines))
+
+
+_open: list[Ledger] = []
+
+
+@contextlib.contextmanager
+def guarding(folder: str) -> Iterator[None]:
+    """Keeps the ledger of `folder` while it is open; inside another one of the same folder, that
+    one goes on."""
+    if any(ledger.folder == os.path.abspath(folder) for ledger in _open):
+        yield
+        return
+    ledger = Ledger(folder)
+    _open.append(ledger)
+    try:
+        yield
+    finally:
+        _open.remove(ledger)
+
+
+def record(path: str, written: str | None = None) -> None:
+    """Enters a file that is about to be called `path`, and lies at `written` until then (None: it
+    has its name already)."""
+    for ledger in _ledgers(path):
+        ledger.record(path, checksum(written or path))
+
+
+def damaged(path: str) -> bool:
+    """Whether `path` is not as a ledger that is open says; a file that none knows is taken as it
+    is."""
+    return os.path.exists(path) and any(ledger.damaged(path) for ledger in _ledgers(path))
+
+
+def known(path: str) -> bool:
+    """Whether a ledger that is open has an entry for `path`."""
+    return any(ledger.knows(path) for ledger in _ledgers(path))
+
+
+def check(path: str) -> None:
+    """Raises ValueError for a damaged file."""
+    if damaged(path):
+        raise ValueError(
+            f"A file of a job should be as the job wrote it. Received: {path}, with another "
+            "content (damaged, or changed by hand). "
+            "Delete it, and run the same command again: what it holds is made anew (where it is "
+            "the ledger that is damaged, "
+            f"{LEDGER}, delete that: files are then taken as they are)"
+        )
+
+
+def forget(path: str) -> None:
+    """Takes a file that was removed on purpose out of the ledgers."""
+    for ledger in _ledgers(path):
+        ledger.forget(path)
+
+
+def _ledgers(path: str) -> list[Ledger]:
+    return [ledger for ledger in _open if ledger.covers(path)]

@@ -1,0 +1,242 @@
+"""What the data is: fields, vocabularies, frequencies. No TensorFlow import.
+
+A *field* is a column of the log, a *feature* one value of it. Preprocessing turns every raw value
+into an id: id 0 is out-of-vocabulary, id k >= 1 is line k (counted from 1) of the field's
+vocabulary file. A missing value is the feature `MISSING`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from irazor_tf.config import integrity
+from irazor_tf.config.files import read_arrays, read_json, understanding, write_json
+
+MISSING = "__missing__"
+MISSING_INT = np.iinfo(
+    np.int64
+).min  # how a missing value of an int64 field is given to a served model
+KINDS = ("categorical", "numeric", "cross")
+DTYPES = ("string", "int64", "float64")
+TRANSFORMS = ("none", "log_square", "floor")
+ROLES = ("user", "item", "context", "shadow")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_LONGEST_NAME = 200
+_VERSION = 1
+_COUNTS = "counts/"  # so that a field may have the name of an argument of `np.savez`
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One input field.
+
+    Args:
+      name: letters, digits and underscores, starting with a letter; also the name of the served
+        input and of the vocabulary file.
+      kind: `categorical`, `numeric` (a number turned into an integer code by `transform`) or
+        `cross`.
+      vocabulary_size: number of ids, out-of-vocabulary included.
+      dtype: type of the raw value that a served model takes: `string` (missing: ""), `int64`
+        (missing: `MISSING_INT`) or `float64` (missing: nan).
+      transform: `none`, `log_square` or `floor`; see `numeric_codes`.
+      parents: the fields a cross is made of, or the field a shadow copies.
+      role: `user`, `item`, `context`, or `shadow` (a row-shuffled copy of another field: known
+        noise).
+      missing: texts that mean a missing value, besides the empty one; for a field of numbers those
+        that are numbers, by their value (`missing_numbers`).
+      strip: whether spaces around the texts of a string field are left out.
+    """
+
+    name: str
+    kind: str = "categorical"
+    vocabulary_size: int = 1
+    dtype: str = "string"
+    transform: str = "none"
+    parents: tuple[str, ...] = ()
+    role: str = "context"
+    missing: tuple[str, ...] = ()
+    strip: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                "A field `name` should be letters, digits and underscores, a letter first. "
+                f"Received: {self.name!r}"
+            )
+        for key, allowed in (
+            ("kind", KINDS),
+            ("dtype", DTYPES),
+            ("transform", TRANSFORMS),
+            ("role", ROLES),
+        ):
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"`{key}` of field {self.name!r} should be one of {', '.join(allowed)}. "
+                    f"Received: {getattr(self, key)!r}"
+                )
+        if (self.kind == "numeric") != (self.transform != "none"):
+            raise ValueError(
+                f"A numeric field, and no other, should have a `transform`. Received: {self}"
+            )
+        if self.dtype != "string" and self.strip:
+            raise ValueError(f"A field with `strip` should have `dtype` string. Received: {self}")
+        if len(self.name) > _LONGEST_NAME:  # its vocabulary is a file of that name
+            received = f"{len(self.name)}, {self.name[:40]!r}..."
+            raise ValueError(
+                f"A field `name` should have at most {_LONGEST_NAME} letters. Received: {received}"
+            )
+        if self.vocabulary_size < 1:
+            raise ValueError(
+                f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: "
+                f"{self.vocabulary_size}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The fields of a data set, in the order of the id columns, and where their vocabularies and
+    counts lie.
+
+    Args:
+      fields: the fields, in column order.
+      label: name of the label column.
+      fingerprint: digest of options, vocabularies and records; equal fingerprints mean equal data.
+      directory: folder that holds `counts.npz` and `vocab/`; None for a schema made in memory.
+    """
+
+    fields: tuple[Field, ...]
+    label: str = "label"
+    fingerprint: str = ""
+    directory: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled or not names:
+            raise ValueError(
+                "A schema should have at least one field, and no name twice. Received: "
+                f"{len(names)} fields, twice: {doubled}"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def vocabulary_sizes(self) -> np.ndarray:
+        """Ids per field, [N] int64."""
+        return np.array([field.vocabulary_size for field in self.fields], np.int64)
+
+    @property
+    def num_features(self) -> int:
+        return int(self.vocabulary_sizes.sum())
+
+    def field(self, name: str) -> Field:
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise ValueError(f"A field should be one of {', '.join(self.names)}. Received: {name!r}")
+
+    def index(self, name: str) -> int:
+        """Column of field `name`."""
+        return self.names.index(self.field(name).name)
+
+    @functools.cached_property
+    def counts(self) -> dict[str, np.ndarray]:
+        """How often each id occurs in the training split: field name -> [V] int64."""
+        if self.directory is None:
+            raise ValueError(
+                "`counts` needs a schema loaded from a folder. Received: a schema made in memory"
+            )
+        path = os.path.join(self.directory, "counts.npz")
+        stored = read_arrays(path)
+        with understanding(path):
+            counts = {name: stored[f"{_COUNTS}{name}"] for name in self.names}
+            for field in self.fields:
+                if counts[field.name].shape != (field.vocabulary_size,):
+                    raise ValueError(
+                        f"`{field.name}` should have {field.vocabulary_size} counts. Received: "
+                        f"{counts[field.name].shape}"
+                    )
+        return counts
+
+    def vocabulary_file(self, name: str) -> str:
+        if self.directory is None:
+            raise ValueError(
+                "A vocabulary file needs a schema loaded from a folder. Received: a schema made in "
+                "memory"
+            )
+        return os.path.join(self.directory, "vocab", f"{name}.txt")
+
+    def to_json(self) -> dict:
+        fields = [
+            dataclasses.asdict(field)
+            | {"parents": list(field.parents), "missing": list(field.missing)}
+            for field in self.fields
+        ]
+        return {
+            "version": _VERSION,
+            "label": self.label,
+            "fingerprint": self.fingerprint,
+            "fields": fields,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict, directory: str | None = None) -> Schema:
+        if value.get("version") != _VERSION:
+            raise ValueError(
+                f"A schema file should have `version` {_VERSION}. Received: "
+                f"{value.get('version')!r}"
+            )
+        # Schemas written before a key existed have its default.
+        fields = tuple(
+            Field(
+                **(
+                    field
+                    | {
+                        "parents": tuple(field["parents"]),
+                        "missing": tuple(field.get("missing", ())),
+                    }
+                )
+            )
+            for field in value["fields"]
+        )
+        return cls(
+            fields=fields,
+            label=value["label"],
+            fingerprint=value["fingerprint"],
+            directory=directory,
+        )
+
+    def save(self, directory: str) -> None:
+        write_json(os.path.join(directory, "schema.json"), self.to_json())
+
+    @classmethod
+    def load(cls, directory: str) -> Schema:
+        """Reads `schema.json`.
+
+        Raises:
+          ValueError: there is none, or it is not a schema; the message names the file.
+        """
+        path = os.path.join(directory, "schema.json")
+        if not os.path.exists(path):
+            raise ValueError(
+                f"A finished data folder should hold `schema.json`. Received: {directory}, without"
+            )
+        value, _ = read_json(path)
+        with understanding(path):
+            return cls.from_json(value, directory)
+
+
+def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:
+    """Writes `counts.npz`, which `Schema.counts` reads: field name -> [V] int64."""
+    path = os.path.join(directory, "counts.npz")
+    with integrity.naming(path):
+        np.savez(
+            path, allow_pickle=False, **{_COUNTS + name: array for name, array in counts.items()}
+        )

@@ -1,0 +1,135 @@
+"""What a search leaves for the final training: configs, how it starts, a router. No TensorFlow
+import."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.specs import Spec, parse_spec
+
+_VERSION = 1
+INITS = ("fresh", "ticket", "continue", "keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class RouterRef:
+    """How rows find their cluster: a registered router, JSON settings and a path to its weights,
+    never live state.
+
+    Args:
+      name: which router (the method's name in the registry that made it).
+      settings: JSON values.
+      weights: path of an npz, relative to the result's folder.
+      params: values that it stores; they count as parameters of the model.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+    params: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves.
+
+    Args:
+      clusters: one config, or one per cluster of rows.
+      method: the spec that made it, so that it can be made again.
+      init: how the final model starts: fresh | ticket | continue | keep (keep: no retraining).
+      router: which cluster a row belongs to; None with one cluster.
+      seconds: wall time of the search, what it shares with others (pretraining) included.
+      keep_gates: with `init` keep: the gates go on acting in the final model.
+      all_rows: with a router: the model of every cluster learns from all training rows, not from
+        its cluster's alone.
+      notices: what a reader of the result should know (fallbacks taken).
+      optimizers: group of variables -> spec, of the final training, where the method has its own
+        recipe; else the flags'.
+    """
+
+    clusters: tuple[InputConfig, ...]
+    method: Spec
+    init: str = "fresh"
+    router: RouterRef | None = None
+    seconds: float = 0.0
+    keep_gates: bool = False
+    all_rows: bool = False
+    notices: tuple[str, ...] = ()
+    optimizers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise ValueError(f"`init` should be one of {', '.join(INITS)}. Received: {self.init!r}")
+        if (len(self.clusters) > 1) != (self.router is not None) or not self.clusters:
+            found = f"{len(self.clusters)} clusters, {self.router}"
+            raise ValueError(
+                f"More than one cluster, and only that, needs a `router`. Received: {found}"
+            )
+        if self.keep_gates and self.init != "keep":
+            raise ValueError(f"`keep_gates` should go with `init` keep. Received: {self.init!r}")
+        if self.all_rows and self.router is None:
+            raise ValueError("`all_rows` should go with a `router`. Received: a result without one")
+
+    @property
+    def config(self) -> InputConfig:
+        """The one config of a result without clusters."""
+        if len(self.clusters) != 1:
+            raise ValueError(
+                f"`config` needs a result with one cluster. Received: {len(self.clusters)}"
+            )
+        return self.clusters[0]
+
+    def save(self, path: str) -> None:
+        value: dict[str, Any] = {
+            "version": _VERSION,
+            "method": str(self.method),
+            "init": self.init,
+            "seconds": self.seconds,
+            "router": None if self.router is None else dataclasses.asdict(self.router),
+            "clusters": [config.to_json() for config in self.clusters],
+            "keep_gates": self.keep_gates,
+            "all_rows": self.all_rows,
+            "notices": list(self.notices),
+            "optimizers": dict(self.optimizers),
+        }
+        masks = {
+            f"{i}/{name}": bits
+            for i, config in enumerate(self.clusters)
+            for name, bits in config.masks().items()
+        }
+        write_json(path, value, masks)
+
+    @classmethod
+    def load(cls, path: str) -> SearchResult:
+        value, masks = read_json(path)
+        with understanding(path):
+            if value.get("version") != _VERSION:
+                raise ValueError(
+                    f"A search result should have `version` {_VERSION}. Received: "
+                    f"{value.get('version')!r} in {path}"
+                )
+            clusters = []
+            for i, cluster in enumerate(value["clusters"]):
+                own = {
+                    key.split("/", 1)[1]: bits
+                    for key, bits in masks.items()
+                    if key.startswith(f"{i}/")
+                }
+                clusters.append(InputConfig.from_json(cluster, own))
+            router = None if value["router"] is None else RouterRef(**value["router"])
+            more = {key: value.get(key, False) for key in ("keep_gates", "all_rows")} | {
+                "notices": tuple(value.get("notices", ()))
+            }
+            more |= {"optimizers": value.get("optimizers", {})}
+            return cls(
+                tuple(clusters),
+                parse_spec(value["method"]),
+                value["init"],
+                router,
+                value["seconds"],
+                **more,
+            )

@@ -1,0 +1,138 @@
+"""Spec strings, Python call syntax with literal arguments only, parsed with `ast` and never
+executed: `irazor(cpt=0.4) + fde()`.
+
+No TensorFlow import."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from typing import Any
+
+DEEPEST = 50  # brackets within brackets
+
+
+MOST_ARGUMENTS = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One named entry with its arguments: ``name(arguments...)``.
+
+    `operands` holds positional arguments that are specs themselves (``fields(irazor())``).
+    """
+
+    name: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    operands: tuple[Spec, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [str(operand) for operand in self.operands]
+        parts += [f"{key}={value!r}" for key, value in self.arguments]
+        return f"{self.name}({', '.join(parts)})"
+
+    def replace(self, **arguments: Any) -> Spec:
+        """The same spec with some arguments set or replaced."""
+        merged = dict(self.arguments) | arguments
+        return dataclasses.replace(self, arguments=tuple(merged.items()))
+
+
+def parse_specs(text: str) -> tuple[Spec, ...]:
+    """Parses ``a(x=1) + b`` into its specs, left to right.
+
+    Raises:
+      ValueError: the text is not names and calls with literal arguments joined by ``+``.
+    """
+    _check_depth(text)
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # of a NUL, or of what is nested without brackets
+        said = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+        raise ValueError(
+            f"A spec should read like `name(key=value)`, joined by `+`. Received: {_short(text)!r} "
+            f"({said})"
+        ) from None
+    if len(list(ast.walk(node))) > 100 * MOST_ARGUMENTS:
+        raise ValueError(
+            f"A spec should have at most {MOST_ARGUMENTS:,} arguments. Received: {_short(text)!r}"
+        )
+    specs: list[Spec] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        specs.append(_spec(node.right, text))
+        node = node.left
+    specs.append(_spec(node, text))
+    return tuple(reversed(specs))
+
+
+def parse_spec(text: str) -> Spec:
+    """Parses a single spec such as ``mlp(hidden=(400, 400))``."""
+    specs = parse_specs(text)
+    if len(specs) != 1:
+        raise ValueError(f"Exactly one spec should be given here. Received: {text!r}")
+    return specs[0]
+
+
+def _check_depth(text: str) -> None:
+    """Raises ValueError for brackets nested, or specs joined, so deep that the parser itself would
+    give up."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise ValueError(
+            f"A spec should be nested at most {DEEPEST} deep. Received: {deepest} levels in "
+            f"{_short(text)!r}"
+        )
+    if text.count("+") + text.count("-") + text.count("~") > MOST_ARGUMENTS:
+        raise ValueError(
+            f"A spec should join at most {MOST_ARGUMENTS:,} others. Received: {_short(text)!r}"
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _spec(node: ast.AST, text: str) -> Spec:
+    if isinstance(node, ast.Name):
+        return Spec(node.id)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise ValueError(
+            f"A spec should be a name or a call with literal arguments. Received: {text!r}"
+        )
+    operands = tuple(_spec(argument, text) for argument in node.args)
+    arguments: list[tuple[str, Any]] = []
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise ValueError(f"A spec takes no `**` arguments. Received: {text!r}")
+        if keyword.arg in dict(arguments):
+            raise ValueError(f"`{keyword.arg}` should be given once. Received: {text!r}")
+        try:
+            value = ast.literal_eval(keyword.value)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"`{keyword.arg}` should be a literal (number, string, list, tuple, dict). "
+                f"Received: {text!r}"
+            ) from None
+        arguments.append((keyword.arg, _tuples(value)))
+    if len(arguments) + len(operands) > MOST_ARGUMENTS:
+        raise ValueError(
+            f"A spec should have at most {MOST_ARGUMENTS:,} arguments. Received: "
+            f"{len(arguments):,} in {_short(text)!r}"
+        )
+    return Spec(node.func.id, tuple(arguments), operands)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists become tuples, so that parameters stay hashable and frozen."""
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,70 @@
+"""What a job's "auto" settings stand for: resolved once, when the data are there, and kept in
+`resolved.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from typing import Any
+
+from data_pipelines.records import load_manifest
+from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.recipe import AUTO, RULE, resolved
+from irazor_tf.config.schema import Schema
+from irazor_tf.jobs.config import NEUTRAL, JobConfig, has_trained
+from irazor_tf.model.base import MODELS
+from irazor_tf.training.options import known_of
+
+_notices = logging.getLogger("irazor_tf")
+
+
+def resolved_job(job: JobConfig, schema: Schema) -> JobConfig:
+    """The job with values for what is "auto" in its training settings.
+
+    `resolved.json` holds what the rule said when the settings were first resolved, and a later call
+    takes it from there, whatever the rule says by then. As long as nothing is trained, settings
+    that have changed since (see `job_config.claim`), the base model among them, are resolved anew.
+    What a trained job of an earlier version had no setting for stays as it was without (`NEUTRAL`).
+    """
+    path = job.path("resolved.json")
+    given = {key: getattr(job.train, key) for key in RULE}
+    stored = read_json(path)[0] if os.path.exists(path) else {}
+    with understanding(path):
+        if not stored or not has_trained(job):
+            manifest = load_manifest(job.records_dir)
+            known = known_of(schema, manifest["splits"]["train"]["rows"], MODELS.build(job.model))
+            now = {
+                "given": given,
+                "fingerprint": schema.fingerprint,
+                "known": dataclasses.asdict(known),
+            }
+            if {key: stored.get(key) for key in now} != now:
+                values = resolved(given, known)
+                stored = now | {
+                    "values": values,
+                    "recipe": manifest.get("resolved", {}) | given | values,
+                }
+                write_json(path, stored)
+                if said := _said(manifest.get("resolved", {}) | values):
+                    _notices.info(
+                        "auto: %s (%s rows, %s features; see resolved.json)",
+                        said,
+                        f"{known.rows:,}",
+                        f"{known.features:,}",
+                    )
+        values = {
+            key: (NEUTRAL | stored["values"])[key] for key, value in given.items() if value == AUTO
+        }
+        return dataclasses.replace(job, train=dataclasses.replace(job.train, **values))
+
+
+def recipe_of(job: JobConfig) -> dict[str, Any]:
+    """The settings of the rule as the job's trainings have them;
+    empty before the data are there."""
+    path = job.path("resolved.json")
+    return read_json(path)[0]["recipe"] if os.path.exists(path) else {}
+
+
+def _said(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -1,0 +1,3 @@
+"""DNIS."""
+
+from irazor_tf.methods.dnis import method as method

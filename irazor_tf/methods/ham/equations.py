@@ -1,0 +1,128 @@
+"""The equations of HAM on tensors and arrays, without any state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.schema import Schema
+
+
+def soft_orthogonality(table: tf.Tensor) -> tf.Tensor:
+    """|V^T V - I|_F^2 / d^2 of one table V [rows, d]: its term in equation 1."""
+    dim = table.shape[1]
+    return (
+        tf.reduce_sum(tf.square(tf.matmul(table, table, transpose_a=True) - tf.eye(dim))) / dim**2
+    )
+
+
+def cosine_orthogonality(table: tf.Tensor) -> tf.Tensor:
+    """The same of V with its columns scaled to length 1: the squared cosines between them (section
+    3.2)."""
+    return soft_orthogonality(tf.math.l2_normalize(table, axis=0))
+
+
+def indicator(alpha: tf.Tensor) -> tf.Tensor:
+    """1 where alpha > 0, else 0, so also at 0; backwards the identity (equation 2)."""
+    return _straight_through(tf.cast(alpha > 0, alpha.dtype), alpha)
+
+
+def bernoulli(p: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+    """1 with probability p, by uniform numbers u: where u < p; backwards the identity (Table 1)."""
+    return _straight_through(tf.cast(u < p, p.dtype), p)
+
+
+def gumbel_sigmoid(alpha: tf.Tensor, u: tf.Tensor, temperature: float) -> tf.Tensor:
+    """sigmoid((log(alpha / (1 - alpha)) + log(u / (1 - u))) / temperature), alpha and u in (0, 1)
+    (section 4.2)."""
+    return tf.sigmoid((_log_odds(alpha) + _log_odds(u)) / temperature)
+
+
+def some_open(mask: tf.Tensor) -> tf.Tensor:
+    """1 - prod_j (1 - mask_ij), [N, D] -> [N]: of a hard mask whether a field has an open column,
+    of probabilities how likely that is."""
+    return 1.0 - tf.reduce_prod(1.0 - mask, axis=1)
+
+
+def _straight_through(value: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    return value + (alpha - tf.stop_gradient(alpha))  # an exact 0
+
+
+def _log_odds(p: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(p) - tf.math.log1p(-p)
+
+
+def leading(alpha: np.ndarray, costs: np.ndarray, most: int) -> np.ndarray:
+    """The columns of largest alpha, up to the first that would bring their costs above `most`;
+    equal ones in their order.
+
+    Where already the first of all costs too much, the first that does not is taken alone.
+
+    Args:
+      alpha: [N, D].
+      costs: [N, D], 0 in padding.
+      most: in the unit of `costs`.
+
+    Returns:
+      [N, D] bool; nothing where no column fits.
+    """
+    order = np.argsort(np.where(costs > 0, -alpha, np.inf), axis=None, kind="stable")[
+        : np.count_nonzero(costs)
+    ]
+    ranked = costs.ravel()[order]
+    taken = order[: np.searchsorted(np.cumsum(ranked), most, side="right")]
+    kept = np.zeros(costs.size, bool)
+    kept[taken if taken.size else order[ranked <= most][:1]] = True
+    return kept.reshape(costs.shape)
+
+
+def settled(
+    history: Sequence[Mapping[str, float]],
+    size: int,
+    tolerance: float,
+    metric: str,
+    direction: int,
+    min_gain: float,
+) -> bool:
+    """Whether the last epoch ended near the size asked for without a gain over the best epoch
+    before that did (section 3.3).
+
+    Epochs far from the size do not count: what has masked little yet scores higher and is not what
+    is looked for.
+
+    Args:
+      history: a record per epoch, with "size" and the metric.
+      size: s.
+      tolerance: share of s by which the size may be off.
+      metric, direction: of the validation rows; to grow (1) or to fall (-1).
+      min_gain: what counts as a gain.
+    """
+    values = [
+        direction * record[metric] if abs(record["size"] - size) <= tolerance * size else -np.inf
+        for record in history
+    ]
+    return len(values) > 1 and values[-1] > -np.inf and values[-1] < max(values[:-1]) + min_gain
+
+
+def column_params(schema: Schema, config: InputConfig) -> np.ndarray:
+    """Embedding parameters of every column, [N, D] int64, 0 in padding."""
+    params = np.zeros((config.num_fields, config.max_dim), np.int64)
+    params[config.slots] = config.column_params(schema)
+    return params
+
+
+def chosen(config: InputConfig, kept: np.ndarray) -> InputConfig:
+    """`config` with the columns where `kept` [N, D] is true, their entries masked as they were."""
+    return dataclasses.replace(config.with_columns(kept[config.slots]), aligned=config.aligned)
+
+
+def column_cosines(table: np.ndarray) -> np.ndarray:
+    """|cosine| between the columns of a table [rows, d]: [d, d]; 0 with a column of zeros."""
+    lengths = np.linalg.norm(table.astype(np.float64), axis=0)
+    return np.abs(table.T @ table) / np.maximum(
+        np.outer(lengths, lengths), np.finfo(np.float64).tiny
+    )

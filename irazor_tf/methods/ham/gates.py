@@ -1,0 +1,200 @@
+"""The gates of HAM and of its ablations SAM, SAM-GS and HAM-p."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.config.seeds import seed_of
+from irazor_tf.methods.ham.equations import bernoulli, gumbel_sigmoid, indicator, some_open
+from irazor_tf.model.gate import Apply, Gate
+
+
+class OrthogonalityGate(Gate):
+    """Passes everything; adds weight * sum_i measure(V_i) over the fields' tables to the loss of
+    the weights (equation 1).
+
+    Sum, gradient and update run over every row of every table, about rows * d^2 products a step:
+    `Joint(penalty_every=k)` takes them in every k-th batch only.
+
+    Args:
+      weight: lambda.
+      measure: of one table: `soft_orthogonality` or `cosine_orthogonality`.
+    """
+
+    def __init__(self, weight: float, measure: Callable[[tf.Tensor], tf.Tensor]):
+        super().__init__(name="orthogonality")
+        self._weight = weight
+        self._measure = measure
+
+    def penalty(
+        self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        rows: dict[Any, list[int]] = {}
+        for piece in embedding.pieces():
+            rows.setdefault(piece.variable.ref(), []).append(piece.rows[1] - piece.rows[0])
+        # One split per fused table: its gradient is one concatenation, that of a slice per field
+        # would be a whole table each.
+        fused = zip(embedding.tables, embedding.masked_tables(), strict=True)
+        tables = [
+            table for variable, values in fused for table in tf.split(values, rows[variable.ref()])
+        ]
+        return {"network": self._weight * tf.add_n([self._measure(table) for table in tables])}
+
+
+class MaskGate(Gate):
+    """out_ij = x_ij mask_ij, mask [N, D] a function of alpha [N, D]; padding is masked.
+
+    A hard mask closes a field with its last column; a soft one makes columns small and closes none.
+
+    Args:
+      costs: what a column counts in a size, [N, D] whole numbers, 0 in padding.
+      start: alpha before the first step.
+      lowest, highest: where every step brings alpha back to.
+    """
+
+    hard = False  # whether a mask is 0 or 1, and so what is masked as good as removed
+    scale = 1.0  # of alpha's gradient, before the optimizer's step
+
+    def __init__(self, costs: np.ndarray, *, start: float, lowest: float, highest: float):
+        super().__init__(name="mask")
+        self.costs = np.asarray(costs, np.int64)
+        self.exists = self.costs > 0
+        self._start = start
+        self._bounds = (lowest, highest)
+
+    def build(self, input_shape: Any) -> None:
+        self.alpha = self.add_architecture(
+            "alpha", self.costs.shape, keras.initializers.Constant(self._start)
+        )
+        super().build(input_shape)
+
+    def mask(self, training: bool) -> tf.Tensor:
+        """[N, D]; what it says of padding is not read."""
+        return tf.identity(self.alpha)
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return x * (self.mask(training) * tf.cast(self.exists, x.dtype))
+
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        return (
+            some_open(self.mask(training) * tf.cast(self.exists, self.alpha.dtype))
+            if self.hard
+            else None
+        )
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
+        apply([self.scale * gradient for gradient in gradients])
+        self.alpha.assign(tf.clip_by_value(self.alpha, *self._bounds))
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        """`size`: sum of the mask in evaluation, each column by its cost; `alpha_mean`."""
+        size = tf.reduce_sum(tf.cast(self.mask(False), tf.float64) * self.costs.astype(np.float64))
+        return {
+            "size": size,
+            "alpha_mean": tf.reduce_mean(tf.boolean_mask(self.alpha, self.exists)),
+        }
+
+
+class IndicatorGate(MaskGate):
+    """HAM: mask = 1 where alpha > 0 (equation 2), with a step of its own (equation 3).
+
+    A column whose alpha is exactly 0 is masked: the paper's indicator says so, its Algorithm 1
+    (masked below 0) leaves it open.
+
+    Args:
+      costs: see `MaskGate`.
+      size: s, in the unit of `costs`.
+      epsilon: alpha before the first step; nothing is masked then.
+      drift: mu.
+    """
+
+    hard = True
+
+    def __init__(self, costs: np.ndarray, *, size: int, epsilon: float, drift: float):
+        super().__init__(costs, start=epsilon, lowest=-np.inf, highest=np.inf)
+        self._size = size
+        self._drift = drift
+
+    def mask(self, training: bool) -> tf.Tensor:
+        return indicator(self.alpha)
+
+    def excess(self) -> tf.Tensor:
+        """sign(count - s); whole numbers, since a float would not hold a count of parameters."""
+        return tf.sign(
+            tf.reduce_sum(tf.where(self.alpha > 0, self.costs, np.zeros_like(self.costs)))
+            - self._size
+        )
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
+        """alpha <- alpha - eta gradient - mu sign(count(alpha) - s), counted before the step
+        (equation 3).
+
+        eta is the optimizer's; mu is not multiplied by it. At the size asked for nothing drifts:
+        sign(0) = 0."""
+        drift = self._drift * tf.cast(self.excess(), self.alpha.dtype)
+        apply([self.scale * gradient for gradient in gradients])
+        self.alpha.assign_sub(drift * tf.cast(self.exists, self.alpha.dtype))
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        return super().traces() | {"penalty_sign": self.excess()}
+
+
+class ClippedGate(MaskGate):
+    """SAM: mask = alpha, held in [0, 1], starting at 1 where nothing is masked (Table 1)."""
+
+    def __init__(self, costs: np.ndarray):
+        super().__init__(costs, start=1.0, lowest=0.0, highest=1.0)
+
+
+class NoisyGate(MaskGate):
+    """A mask with a uniform number u per column and step, the same for all rows, on all replicas
+    and for both batches of a step.
+
+    Alpha starts at 1/2, where it can go either way.
+
+    Args:
+      costs: see `MaskGate`.
+      margin: alpha is held in [margin, 1 - margin].
+      seed: of the noise.
+    """
+
+    def __init__(self, costs: np.ndarray, *, margin: float, seed: int):
+        super().__init__(costs, start=0.5, lowest=margin, highest=1.0 - margin)
+        self._seed = seed_of(seed, "mask")
+
+    def uniform(self) -> tf.Tensor:
+        """u [N, D] in (0, 1)."""
+        assert self.clock is not None
+        seeds = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self.clock, tf.int64)])
+        return tf.maximum(tf.random.stateless_uniform(self.costs.shape, seeds), 2.0**-24)
+
+
+class GumbelSigmoidGate(NoisyGate):
+    """SAM-GS: mask = gumbel_sigmoid(alpha, u, temperature); in evaluation u = 1/2, which is no
+    noise."""
+
+    def __init__(self, costs: np.ndarray, *, temperature: float, margin: float, seed: int):
+        super().__init__(costs, margin=margin, seed=seed)
+        self._temperature = temperature
+
+    def mask(self, training: bool) -> tf.Tensor:
+        u = self.uniform() if training else tf.fill(self.costs.shape, 0.5)
+        return gumbel_sigmoid(self.alpha, u, self._temperature)
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        return super().traces() | {"temperature": tf.constant(self._temperature)}
+
+
+class BernoulliGate(NoisyGate):
+    """HAM-p: mask = bernoulli(alpha, u), alpha the probabilities; in evaluation their expectation,
+    and that of a field being open."""
+
+    hard = True
+
+    def mask(self, training: bool) -> tf.Tensor:
+        return bernoulli(self.alpha, self.uniform()) if training else super().mask(training)

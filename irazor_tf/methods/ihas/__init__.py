@@ -1,0 +1,3 @@
+"""iHAS."""
+
+from irazor_tf.methods.ihas import method as method

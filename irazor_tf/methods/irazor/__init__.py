@@ -1,0 +1,3 @@
+"""i-Razor."""
+
+from irazor_tf.methods.irazor import method as method

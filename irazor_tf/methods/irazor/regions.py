@@ -1,0 +1,135 @@
+"""The mathematics of i-Razor: regions of an embedding, their softmax weights, the size penalty and
+the pruning rule.
+
+Pure numpy functions of the paper (i-Razor, arXiv 2204.00281v2); symbols as in the paper where an
+equation is cited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# A running sum that misses the threshold by less than this has reached it: 0.7 + 0.1 is 0.7999...
+# in binary.
+_ROUNDING = 1e-9
+
+
+def check_candidates(candidates: Sequence[int]) -> tuple[int, ...]:
+    """The candidate dimensions D as a tuple: at least one, at least 0, strictly ascending.
+
+    Raises:
+      ValueError: they are not.
+    """
+    found = tuple(int(d) for d in candidates)
+    if (
+        not found
+        or found[0] < 0
+        or found[-1] < 1
+        or any(a >= b for a, b in zip(found, found[1:], strict=False))
+    ):
+        raise ValueError(
+            "`candidates` should be ascending dimensions from 0 or above, the last at least 1. "
+            f"Received: {candidates}"
+        )
+    return found
+
+
+def clip_candidates(candidates: Sequence[int], dim: int) -> tuple[int, ...]:
+    """The candidates cut at `dim` columns: `dim` itself stands for those above it."""
+    found = check_candidates(candidates)
+    return found if found[-1] <= dim else tuple(d for d in found if d < dim) + (dim,)
+
+
+def region_sizes(candidates: Sequence[int]) -> np.ndarray:
+    """c_m, the columns of each region: c_1 = d_1, c_m = d_m - d_(m-1) (equation 6). [K] int64."""
+    return np.diff(np.array((0, *check_candidates(candidates)), np.int64))
+
+
+def column_regions(candidates: Sequence[int]) -> np.ndarray:
+    """The region that each of the d_K columns lies in (section 3.2.2). [d_K] int64."""
+    sizes = region_sizes(candidates)
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def region_softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """alpha = softmax(w / tau) over the last axis (equation 2)."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return scaled / scaled.sum(axis=-1, keepdims=True)
+
+
+def size_weights(vocabulary_sizes: np.ndarray) -> np.ndarray:
+    """|f_i| / sum_j |f_j|, the fields' weights in L_p (equation 5). [N]."""
+    sizes = np.asarray(vocabulary_sizes, np.float64)
+    return sizes / sizes.sum()
+
+
+def prune(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
+    """Algorithm 1: the regions kept, ascending.
+
+    Regions enter by descending weight, equal weights in their order, until the sum of the weights
+    reaches `cpt`; cpt 0 keeps the one with the largest weight, cpt 1 keeps all (the paper's
+    statement; a float sum may reach 1 before the last region).
+
+    Args:
+      weights: alpha of one field, [K], summing to 1.
+      cpt: cumulative probability threshold in [0, 1].
+    """
+    _check_cpt(cpt)
+    weights = np.asarray(weights, np.float64)
+    if cpt == 1:
+        return tuple(range(len(weights)))
+    order = np.argsort(-weights, kind="stable")
+    reached = np.cumsum(weights[order]) >= cpt - _ROUNDING
+    count = int(np.argmax(reached)) + 1 if reached.any() else len(weights)
+    return tuple(sorted(int(region) for region in order[:count]))
+
+
+def prune_official(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
+    """The rule of the authors' public code: weights rounded to 4 decimals, sum strictly above
+    `cpt`, none kept where it never is.
+
+    The sums are taken in units of 1e-4, so that equality means equality.
+    """
+    _check_cpt(cpt)
+    units = np.round(np.asarray(weights, np.float64) * 1e4).astype(np.int64)
+    order = np.argsort(-units, kind="stable")
+    exceeded = np.cumsum(units[order]) > cpt * 1e4 + _ROUNDING
+    if not exceeded.any():
+        return ()
+    return tuple(sorted(int(region) for region in order[: int(np.argmax(exceeded)) + 1]))
+
+
+def thresholds(weights: np.ndarray) -> np.ndarray:
+    """All values of cpt at which a config can change: the running sums of every field, 0 and 1;
+    ascending, distinct.
+
+    Args:
+      weights: alpha, [N, K] (0 where a field has fewer regions).
+    """
+    sums = np.cumsum(-np.sort(-np.asarray(weights, np.float64), axis=1), axis=1)
+    inner = np.unique(np.round(sums[sums < 1 - _ROUNDING], 12))
+    return np.concatenate([[0.0], inner[inner > 0], [1.0]])
+
+
+def margin(course: np.ndarray, kept: Sequence[int], dropped: Sequence[int]) -> tuple[float, float]:
+    """What parts the regions kept from those dropped, and how much that moved of late.
+
+    The margin is the smallest weight kept less the largest one dropped, after the last step; its
+    spread is the standard deviation of the difference of these two weights over the steps recorded.
+
+    Args:
+      course: a field's weights after each of the last steps, the newest last, [T, K], T at least 1.
+      kept, dropped: numbers of its regions, at least one each.
+    """
+    last = np.asarray(course, np.float64)[-1]
+    weakest = min(kept, key=lambda region: last[region])
+    strongest = max(dropped, key=lambda region: last[region])
+    difference = course[:, weakest] - course[:, strongest]
+    return float(difference[-1]), float(np.std(difference))
+
+
+def _check_cpt(cpt: float) -> None:
+    if not 0 <= cpt <= 1:
+        raise ValueError(f"`cpt` should lie in [0, 1]. Received: {cpt}")

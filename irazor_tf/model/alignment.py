@@ -1,0 +1,151 @@
+"""Where fields of unequal dimension meet: a linear map per field to one width, shared by all models
+that compare fields with each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.config.seeds import seed_of
+from irazor_tf.model.embedding import FieldEmbedding
+from irazor_tf.model.pieces import Piece
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedParams:
+    """What the settings of every model that aligns its fields share.
+
+    Args:
+      align_bias: whether a map has a bias (i-Razor, section 3.3.2); without: HAM section 4.3, SSEDS
+        equation 13.
+      align_widest: whether fields of the full width are mapped too, as soon as there are narrower
+        ones (HAM, SSEDS; i-Razor maps the narrower ones alone).
+      align_always: whether fields are mapped even where all are equally wide, and so from the first
+        training on (HAM, section 4.3: the maps lie between embeddings and interactions in all three
+        stages); if not, maps come with the first narrower field.
+    """
+
+    align_bias: bool = False
+    align_widest: bool = True
+    align_always: bool = False
+
+    def __post_init__(self) -> None:
+        if self.align_always and not self.align_widest:
+            raise ValueError(
+                "`align_always` maps fields of the full width and needs `align_widest`. Received: "
+                "align_widest=False"
+            )
+
+
+class Alignment(keras.layers.Layer):
+    """aligned_i = e_i M_i (+ b_i), M_i [d_i, D]; where all fields are D wide and neither config nor
+    params ask for maps, aligned_i = e_i.
+
+    Sources: SSEDS equation 13, HAM section 4.3, i-Razor section 3.3.2.
+
+    Args:
+      embedding: whose flat output is aligned; its config's `aligned` is D, or None: the widest
+        field's dimension.
+      params: whether maps have a bias, and which fields have a map.
+      seed: of the maps' initial values, uniform within sqrt(6 / (d_i + D)); biases start at 0.
+    """
+
+    group = "network"
+
+    def __init__(self, embedding: FieldEmbedding, params: AlignedParams, seed: int):
+        super().__init__(name="alignment")
+        config = embedding.config
+        self.width = config.aligned_width
+        self._fields = embedding.fields
+        self._widths = embedding.widths
+        self._labels = {name: config.fields[name].labels for name in embedding.fields}
+        maps = config.has_maps or params.align_always
+        self._mapped = [
+            maps and (params.align_widest or dim < self.width) for dim, _ in self._widths
+        ]
+        self._bias = params.align_bias
+        self._seed = seed
+        in_order = [name for _, fields in self._widths for name in fields]
+        self._order = np.array([in_order.index(name) for name in self._fields], np.int32)
+        self._places = [
+            np.array([self._fields.index(name) for name in fields], np.int32)
+            for _, fields in self._widths
+        ]
+
+    def build(self, input_shape: Any) -> None:
+        self.maps: list[tf.Variable | None] = []
+        self.biases: list[tf.Variable | None] = []
+        for (dim, fields), mapped in zip(self._widths, self._mapped, strict=True):
+            bound = (6.0 / (dim + self.width)) ** 0.5
+            initializer = keras.initializers.RandomUniform(
+                -bound, bound, seed=seed_of(self._seed, self.name, dim)
+            )
+            shape = (len(fields), dim, self.width)
+            self.maps.append(
+                self.add_weight(f"map_{dim}", shape, initializer=initializer) if mapped else None
+            )
+            biased = mapped and self._bias
+            self.biases.append(
+                self.add_weight(f"bias_{dim}", (len(fields), self.width), initializer="zeros")
+                if biased
+                else None
+            )
+        super().build(input_shape)
+
+    def call(self, flat: tf.Tensor, open_fields: tf.Tensor | None = None) -> tf.Tensor:
+        """[B, sum d_i], as `FieldEmbedding.flatten` gives it -> [B, N, D], kept fields in the
+        schema's order.
+
+        Args:
+          flat: the embeddings; zeros for fields that are closed.
+          open_fields: [N], 0 for fields whose bias is left out; None: all are open.
+        """
+        parts, start = [], 0
+        for (dim, fields), places, map_, bias in zip(
+            self._widths, self._places, self.maps, self.biases, strict=True
+        ):
+            part = tf.reshape(flat[:, start : start + dim * len(fields)], (-1, len(fields), dim))
+            start += dim * len(fields)
+            if map_ is not None:
+                part = tf.einsum("bnd,nde->bne", part, map_)
+            if bias is not None:
+                part += (
+                    bias
+                    if open_fields is None
+                    else bias * tf.gather(open_fields, places)[:, tf.newaxis]
+                )
+            parts.append(part)
+        return (
+            parts[0]
+            if len(parts) == 1
+            else tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
+        )
+
+    def pieces(self) -> Iterator[Piece]:
+        """One map (and bias) per field, its rows labelled by columns; a field without a map has the
+        identity (and zeros)."""
+        for (dim, fields), map_, bias in zip(self._widths, self.maps, self.biases, strict=True):
+            for i, name in enumerate(fields):
+                axes = (None, self._labels[name], None)
+                rows = None if map_ is None else (i, i + 1)
+                yield Piece(
+                    f"{self.name}/{name}/map",
+                    map_,
+                    rows,
+                    axes,
+                    np.eye(dim, self.width, dtype=np.float32)[None],
+                )
+                if self._bias:
+                    rows = None if bias is None else (i, i + 1)
+                    yield Piece(
+                        f"{self.name}/{name}/bias",
+                        bias,
+                        rows,
+                        (None, None),
+                        np.zeros((1, self.width), np.float32),
+                    )

@@ -1,0 +1,61 @@
+"""Base models: a layer from field embeddings to a logit that knows nothing of search."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.config.registry import Registry
+from irazor_tf.model.embedding import Embedded
+from irazor_tf.model.pieces import Labels
+
+MODELS = Registry("model", "irazor_tf.models")
+
+
+class BaseModel(keras.layers.Layer):
+    """Base of all base models.
+
+    Args:
+      params: the model's settings.
+      columns: labels of the columns of `Embedded.flat`.
+      fields: names of the kept fields, the columns of `Embedded.linear`.
+      seed: seed of initial values and noise.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        """Settings, checked in __post_init__."""
+
+    def __init__(self, params: Any, columns: Labels = (), fields: Labels = (), seed: int = 0):
+        super().__init__(name="base")
+        self.params = params
+        self.columns = columns
+        self.fields = fields
+        self.seed = seed
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """What of `Embedded` the model reads: "flat", "linear", "stacked" (its settings are then
+        `AlignedParams`)."""
+        return frozenset({"flat"})
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """Where a gate can sit: "embedding" where embeddings are read."""
+        return frozenset({"embedding"}) if self.uses & {"flat", "stacked"} else frozenset()
+
+    def bind(self, columns: Labels, fields: Labels, seed: int) -> BaseModel:
+        """A new layer of the same settings for these columns and fields."""
+        return type(self)(self.params, columns, fields, seed)
+
+    def call(self, inputs: Embedded, training: bool = False) -> tf.Tensor:
+        """Logits without the global bias, [B]."""
+        raise TypeError(f"{type(self).__name__} should define `call`")
+
+    def labelled_axes(self) -> list[tuple[tf.Variable, tuple[Labels | None, ...]]]:
+        """Weights with an axis over input columns or fields, with the labels along every axis
+        (None: an axis that stays)."""
+        return []

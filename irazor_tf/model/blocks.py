@@ -1,0 +1,137 @@
+"""Layers that base models are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.config.seeds import seed_of
+from irazor_tf.model.noise import batch_dropout
+from irazor_tf.model.pieces import Labels
+
+MOST_LAYERS = 100
+MOST_UNITS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerParams:
+    """What the settings of every model with a tower share.
+
+    Args:
+      hidden: units per hidden layer.
+      layer_norm: layer normalisation of the pre-activations.
+      dropout: rate after every hidden layer.
+    """
+
+    hidden: tuple[int, ...] = (400, 400, 400)
+    layer_norm: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.hidden) > MOST_LAYERS:
+            raise ValueError(
+                f"`hidden` should have at most {MOST_LAYERS} layers. Received: {len(self.hidden)}"
+            )
+        if not all(isinstance(units, int) and units > 0 for units in self.hidden):
+            raise ValueError(
+                f"`hidden` should be positive numbers of units. Received: {self.hidden}"
+            )
+        if max(self.hidden, default=0) > MOST_UNITS:
+            raise ValueError(
+                f"`hidden` should have at most {MOST_UNITS:,} units in a layer. Received: "
+                f"{max(self.hidden)}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"`dropout` should lie in [0, 1). Received: {self.dropout}")
+
+
+class Dropout(keras.layers.Layer):
+    """Dropout whose mask is a pure function of (seed, step, row): resumed or spread over replicas,
+    a run drops the same units.
+
+    Args:
+      rate: share of units set to zero; the others are divided by 1 - rate.
+      seed: which noise.
+    """
+
+    clock: tf.Variable | None = None  # the model's step counter; set by the model
+
+    def __init__(self, rate: float, seed: int, name: str):
+        super().__init__(name=name)
+        self._rate = rate
+        self._noise_seed = seed
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or not self._rate:
+            return x
+        assert self.clock is not None
+        return batch_dropout(x, self._rate, self._noise_seed, self.clock)
+
+
+class Tower(keras.layers.Layer):
+    """Dense ReLU layers and one output unit: [B, sum d_i] -> [B].
+
+    Args:
+      params: its layers.
+      columns: labels of the input columns; the first kernel is cut along them.
+      seed: seed of initial values and noise.
+    """
+
+    def __init__(self, params: TowerParams, columns: Labels, *, seed: int, name: str = "tower"):
+        super().__init__(name=name)
+        self._columns = columns
+        hidden, layer_norm, dropout = params.hidden, params.layer_norm, params.dropout
+        self.dense = [
+            _dense(units, seed_of(seed, name, i), f"dense_{i}") for i, units in enumerate(hidden)
+        ]
+        self.norms = (
+            [keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(len(hidden))]
+            if layer_norm
+            else []
+        )
+        self.drops = [
+            Dropout(dropout, seed_of(seed, name, "dropout", i), f"dropout_{i}")
+            for i in range(len(hidden))
+        ]
+        self.out = _dense(1, seed_of(seed, name, "out"), "out")
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        for i, dense in enumerate(self.dense):
+            x = dense(x)
+            if self.norms:
+                x = self.norms[i](x)
+            x = self.drops[i](tf.nn.relu(x), training=training)
+        return tf.squeeze(self.out(x), axis=1)
+
+    def labelled_axes(self) -> list[tuple[tf.Variable, tuple[Labels | None, ...]]]:
+        first = self.dense[0] if self.dense else self.out
+        return [(first.kernel, (self._columns, None))]
+
+
+class Intercept(keras.layers.Layer):
+    """The global bias, a scalar in the optimizer group "bias"."""
+
+    group = "bias"
+
+    def build(self, input_shape: Any) -> None:
+        self.bias = self.add_weight("bias", (), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, logits: tf.Tensor) -> tf.Tensor:
+        return logits + self.bias
+
+
+def _dense(units: int, seed: int, name: str) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        units, kernel_initializer=keras.initializers.GlorotUniform(seed=seed), name=name
+    )
+
+
+def pairwise_products(x: tf.Tensor) -> tf.Tensor:
+    """sum_{i<j} <x_i, x_j> = (|sum_i x_i|^2 - sum_i |x_i|^2) / 2: [B, N, D] -> [B] (factorization
+    machines, lemma 3.1)."""
+    whole = tf.reduce_sum(tf.square(tf.reduce_sum(x, axis=1)), axis=1)
+    return 0.5 * (whole - tf.reduce_sum(tf.square(x), axis=(1, 2)))

@@ -1,0 +1,149 @@
+"""What a search method puts between the embeddings and the model.
+
+A gate owns the architecture parameters. It keeps shapes, so that models know nothing of it, and it
+is trained by the optimizer group "architecture"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.config.input_config import InputConfig
+
+Apply = Callable[[Sequence[tf.Tensor]], None]
+
+
+class Gate(keras.layers.Layer):
+    """Base of all gates: passes everything. Trainable weights of a subclass are architecture
+    parameters."""
+
+    group = "architecture"
+    records: tuple[tf.Variable, ...] = ()  # what `add_record` made
+    clock: tf.Variable | None = (
+        None  # the model's step counter; set by the model, for schedules and noise
+    )
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Gates the batch.
+
+        Args:
+          x: [B, N, D] at the site "embedding" (narrow fields padded with zeros), [B, P] at the site
+            "pairs".
+          ids: [B, N], the ids behind `x`.
+          training: whether architecture or weights are being trained.
+
+        Returns:
+          The same shape as `x`.
+        """
+        return x
+
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        """[N], or None where all fields are open: 0 for a field whose columns are all closed for
+        every row, else 1.
+
+        With a field's last column go its first-order term and the bias of its map, as they do in
+        `restrict`: a gate that says so has a model that scores as the one that is cut from it. No
+        gradient runs through this factor: what moves a mask is the derivative of the loss in that
+        mask, which multiplies the column's embedding and nothing else, while the factor is constant
+        around every mask."""
+        return None
+
+    def penalty(
+        self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Scalars added to the loss, by the group of variables whose gradient they enter, and no
+        other's."""
+        return {}
+
+    def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
+        """One architecture step.
+
+        Args:
+          gradients: dense, one per trainable weight, already summed over replicas.
+          apply: runs the group's optimizer on gradients.
+        """
+        apply(gradients)
+
+    def fold(self, embedding: keras.layers.Layer) -> None:
+        """Writes what the gate does into the tables, where a method keeps the searched weights."""
+
+    def add_architecture(self, name: str, shape: Sequence[int], initializer: Any) -> tf.Variable:
+        """A trainable architecture parameter that `update` may also assign to inside a replica (all
+        assign the same)."""
+        return self.add_weight(
+            name, shape, initializer=initializer, aggregation=tf.VariableAggregation.MEAN
+        )
+
+    def add_record(self, name: str, shape: Sequence[int]) -> tf.Variable:
+        """Zeros that `update` may write its own course to, inside a replica (all write the same):
+        saved with the weights, so that a resumed search goes on with it. No output of the gate may
+        depend on it."""
+        record = self.add_weight(
+            name,
+            shape,
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        self.records = (*self.records, record)
+        return record
+
+    def traces(self) -> dict[str, tf.Tensor]:
+        """Scalars worth a curve while searching (TensorBoard)."""
+        return {}
+
+
+class NarrowedGate(Gate):
+    """A supernet's gate inside the model that was cut from the supernet: removed columns come back
+    as zeros, then go again.
+
+    Args:
+      gate: the gate, already built for the wide shape.
+      wide: the config that the gate was built for.
+      narrow: the config of the model cut from it.
+    """
+
+    def __init__(self, gate: Gate, wide: InputConfig, narrow: InputConfig):
+        super().__init__(name=f"narrowed_{gate.name}")
+        self._gate = gate
+        fields, wide_dim, narrow_dim = wide.kept, wide.max_dim, narrow.max_dim
+        self._num_fields = len(fields)
+        self._wide_dim = wide_dim
+        # For every wide slot the narrow one that fills it; the last index is a column of zeros.
+        zero = narrow.num_fields * narrow_dim
+        self._scatter = np.full(len(fields) * wide_dim, zero, np.int32)
+        self._gather = np.full(narrow.num_fields * narrow_dim, len(fields) * wide_dim, np.int32)
+        for i, name in enumerate(narrow.kept):
+            for j, label in enumerate(narrow.fields[name].labels):
+                slot = fields.index(name) * wide_dim + wide.fields[name].labels.index(label)
+                self._scatter[slot] = i * narrow_dim + j
+                self._gather[i * narrow_dim + j] = slot
+        kept = list(narrow.kept)
+        self._wide_fields = np.array([fields.index(name) for name in kept], np.int32)
+        self._fields = np.array(
+            [kept.index(name) if name in kept else len(kept) for name in fields], np.int32
+        )
+        self._narrow_shape = (narrow.num_fields, narrow_dim)
+
+    def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        rows = tf.shape(x)[0]
+        flat = tf.pad(
+            tf.reshape(x, (rows, self._narrow_shape[0] * self._narrow_shape[1])), ((0, 0), (0, 1))
+        )
+        wide = tf.reshape(
+            tf.gather(flat, self._scatter, axis=1), (rows, self._num_fields, self._wide_dim)
+        )
+        wide_ids = tf.gather(tf.pad(ids, ((0, 0), (0, 1))), self._fields, axis=1)
+        gated = tf.reshape(
+            self._gate(wide, wide_ids, training=training), (rows, self._num_fields * self._wide_dim)
+        )
+        narrow = tf.gather(tf.pad(gated, ((0, 0), (0, 1))), self._gather, axis=1)
+        return tf.reshape(narrow, (rows, *self._narrow_shape))
+
+    def open_fields(self, training: bool = False) -> tf.Tensor | None:
+        wide = self._gate.open_fields(training)
+        return None if wide is None else tf.gather(wide, self._wide_fields)

@@ -1,0 +1,147 @@
+"""Figures of the pictures that methods leave (`pictures.py`). No TensorFlow import."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from irazor_tf.report.plots import COLOURS, DASHES, MARKERS, heat_map
+from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, Picture
+
+_WIDTH = 8.0  # inches
+
+
+@functools.singledispatch
+def rows_of(picture: Picture) -> int:
+    """How many rows it has that may be drawn apart (`draw_rows`); 0: it is one figure (`draw`)."""
+    return 0
+
+
+@rows_of.register
+def _(picture: HeatMap) -> int:
+    return len(picture.rows)
+
+
+@rows_of.register
+def _(picture: Bars) -> int:
+    return len(picture.names)
+
+
+@functools.singledispatch
+def draw_rows(picture: Picture, rows: Sequence[int]) -> Figure:
+    """These rows of a heat map or bars, on the scale of all."""
+    raise TypeError(
+        f"A picture with rows should be a HeatMap or Bars. Received: {type(picture).__name__}"
+    )
+
+
+@draw_rows.register
+def _(picture: HeatMap, rows: Sequence[int]) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(rows)
+    finite = values[np.isfinite(values)]
+    limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return heat_map(
+        [picture.rows[row] for row in shown],
+        values[shown],
+        picture.columns,
+        ("", picture.label),
+        limits,
+        None,
+    )
+
+
+@draw_rows.register
+def _(picture: Bars, rows: Sequence[int]) -> Figure:
+    values, shown = np.asarray(picture.values, np.float64), list(rows)
+    names = [picture.names[row] for row in shown]
+    figure = Figure(figsize=(_WIDTH, 0.9 + 0.2 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(np.arange(len(names)), values[shown], height=0.72, color=COLOURS[0])
+    axis.set_xlim(*_limits(values))
+    axis.set_yticks(np.arange(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(True, axis="x")
+    axis.set_xlabel(picture.label)
+    return figure
+
+
+@functools.singledispatch
+def draw(picture: Picture) -> Figure:
+    """The picture as a figure; one with rows has all of them in it."""
+    return draw_rows(picture, range(rows_of(picture)))
+
+
+@draw.register
+def _(picture: Lines) -> Figure:
+    figure, axis = _panel()
+    few = len(picture.x) <= 40
+    for number, (name, values) in enumerate(picture.series.items()):
+        marker = MARKERS[number % len(MARKERS)] if few else ""
+        dashes = DASHES[number // len(COLOURS) % len(DASHES)]
+        axis.plot(
+            picture.x,
+            values,
+            dashes,
+            color=COLOURS[number % len(COLOURS)],
+            marker=marker,
+            markersize=4.5,
+            label=name,
+        )
+    if picture.log_x:
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_xlabel(picture.labels[0])
+    axis.set_ylabel(picture.labels[1])
+    if len(picture.series) > 1:
+        axis.legend(ncols=2)
+    return figure
+
+
+@draw.register
+def _(picture: Histogram) -> Figure:
+    figure, axis = _panel()
+    edges = np.asarray(picture.edges)
+    axis.bar(
+        edges[:-1],
+        picture.counts,
+        width=np.diff(edges),
+        align="edge",
+        color=COLOURS[5],
+        edgecolor="white",
+        linewidth=0.5,
+    )
+    for number, (name, value) in enumerate(picture.marks.items()):
+        axis.axvline(
+            value,
+            color=COLOURS[(number + 1) % len(COLOURS)],
+            linestyle=DASHES[number % len(DASHES)],
+            label=f"{name}: {value:.3g}",
+        )
+    if np.max(picture.counts, initial=0) > 100 * max(1, np.median(picture.counts)):
+        axis.set_yscale("symlog")
+    axis.set_xlabel(picture.label)
+    axis.set_ylabel("count")
+    if picture.marks:
+        axis.legend()
+    return figure
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Of an axis from 0, with room at the end."""
+    low, high = (
+        min(0.0, float(np.nanmin(values, initial=0.0))),
+        max(0.0, float(np.nanmax(values, initial=0.0))),
+    )
+    return (1.05 * low, 1.05 * high) if high > low else (0.0, 1.0)
+
+
+def _panel() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.grid(True)
+    return figure, axis

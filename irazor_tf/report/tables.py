@@ -1,0 +1,80 @@
+"""Text tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, the first to the left and the others to the right."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+
+    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+
+
+def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
+    """The found config, its controls and the baselines, one line each; and of how many rows a
+    baseline has learned, where not of all.
+
+    Log loss and calibration error are as trained; where predictions are served calibrated, both
+    stand beside them as they are served."""
+    calibrated = any(record.get("calibrate") for record in summary)
+    quality = (
+        "AUC",
+        "log loss",
+        "calibration error",
+        *(("calibrated log loss", "calibrated error") if calibrated else ()),
+    )
+    header = (
+        "model",
+        "valid AUC",
+        "valid log loss",
+        *quality,
+        "Fields",
+        "Dims",
+        "Params",
+        "export MiB",
+        "seconds",
+    )
+    rows, notes = [], []
+    for record in summary:
+        figures = [
+            record["valid_auc"],
+            record["valid_log_loss"],
+            record["auc"],
+            record["log_loss"],
+            _error(record, "calibration"),
+        ]
+        figures += (
+            [record.get("calibrated_log_loss"), _error(record, "calibrated")] if calibrated else []
+        )
+        sizes = [
+            f"{record[key]:,}" if key in record else "-" for key in ("fields", "dims", "params")
+        ]
+        exported = f"{record['export_mib']:.2f}" if "export_mib" in record else "-"
+        seconds = sum(record.get(f"{stage}_seconds", 0.0) for stage in ("search", "train", "test"))
+        shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
+        rows.append((record["name"], *shown, *sizes, exported, f"{seconds:.1f}"))
+        if record.get("rows", 0) < record.get("train_rows", 0):
+            notes.append(
+                f"{record['name']} has learned from {record['rows']:,} of {record['train_rows']:,} "
+                "training rows."
+            )
+    return "\n".join([text_table(header, rows), *notes])
+
+
+def _error(record: Mapping[str, Any], key: str) -> float | None:
+    """The expected calibration error; None where the task has none."""
+    return record.get(key, {}).get("calibration_error")

@@ -1,0 +1,153 @@
+"""A dozen recipes around the rule's, and successive halving among them. No TensorFlow import."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from irazor_tf.config.recipe import adagrad
+from irazor_tf.config.specs import parse_spec
+
+T = TypeVar("T")
+
+DROPOUT = "dropout"
+# Shares of the most epochs after which half of the recipes go.
+RUNGS = (0.2, 0.4)
+_ADAM = "adam(learning_rate=0.001)"
+
+
+def _times(factor: float) -> Callable[[Any], Any]:
+    """A setting times a factor; of an optimizer its learning rate."""
+
+    def change(value: Any) -> Any:
+        if isinstance(value, str):
+            spec = parse_spec(value)
+            return str(
+                spec.replace(
+                    learning_rate=float(f"{dict(spec.arguments)['learning_rate'] * factor:.3g}")
+                )
+            )
+        return (
+            max(1, round(value * factor))
+            if isinstance(value, int)
+            else float(f"{value * factor:.3g}")
+        )
+
+    return change
+
+
+def _to(value: Any) -> Callable[[Any], Any]:
+    return lambda _: value
+
+
+# What each recipe changes: of models with embeddings, and of those of first-order terms alone.
+_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = (
+    {"batch_size": _times(4), "network_optimizer": _to(adagrad(0.05))},
+    {"batch_size": _times(0.5), "network_optimizer": _to(adagrad(0.01))},
+    {"network_optimizer": _to(adagrad(0.01))},
+    {"network_optimizer": _to(adagrad(0.05))},
+    {"network_optimizer": _to(_ADAM)},
+    {"embedding_ridge": _times(0.2)},
+    {"embedding_ridge": _times(4)},
+    {"bias_optimizer": _times(0.4)},
+    {"bias_optimizer": _times(2.5)},
+    {DROPOUT: _to(0.3)},
+    {"network_optimizer": _to(_ADAM), DROPOUT: _to(0.3), "embedding_ridge": _times(0.2)},
+)
+_FIRST_ORDER_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = tuple(
+    {"bias_optimizer": _times(rate), "linear_ridge": _times(ridge)}
+    for rate in (0.4, 1.0, 2.5)
+    for ridge in (0.1, 0.3, 1.0, 3.0)
+    if (rate, ridge) != (1.0, 1.0)
+)
+
+
+def varied(first_order: bool) -> list[str]:
+    """The settings that recipes differ in; `first_order`: see `recipes`."""
+    return sorted({key for changes in _changes(first_order) for key in changes})
+
+
+def recipes(values: Mapping[str, Any], first_order: bool, rows: int) -> list[dict[str, Any]]:
+    """The rule's own recipe, which changes nothing, and up to eleven others, each as the settings
+    that it changes.
+
+    Args:
+      values: the rule's values of the settings that may be changed, `dropout` among them where the
+        base model has it.
+      first_order: whether the model has first-order terms alone.
+      rows: to train on; no batch is larger.
+    """
+    found: list[dict[str, Any]] = [{}]
+    for changes in _changes(first_order):
+        new = {key: change(values[key]) for key, change in changes.items() if key in values}
+        new = {key: value for key, value in new.items() if value != values[key]}
+        if new not in found and new.get("batch_size", 0) <= rows:
+            found.append(new)
+    return found
+
+
+def _changes(first_order: bool) -> tuple[Mapping[str, Callable[[Any], Any]], ...]:
+    return _FIRST_ORDER_CHANGES if first_order else _CHANGES
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """A stage of the halving.
+
+    Args:
+      epochs: up to which the recipes are trained; None: to their end.
+      kept: how many go on to the next stage; one after the last.
+    """
+
+    epochs: int | None
+    kept: int
+
+
+def rungs(number: int, epochs: int) -> list[Rung]:
+    """The stages for so many recipes of at most so many epochs: half of them go after a fifth of
+    the epochs, and half of the rest after two fifths; those that are left are trained to their end.
+    Earlier, what holds weights back looks worse than it ends."""
+    found = []
+    for share in RUNGS:
+        number = math.ceil(number / 2)
+        found.append(Rung(max(1, round(share * epochs)), number))
+    return [*found, Rung(None, 1)]
+
+
+def most_epochs(number: int, epochs: int) -> int:
+    """Passes over the training rows that `halved` takes at most. The first recipe, which goes
+    nowhere, may be one more on each stage."""
+    total = before = 0
+    for place, rung in enumerate(rungs(number, epochs)):
+        until = epochs if rung.epochs is None else rung.epochs
+        total += (number + (place > 0)) * (until - before)
+        before, number = until, rung.kept
+    return total
+
+
+def halved(items: Sequence[T], epochs: int, value: Callable[[T, int | None], float]) -> list[T]:
+    """Successive halving (Jamieson and Talwalkar 2016) in which the first item is always trained to
+    its end.
+
+    Args:
+      items: the recipes, the rule's first; hashable.
+      epochs: most of a training.
+      value: trains an item up to an epoch (None: to its end) and returns its best value so far, the
+        larger the better, -inf where it cannot be trained.
+
+    Returns:
+      The items that were trained to their end, the best first.
+    """
+    alive = list(items)
+    for rung in rungs(len(alive), epochs):
+        scores = {item: value(item, rung.epochs) for item in alive}
+        alive.sort(key=lambda item: -scores[item])  # stable: of equals, the one listed first
+        if rung.epochs is None:
+            break
+        alive = [
+            item for number, item in enumerate(alive) if number < rung.kept or item == items[0]
+        ]
+        alive = [item for item in alive if scores[item] > -math.inf or item == items[0]]
+    return alive
