@@ -56,3 +56,69 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
     resembles, if there is one."""
     close = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
     return f"Received: {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """An interval of numbers, and how an error names it.
+
+    Args:
+      low, high: its ends.
+      open_low, open_high: whether an end itself is outside.
+      words: the interval as a message says it ("be at least 1").
+    """
+
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+    words: str
+
+    def __contains__(self, value: Any) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return bool(above and (value < self.high if self.open_high else value <= self.high))
+
+
+def at_least(low: float) -> Range:
+    return Range(low, math.inf, False, False, f"be at least {low:,}")
+
+
+def above(low: float) -> Range:
+    return Range(low, math.inf, True, False, f"be above {low:,}")
+
+
+def at_most(high: float) -> Range:
+    return Range(-math.inf, high, False, False, f"be at most {high:,}")
+
+
+def inside(low: float, high: float, ends: str = "[]") -> Range:
+    """The numbers between `low` and `high`; a round bracket in `ends` leaves that end out."""
+    return Range(
+        low, high, ends[0] == "(", ends[1] == ")", f"lie in {ends[0]}{low}, {high}{ends[1]}"
+    )
+
+
+def check_ranges(settings: Any, owner: str = "", **ranges: Range) -> None:
+    """Raises ValueError where a setting lies outside its range.
+
+    Args:
+      settings: a record; a setting of None is not looked at, of a tuple every item is.
+      owner: whose settings they are, for the message ("dnis").
+      ranges: attribute of `settings` -> the range it should lie in.
+    """
+    for name, interval in ranges.items():
+        value = getattr(settings, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is not None and item not in interval:
+                of = f" of {owner}" if owner else ""
+                raise ValueError(f"`{name}`{of} should {interval.words}. Received: {item}")
+
+
+def check_choice(settings: Any, owner: str = "", **choices: Iterable[Any]) -> None:
+    """Raises ValueError where a setting is not among its choices; see `check_ranges`."""
+    for name, known in choices.items():
+        if (value := getattr(settings, name)) not in (known := list(known)):
+            of = f" of {owner}" if owner else ""
+            raise ValueError(
+                f"`{name}`{of} should be one of {', '.join(map(str, known))}. Received: {value!r}"
+            )

@@ -368,9 +368,7 @@ def _chain(job: JobConfig, trainer: Trainer) -> _Chain:
     space, before, seconds, notices = InputConfig.uniform(trainer.schema, job.width), [], 0.0, []
     for method in methods[:-1]:
         before.append(Searched(method.spec(), search_folder_of(method, space)))
-        result = guarded(
-            job, lambda method=method, space=space: search_with(trainer, method, space)[0]
-        )  # type: ignore[misc]
+        result = guarded(job, functools.partial(search_with, trainer, method, space))[0]
         space, seconds = result.config, seconds + result.seconds
         space.check(trainer.schema)
         named = f"{method.spec()}: "

@@ -209,13 +209,12 @@ def test_a_second_call_trains_nothing(tuned):
         trained = small_jobs.fits(patch)
         fit = Trainer.fit
         begun: list[str] = []
-        patch.setattr(
-            Trainer,
-            "fit",
-            lambda self, *args, **kwargs: (begun.append(self.work_dir), fit(self, *args, **kwargs))[
-                1
-            ],
-        )  # type: ignore[func-returns-value]
+
+        def watched(self, *args, **kwargs):
+            begun.append(self.work_dir)
+            return fit(self, *args, **kwargs)
+
+        patch.setattr(Trainer, "fit", watched)
         again = jobs.tune(job)
     assert not trained and again == records
     diverged = {
@@ -252,9 +251,12 @@ def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
 
     read: list[str] = []
     ordered = Source.ordered
-    monkeypatch.setattr(
-        Source, "ordered", lambda self, *args: (read.append(self.split), ordered(self, *args))[1]
-    )  # type: ignore[func-returns-value]
+
+    def watched(self, *args):
+        read.append(self.split)
+        return ordered(self, *args)
+
+    monkeypatch.setattr(Source, "ordered", watched)
     jobs.tune(job_at(table, tmp_path, epochs=1))
     assert set(read) == {"valid"}
 

@@ -215,11 +215,9 @@ def test_the_sample_is_seeded_of_its_size_and_uniform(monkeypatch):
         and len(set(drawn.tolist())) == 300
         and np.all(np.diff(drawn) > 0)
     )
-    assert (
-        drawn.tolist()
-        == baselines.sample(1000, 5, 1).tolist()
-        != baselines.sample(1000, 5, 2).tolist()
-    )  # type: ignore[union-attr]
+    again, other = baselines.sample(1000, 5, 1), baselines.sample(1000, 5, 2)
+    assert again is not None and other is not None
+    assert drawn.tolist() == again.tolist() != other.tolist()
     counts = np.zeros(1000)
     for seed in range(-200, 200):  # any integer is a seed
         counts[baselines.sample(1000, 5, seed)] += 1
