@@ -3,7 +3,7 @@ import."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,3 +20,28 @@ def evenness(weights: np.ndarray, counts: Sequence[int]) -> np.ndarray:
     entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=1)
     most = np.log(np.asarray(counts, np.float64))
     return np.divide(entropy, most, out=np.full(len(most), np.nan), where=most > 0)
+
+
+def take_while_fits(
+    order: Iterable[int], costs: np.ndarray, limit: int, *, fill: bool = False
+) -> np.ndarray:
+    """Takes columns in an order as long as their costs fit together in a limit.
+
+    Args:
+      order: Numbers of the columns, the one to be taken first in front.
+      costs: What each column adds, [C], whole numbers.
+      limit: The most that all taken columns may cost.
+      fill: Whether a column that does not fit any more is passed over, and those after it are still
+        tried; if not, the first that does not fit ends the taking.
+
+    Returns:
+      [C] bool, the columns taken.
+    """
+    taken = np.zeros(len(costs), bool)
+    for column in order:
+        if costs[column] <= limit:
+            taken[column] = True
+            limit -= int(costs[column])
+        elif not fill:
+            break
+    return taken
