@@ -11,7 +11,7 @@ from typing import Any
 
 from data_pipelines.preprocess import PreprocessOptions
 from data_pipelines.records import load_manifest
-from irazor_tf.config import integrity
+from irazor_tf.config import integrity, plugins
 from irazor_tf.config.checks import check_types, did_you_mean
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.recipe import AUTO
@@ -22,14 +22,13 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.optimizers import make_optimizer
-from irazor_tf.training.options import TrainOptions
+from irazor_tf.training.options import STRATEGIES, TrainOptions
 
 WIDEST = 4096
 # Trained models do not tell by what settings they were trained, and would be shown under others.
 _SETTINGS_GONE = (
     "Restore it, or delete the folders `search` and `models` beside it, or take another `model_dir`"
 )
-STRATEGIES = ("off", "one_device", "mirrored")
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not
 # where they lie.
 _FREE = frozenset(
@@ -240,8 +239,8 @@ def claim(job: JobConfig) -> None:
     Raises:
       ValueError: see `check`, or changed settings, with what was and what is.
     """
-    check(job)
     path = job.path("job.json")
+    _check_with_plugins(job, path)
     before = _written(path)
     if before.get("settings", {}).get("train"):
         # What "auto" stood for is kept since before there was this one, so "auto" may stand for
@@ -295,6 +294,8 @@ def claim(job: JobConfig) -> None:
         "data_dir": job.data_dir,
     }
     chosen |= {"distribution_strategy": job.distribution_strategy}
+    if plugins.loaded():
+        chosen["plugins"] = list(plugins.loaded())
     now = {
         "settings": settings,
         "chosen": chosen,
@@ -303,6 +304,19 @@ def claim(job: JobConfig) -> None:
     }
     if now != before:
         write_json(path, now)
+
+
+def _check_with_plugins(job: JobConfig, path: str) -> None:
+    """`check`, whose message names the plug-ins that the settings at `path` were written with and
+    this process has not loaded."""
+    try:
+        check(job)
+    except ValueError as error:
+        chosen = _written(path).get("chosen")
+        begun_with = chosen.get("plugins", []) if isinstance(chosen, dict) else []
+        if not (missing := plugins.missing(begun_with)):
+            raise
+        raise ValueError(f"{error}. The job was begun with --plugin={','.join(missing)}") from None
 
 
 def has_trained(job: JobConfig) -> bool:
