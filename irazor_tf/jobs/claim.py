@@ -3,12 +3,13 @@ with, and a call with others is refused with the difference."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data_pipelines.records import load_manifest
-from irazor_tf.config import integrity
+from irazor_tf.config import integrity, plugins
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.layout import fits_below
 from irazor_tf.config.recipe import AUTO
@@ -64,6 +65,8 @@ def claim(job: JobConfig) -> None:
         "data_dir": job.data_dir,
     }
     chosen |= {"distribution_strategy": job.distribution_strategy}
+    if plugins.loaded():
+        chosen["plugins"] = list(plugins.loaded())
     now = {
         "settings": settings,
         "chosen": chosen,
@@ -95,6 +98,20 @@ def _check_records(job: JobConfig, settings: dict[str, Any]) -> str | None:
             f"folder another. Received: {'; '.join(changed)}"
         )
     return manifest["fingerprint"]
+
+
+@contextlib.contextmanager
+def naming_plugins(job: JobConfig) -> Iterator[None]:
+    """A ValueError inside names the plug-ins that the job was begun with and this process has not
+    loaded."""
+    try:
+        yield
+    except ValueError as error:
+        chosen = _written(job.paths.settings).get("chosen")
+        begun_with = chosen.get("plugins", []) if isinstance(chosen, dict) else []
+        if not (missing := plugins.missing(begun_with)):
+            raise
+        raise ValueError(f"{error}. The job was begun with --plugin={','.join(missing)}") from None
 
 
 def has_trained(job: JobConfig) -> bool:

@@ -12,8 +12,7 @@ from irazor_tf.config.checks import check_choice, check_types
 from irazor_tf.config.layout import JobPaths, RecordsPaths
 from irazor_tf.config.specs import Spec, parse_spec, parse_specs
 from irazor_tf.search.run import training_spec
-from irazor_tf.training.options import TrainOptions
-from irazor_tf.training.strategy import STRATEGIES
+from irazor_tf.training.options import STRATEGIES, TrainOptions
 
 WIDEST = 4096
 # What a finished search or training does not depend on; of the data, the fingerprint counts, not

@@ -30,7 +30,7 @@ from irazor_tf.evaluation.baselines import better_on, outdone
 from irazor_tf.evaluation.calibration import without_bins
 from irazor_tf.jobs.baselines import are_fitted, evaluate_baselines
 from irazor_tf.jobs.candidates import Candidate, load_candidates, save_candidates
-from irazor_tf.jobs.claim import check_trained, claim, mark_trained
+from irazor_tf.jobs.claim import check_trained, claim, mark_trained, naming_plugins
 from irazor_tf.jobs.comparison import Comparison, chain_of
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.data import check_splits, guarded, verified
@@ -65,7 +65,11 @@ def _stage(work: Callable[[Job], T]) -> Callable[[JobConfig | Job], T]:
 
     @functools.wraps(work)
     def stage(config: JobConfig | Job) -> T:
-        job = config if isinstance(config, Job) else Job(config)
+        if isinstance(config, Job):
+            job = config
+        else:
+            with naming_plugins(config):
+                job = Job(config)
         folder, paths = job.config.model_dir, job.paths
         with held(paths.lock, folder):
             if os.path.exists(paths.settings) and not os.path.exists(paths.at(integrity.LEDGER)):

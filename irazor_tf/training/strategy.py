@@ -7,9 +7,6 @@ import functools
 import tensorflow as tf
 
 
-STRATEGIES = ("off", "one_device", "mirrored")
-
-
 @functools.cache
 def strategy_of(name: str) -> tf.distribute.Strategy | None:
     """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU
