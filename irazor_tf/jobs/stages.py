@@ -53,6 +53,7 @@ from irazor_tf.report import report as report_lib
 from irazor_tf.search.method import METHODS, BudgetError, SearchMethod
 from irazor_tf.search.run import search_folder_of, search_with, sweep_with
 from irazor_tf.serving import export as export_lib
+from irazor_tf.serving import versions
 from irazor_tf.training import pricing
 from irazor_tf.training.trainer import Trainer
 
@@ -250,10 +251,10 @@ def export(job: JobConfig) -> str:
     version, damage = os.path.join(folder, done.get("version", "")), ""
     same = done.get("key") == candidate.key and done.get("correction") == numbers
     there = same and os.path.isdir(version)
-    if there and not (done.get("checksums") or export_lib.has_checksums(version)):
+    if there and not (done.get("checksums") or versions.has_checksums(version)):
         warn_once("The export %s has no checksums of its files: it is taken as it is", version)
     elif there:
-        damage = export_lib.damage(version)
+        damage = versions.damage(version)
     if damage:
         _notices.warning(
             "The export %s is damaged (%s): it is made anew under the next number", version, damage
@@ -261,7 +262,7 @@ def export(job: JobConfig) -> str:
     if not there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows
         # whose it is.
-        next_one = str(export_lib.next_version(folder))
+        next_one = str(versions.next_version(folder))
         done = {"key": candidate.key, "correction": numbers, "version": next_one, "checksums": True}
         write_json(marker, done)
         with tf.device("/CPU:0"):
@@ -305,7 +306,7 @@ def _size(path: str) -> dict[str, float]:
     """Bytes of an export's variables and assets, and their sum in MiB. The graph beside them is
     left out (about 0.1 MiB): its size depends on what else the process has traced, by a few bytes.
     """
-    sizes = export_lib.size_report(path)
+    sizes = versions.size_report(path)
     return {
         "variables": sizes["variables"],
         "assets": sizes["assets"],
