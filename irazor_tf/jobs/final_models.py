@@ -29,6 +29,7 @@ from irazor_tf.search.run import base_rate_of
 from irazor_tf.training import fit_notices
 from irazor_tf.training.cost import batches, fit_seconds, fit_states, peak_mib, reset_peak
 from irazor_tf.training.partition import partition
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.state import read_state
 from irazor_tf.training.trainer import Trainer
 
@@ -95,10 +96,12 @@ def _models(
                 )
                 judge = partition(trainer.valid, sorter, cluster)
                 trainer.fit(
-                    model, name, train=train_rows, judge=judge, keep_start=result.init == "continue"
+                    model,
+                    name,
+                    FitPlan(train=train_rows, judge=judge, keep_start=result.init == "continue"),
                 )
             elif result.init != "keep":
-                trainer.fit(model, name, keep_start=result.init == "continue")
+                trainer.fit(model, name, FitPlan(keep_start=result.init == "continue"))
         else:
             model = trainer.build(config)
             trainer.restore(model, name)

@@ -22,6 +22,7 @@ from irazor_tf.jobs.trainers import trainer_of
 from irazor_tf.model.base import MODELS
 from irazor_tf.training import pricing
 from irazor_tf.training.cost import fit_seconds, fit_states
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from irazor_tf.training.trainer import DivergedError, Trainer
 from irazor_tf.training.tuning import DROPOUT, halved, most_epochs, recipes, varied
@@ -118,7 +119,7 @@ class _Tuning:
             try:
                 if os.path.exists(marker):
                     raise DivergedError
-                history = trainer.fit(trainer.build(self._space()), "model", pause=epochs)
+                history = trainer.fit(trainer.build(self._space()), "model", FitPlan(pause=epochs))
             except DivergedError:
                 if number == 0:
                     raise

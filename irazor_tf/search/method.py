@@ -21,6 +21,7 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
 from irazor_tf.search.pictures import Picture
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Step
 from irazor_tf.training.trainer import Trainer
 
@@ -124,7 +125,7 @@ class SearchMethod(abc.ABC):
         with trainer.scope():
             gates = self.gates(trainer.schema, space)
         supernet = trainer.build(space, gates)
-        trainer.fit(supernet, "supernet", step=self.step(), optimizers=self.optimizers())
+        trainer.fit(supernet, "supernet", FitPlan(step=self.step(), optimizers=self.optimizers()))
         return supernet
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.model.variables import GROUPS
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from irazor_tf.training.state import TrainingState, read_state
 from irazor_tf.training.steps import Joint, Step
@@ -142,66 +143,33 @@ class Trainer:
         self,
         model: Recommender,
         name: str,
-        *,
-        step: Step | None = None,
-        epochs: int | None = None,
-        steps: int | None = None,
-        patience: int | None = None,
-        metric: str | None = None,
-        judge: Source | None = None,
-        train: Source | None = None,
-        optimizers: Mapping[str, str] | None = None,
-        frozen: Iterable[str] = (),
-        warmup: int = 0,
-        stop: Callable[[list[dict[str, float]]], bool] | None = None,
-        keep_start: bool = False,
-        pause: int | None = None,
+        plan: FitPlan = FitPlan(),
     ) -> list[dict[str, float]]:
-        """Trains until `epochs` or until the validation metric stops growing; resumes or returns at
-        once where that was done before.
-
-        With `patience` above 0 the model ends with the weights of its best epoch, otherwise with
-        the last ones.
+        """Trains as `plan` says; resumes, or returns at once, where that was done before.
 
         Args:
           model: made by `build` or `restrict`.
           name: folder of the state under `work_dir`.
-          step: how a step is made; default `Joint`.
-          epochs, patience, metric: instead of those in the options.
-          steps: at most so many, after the warm-up, instead of `epochs`; the last epoch, with its
-            record, ends where they do.
-          judge: rows on which the metric is taken; default the validation split.
-          train: rows to learn from; default the training split.
-          optimizers: group -> spec, instead of the trainer's.
-          frozen: groups that do not move, and parts of the model by name (embedding, alignment,
-            linear, base, intercept).
-          warmup: epochs, before `epochs`, in which the architecture does not move either; they do
-            not compete for the best epoch.
-          stop: asked after every epoch, with the records so far, whether to end here.
-          keep_start: whether the weights that the fit starts from compete for the best epoch too,
-            as epoch 0 (training goes on from a trained model, and may only make it worse).
-          pause: returns after so many epochs, warm-up among them, though the fit has not ended,
-            with the weights of the last one; another call goes on from there.
+          plan: what the training does; the default is plain training by the options.
 
         Returns:
-          One record per epoch: epoch, loss, mean penalty by group, the metrics of `judge`, and the
-            gates' traces.
+          One record per epoch: epoch, loss, mean penalty by group, the metrics of the plan's
+            `judge`, and the gates' traces.
         """
-        options = self.options
-        step = step or Joint()
-        epochs = options.epochs if epochs is None else epochs
-        patience = options.patience if patience is None else patience
-        metric = self.task.check_metric(metric or options.metric)
-        judge = judge or self.valid
+        options, step, warmup = self.options, plan.step, plan.warmup
+        epochs = options.epochs if plan.epochs is None else plan.epochs
+        patience = options.patience if plan.patience is None else plan.patience
+        metric = self.task.check_metric(plan.metric or options.metric)
+        judge = plan.judge or self.valid
         # What an alternating step calls validation rows: a cluster's own where one is trained.
-        rows = self.valid if train is None else judge
-        train = train or self.train
+        rows = self.valid if plan.train is None else judge
+        train = plan.train or self.train
         seed = seed_of(self.seed, "rows", name)
         per_epoch = step.steps_per_epoch(train, options.batch_size)
-        if steps is not None:
-            epochs = -(-steps // per_epoch)
-        total = warmup * per_epoch + (epochs * per_epoch if steps is None else steps)
-        specs = options.optimizers() | self.optimizers | dict(optimizers or {})
+        if plan.steps is not None:
+            epochs = -(-plan.steps // per_epoch)
+        total = warmup * per_epoch + (epochs * per_epoch if plan.steps is None else plan.steps)
+        specs = options.optimizers() | self.optimizers | dict(plan.optimizers)
         with self.scope():
             model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
             for group, optimizer in model.optimizers.items():
@@ -209,7 +177,7 @@ class Trainer:
                 optimizer._create_all_weights(model.variable_groups[group])
             model.compile(steps_per_execution=options.steps_per_execution)
         model.step = step
-        model.frozen = always = frozenset(frozen)
+        model.frozen = always = frozenset(plan.frozen)
         known = {*GROUPS, *(part.name for part in model.layers_in_order())}
         if always - known:
             raise ValueError(
@@ -224,7 +192,7 @@ class Trainer:
             state.restore_final()
             return state.history
         state.restore_last()
-        if keep_start and patience and not state.begun:
+        if plan.keep_start and patience and not state.begun:
             state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
         callbacks: list[keras.callbacks.Callback] = [
             _Finite(state),
@@ -237,7 +205,7 @@ class Trainer:
                     os.path.join(state.directory, "tensorboard"), profile_batch=0
                 )
             )
-        while not state.done and (pause is None or len(state.history) < pause):
+        while not state.done and (plan.pause is None or len(state.history) < plan.pause):
             epoch = state.step // per_epoch
             end = min((epoch + 1) * per_epoch, total)
             frozen = always | {"architecture"} if epoch < warmup else always
@@ -264,7 +232,7 @@ class Trainer:
             value = self.task.directions[metric] * record[metric]
             if self._tensorboard:
                 _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
-            state.end_epoch(end, record, value, patience, warmup, epochs, stop)
+            state.end_epoch(end, record, value, patience, warmup, epochs, plan.stop)
             if self._progress:
                 print(
                     "  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()),
@@ -281,7 +249,7 @@ class Trainer:
         epochs: int | None = None,
         patience: int | None = None,
         gates: Mapping[str, Gate] | None = None,
-        step: Step | None = None,
+        step: Step = Joint(),
         key: str = "",
     ) -> Recommender:
         """Plain training of a model of `space`, done once for all searches under `shared_dir` that
@@ -291,7 +259,7 @@ class Trainer:
           space: of the model.
           epochs, patience: instead of those in the options.
           gates: site -> gate without weights, for a penalty.
-          step: how a step is made; default `Joint`.
+          step: how a step is made.
           key: what gates and step do, where they are not the default: trainings with different keys
             are different ones.
 
@@ -316,7 +284,7 @@ class Trainer:
                 f"{model.variable_groups['architecture']}"
             )
         try:
-            shared.fit(model, name, step=step, epochs=epochs, patience=patience)
+            shared.fit(model, name, FitPlan(step=step, epochs=epochs, patience=patience))
         finally:
             self.pretrained[os.path.join(self.shared_dir, name)] = time.perf_counter() - start
         return model

@@ -26,6 +26,7 @@ from irazor_tf.search.method import METHODS, SearchMethod
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
 from irazor_tf.serving.export import export
 from irazor_tf.serving.versions import size_report
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import laws
@@ -98,10 +99,10 @@ def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
 
     trainer = tiny.trainer(CASE, tmp_path)
     assert len(
-        trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)
+        trainer.fit(trainer.build(tiny.space), "stopped", FitPlan(epochs=5, stop=stop))
     ) == 2 and asked == [1, 2]
     assert len(
-        trainer.fit(trainer.build(tiny.space), "stopped", epochs=5, stop=stop)
+        trainer.fit(trainer.build(tiny.space), "stopped", FitPlan(epochs=5, stop=stop))
     ) == 2 and asked == [1, 2]
 
 
@@ -109,17 +110,17 @@ def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
     options = dataclasses.replace(laws.OPTIONS, patience=1, epochs=4)
     trainer = tiny.trainer(CASE, tmp_path, options=options)
     model = trainer.build(tiny.space)
-    trainer.fit(model, "first", epochs=2, patience=0)
+    trainer.fit(model, "first", FitPlan(epochs=2, patience=0))
     before, started = tables(model), trainer.evaluate(model, trainer.valid)["auc"]
     wild = {"network": "adam(learning_rate=1.0)", "bias": "adam(learning_rate=1.0)"}
-    history = trainer.fit(model, "worse", optimizers=wild, keep_start=True)
+    history = trainer.fit(model, "worse", FitPlan(optimizers=wild, keep_start=True))
     assert [record["auc"] < started for record in history] == [True]
     assert not laws.differing(before, tables(model))
     again = trainer.build(tiny.space)
     assert trainer.fit(
-        again, "worse", optimizers=wild, keep_start=True
+        again, "worse", FitPlan(optimizers=wild, keep_start=True)
     ) == history and not laws.differing(before, tables(again))
-    better = trainer.fit(model, "better", keep_start=True)
+    better = trainer.fit(model, "better", FitPlan(keep_start=True))
     assert max(record["auc"] for record in better) > started and laws.differing(
         before, tables(model)
     )
@@ -129,14 +130,14 @@ def test_parts_of_a_model_can_be_frozen(tiny, tmp_path):
     trainer = tiny.trainer(CASE, tmp_path)
     model = trainer.build(tiny.space)
     before = {variable.name: variable.numpy() for variable in model.trainable_variables}
-    trainer.fit(model, "frozen", epochs=1, frozen=("base", "linear"))
+    trainer.fit(model, "frozen", FitPlan(epochs=1, frozen=("base", "linear")))
     moved = {
         v.name for v in model.trainable_variables if not np.array_equal(v.numpy(), before[v.name])
     }
     still = {v.name for part in (model.base, model.linear) for v in part.trainable_variables}
     assert moved == {v.name for v in model.trainable_variables} - still
     with pytest.raises(ValueError, match="`frozen` should name some of .*base.* Received: nobody"):
-        trainer.fit(model, "other", epochs=1, frozen=("nobody",))
+        trainer.fit(model, "other", FitPlan(epochs=1, frozen=("nobody",)))
 
 
 def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypatch):
@@ -160,7 +161,7 @@ def test_penalties_enter_every_third_batch_three_times(tiny, tmp_path, monkeypat
 
     monkeypatch.setattr(type(model), "descend", watched)
     step = Joint(penalty_every=3)
-    (record,) = trainer.fit(model, "thrice", epochs=1, step=step)
+    (record,) = trainer.fit(model, "thrice", FitPlan(epochs=1, step=step))
     first, last = (
         sum(float(tf.reduce_sum(tf.square(table))) for table in made.embedding.tables)
         for made in (fresh, model)
@@ -184,9 +185,11 @@ def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path,
         history = trainer.fit(
             model,
             "unrolled",
-            epochs=1,
-            step=Unrolled(xi=0.5),
-            optimizers={"architecture": "sgd(learning_rate=0.1)"},
+            FitPlan(
+                epochs=1,
+                step=Unrolled(xi=0.5),
+                optimizers={"architecture": "sgd(learning_rate=0.1)"},
+            ),
         )
         found.append(
             [variable.numpy() for variable in model.trainable_variables] + [history[0]["auc"]]
@@ -202,9 +205,11 @@ def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path,
         trainer.fit(
             model,
             "fit",
-            epochs=1,
-            step=step,
-            optimizers={"architecture": "sgd(learning_rate=1e-30)"},
+            FitPlan(
+                epochs=1,
+                step=step,
+                optimizers={"architecture": "sgd(learning_rate=1e-30)"},
+            ),
         )
         # What alpha moves is less than its last bit, so the virtual step is all that differs.
         weights.append(laws.values(model))

@@ -14,6 +14,7 @@ import tf_keras as keras
 
 from irazor_tf.config.files import read_json
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.training.plan import FitPlan
 from tests.conformance import laws
 
 
@@ -119,7 +120,7 @@ def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
             options=dataclasses.replace(laws.OPTIONS, checkpoint_steps=every),
         )
         model = trainer.build(tiny.space)
-        return model, trainer.fit(model, "final", steps=32)
+        return model, trainer.fit(model, "final", FitPlan(steps=32))
 
     model, history = fit("whole", 0)
     assert int(model.clock) == 32 and [record["epoch"] for record in history] == [1, 2]
@@ -147,7 +148,7 @@ def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, mo
         method = laws.named("irazor").make_method()
         with trainer.scope():
             gates = method.gates(tiny.schema, tiny.space)
-        return trainer.fit(trainer.build(tiny.space, gates), "search", warmup=1, epochs=2)
+        return trainer.fit(trainer.build(tiny.space, gates), "search", FitPlan(warmup=1, epochs=2))
 
     watched(monkeypatch, Killer(None))
     with pytest.raises(Killed):

@@ -16,6 +16,7 @@ from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.search.method import METHODS
 from irazor_tf.serving.export import export
 from irazor_tf.training.partition import partition
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from tests.conformance import laws
 
@@ -120,7 +121,7 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
             for source in (trainer.train, trainer.valid)
         }
         model = trainer.build(config)
-        trainer.fit(model, f"model-{cluster}", train=parts["train"], judge=parts["valid"])
+        trainer.fit(model, f"model-{cluster}", FitPlan(train=parts["train"], judge=parts["valid"]))
         models.append(model)
     routed = RoutedRecommender(models, router)
     test = next(iter(trainer.test.ordered(trainer.test.rows)))

@@ -31,6 +31,7 @@ from irazor_tf.search.method import METHODS, BudgetError
 from irazor_tf.search.pictures import HeatMap, Lines
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Alternating, Unrolled
 from irazor_tf.training.unrolling import unrolled_gradients
 
@@ -888,8 +889,8 @@ def searched(spec: str) -> types.SimpleNamespace:
         )
         return asked.plain
 
-    def fit(model, name, **settings):
-        asked.fits.append(settings)
+    def fit(model, name, plan):
+        asked.fits.append(plan)
         asked.alpha = model.gates["embedding"].alpha.numpy()
         asked.table = model.embedding.tables[0].numpy()
 
@@ -901,27 +902,20 @@ def searched(spec: str) -> types.SimpleNamespace:
 def test_presets():
     adam = {"architecture": "adam(learning_rate=0.01)"}
     paper = searched("dnis(preset='paper')")
-    (settings,) = paper.fits
     recipe = {"optimizer": "adam(learning_rate=0.001)"}
     assert METHODS.build("dnis(preset='paper')").params == dataclasses.replace(
         METHODS.build("dnis").params, **recipe
     )
     assert not paper.pretrained and np.all(paper.alpha == 1)
-    expected = {
-        "step": Alternating(),
-        "epochs": 10,
-        "patience": 2,
-        "metric": "log_loss",
-        "optimizers": adam,
-        "frozen": (),
-    }
-    assert settings == expected
+    assert paper.fits == [
+        FitPlan(step=Alternating(), epochs=10, patience=2, metric="log_loss", optimizers=adam)
+    ]
     official = searched("dnis(preset='official_code')")
-    (settings,) = official.fits
+    (plan,) = official.fits
     assert official.pretrained == [20] and np.all(official.alpha == 1)
     np.testing.assert_array_equal(official.table, official.plain.embedding.tables[0])
-    assert sorted(settings["frozen"]) == ["alignment", "base"] and settings["step"] == Alternating()
-    assert settings["optimizers"] == {"architecture": "sgd(learning_rate=0.01)"}, (
+    assert sorted(plan.frozen) == ["alignment", "base"] and plan.step == Alternating()
+    assert plan.optimizers == {"architecture": "sgd(learning_rate=0.01)"}, (
         "the weights' is the recipe's"
     )
     gate = gate_of("dnis(preset='official_code')")
@@ -933,8 +927,8 @@ def test_presets():
 
 
 def test_without_early_stopping_the_last_epoch_stays():
-    (settings,) = searched("dnis(stop_at_best=False, epochs=3)").fits
-    assert (settings["patience"], settings["metric"], settings["epochs"]) == (0, None, 3)
+    (plan,) = searched("dnis(stop_at_best=False, epochs=3)").fits
+    assert (plan.patience, plan.metric, plan.epochs) == (0, None, 3)
 
 
 @pytest.mark.parametrize(

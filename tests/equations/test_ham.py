@@ -26,6 +26,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import laws, tiny_data
@@ -403,7 +404,7 @@ def test_a_mask_is_drawn_per_column_and_step(name):
 
 def test_the_noise_is_the_seed_s(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "pretrain", lambda self, config, **settings: self.build(config))
-    monkeypatch.setattr(Trainer, "fit", lambda self, model, name, **settings: [])
+    monkeypatch.setattr(Trainer, "fit", lambda self, model, name, plan: [])
     drawn = []
     for seed in (1, 1, 2):
         trainer = trainer_of(tiny, tmp_path)
@@ -549,7 +550,7 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
     """`summed`: equation 3 with B times the gradient of the mean; B is the batch of the search,
     whatever the optimizer."""
     monkeypatch.setattr(Trainer, "pretrain", lambda self, config, **settings: self.build(config))
-    monkeypatch.setattr(Trainer, "fit", lambda self, model, name, **settings: [])
+    monkeypatch.setattr(Trainer, "fit", lambda self, model, name, plan: [])
     for name in NAMES:
         assert (
             METHODS.build(f"{name}(preset='paper_summed')").params
@@ -636,15 +637,15 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
     fits, starts = [], []
     fit = Trainer.fit
 
-    def watched(self, model, name, **settings):
+    def watched(self, model, name, plan=FitPlan()):
         fits.append((os.path.dirname(name) or name, model))
         starts.append({name: model.embedding.field_table(name) for name in model.config.kept})
         if name in ("stage-0", "stage-1", "supernet"):
             assert (
-                settings["patience"] == 0 and settings["epochs"] == 2
+                plan.patience == 0 and plan.epochs == 2
             )  # ends with its last masks, whatever they score
             assert (model.gates["embedding"].alpha.numpy() == np.float32(0.005)).all()
-        return fit(self, model, name, **settings)
+        return fit(self, model, name, plan)
 
     monkeypatch.setattr(Trainer, "fit", watched)
     method = METHODS.build(f"ham({FAST}, size=6, stages=(25, 16), epsilon=0.005)")
@@ -754,9 +755,9 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
     """Section 4.3, with `align_always`: one map per field in all three stages, trained in each."""
     maps, fit = [], Trainer.fit
 
-    def watched(self, model, name, **settings):
+    def watched(self, model, name, plan=FitPlan()):
         before = {piece.key: piece.read() for piece in model.alignment.pieces()}
-        found = fit(self, model, name, **settings)
+        found = fit(self, model, name, plan)
         maps.append((before, {piece.key: piece.read() for piece in model.alignment.pieces()}))
         return found
 

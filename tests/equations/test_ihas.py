@@ -37,6 +37,7 @@ from irazor_tf.search.method import METHODS, BudgetError
 from irazor_tf.search.run import search_folder_of, search_with
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.partition import partition
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import tiny_data
 
@@ -446,9 +447,9 @@ def test_the_search_starts_from_the_pretrained_base_model(data, tmp_path, monkey
     )
     space, fit, starts = InputConfig.uniform(schema, WIDTH), Trainer.fit, []
 
-    def watched(self, model, name, **settings):
+    def watched(self, model, name, plan=FitPlan()):
         starts.append({piece.key: piece.read() for piece in model.pieces()})
-        return fit(self, model, name, **settings)
+        return fit(self, model, name, plan)
 
     monkeypatch.setattr(Trainer, "fit", watched)
     METHODS.build("ihas(epochs=1, pretrain_epochs=1, every=25)").train(trainer, space)
@@ -1017,9 +1018,9 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
     schema, fits = data[0], []
     candidate, supernet = candidate_of(job, schema, rows, start)
 
-    def record(self, model, name, **settings):
+    def record(self, model, name, plan):
         fits.append(
-            (name, {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}, settings)
+            (name, {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}, plan)
         )
 
     monkeypatch.setattr(Trainer, "fit", record)
@@ -1029,9 +1030,9 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
     assert [name for name, _, _ in fits] == ["cluster-0", "cluster-1"]
     wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces()}
     trainer, seen = trainer_of(job, schema), {"train": 0, "judge": 0}
-    for cluster, (_, pieces, settings) in enumerate(fits):
+    for cluster, (_, pieces, plan) in enumerate(fits):
         config = models.models[cluster].config
-        assert settings["keep_start"] == (start == "searched") and config.num_fields
+        assert plan.keep_start == (start == "searched") and config.num_fields
         fresh = {piece.key: piece.read() for piece in trainer.build(config).pieces()}
         for key, (values, axes) in pieces.items():
             if start == "fresh":
@@ -1049,7 +1050,7 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
             ), key
         for key in seen:
             own = np.concatenate(
-                [models.router(batch["ids"]) for batch in settings[key].ordered(512)]
+                [models.router(batch["ids"]) for batch in getattr(plan, key).ordered(512)]
             )
             seen[key] += len(own)
             if key == "judge" or rows == "cluster":

@@ -21,6 +21,7 @@ from irazor_tf.evaluation.calibration import Correction
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.final_models import restored_model
 from irazor_tf.model.routing import RoutedRecommender
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from irazor_tf.training.trainer import Trainer
 from tests.jobs import small_jobs
@@ -141,14 +142,14 @@ def test_costs_stand_in_the_summary_and_in_the_report(done):
 
 
 @pytest.fixture
-def fits(monkeypatch) -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings of all trainings from now on."""
-    seen: list[tuple[str, dict[str, Any]]] = []
+def fits(monkeypatch) -> list[tuple[str, FitPlan]]:
+    """Names and plans of all trainings from now on."""
+    seen: list[tuple[str, FitPlan]] = []
     fit = Trainer.fit
 
-    def watched(self: Trainer, model: Any, name: str, **settings: Any) -> Any:
-        seen.append((name, settings))
-        return fit(self, model, name, **settings)
+    def watched(self: Trainer, model: Any, name: str, plan: FitPlan) -> Any:
+        seen.append((name, plan))
+        return fit(self, model, name, plan)
 
     monkeypatch.setattr(Trainer, "fit", watched)
     return seen
@@ -161,12 +162,12 @@ def test_the_model_of_a_cluster_learns_from_its_own_rows(table, tmp_path, fits):
     jobs.retrain(job)
     model = restored_model(job, Schema.load(job.records_dir), jobs._load_candidates(job)[0])
     assert isinstance(model, RoutedRecommender)
-    trained = [(name, settings) for name, settings in fits if name.startswith("cluster")]
+    trained = [(name, plan) for name, plan in fits if name.startswith("cluster")]
     assert [name for name, _ in trained] == ["cluster-0", "cluster-1"]
     for key, split in (("train", "train"), ("judge", "valid")):
         rows = 0
-        for cluster, (_, settings) in enumerate(trained):
-            for batch in settings[key].ordered(512):
+        for cluster, (_, plan) in enumerate(trained):
+            for batch in getattr(plan, key).ordered(512):
                 np.testing.assert_array_equal(model.router(batch["ids"]), cluster)
                 rows += len(batch["ids"])
         assert rows == Source(job.records_dir, split).rows
@@ -180,8 +181,8 @@ def test_who_goes_on_training_keeps_its_start_where_that_is_best(
     method, keeps, table, tmp_path, fits
 ):
     jobs.retrain(small_job(table, tmp_path, method=method))
-    (settings,) = (settings for name, settings in fits if name == "model")
-    assert settings["keep_start"] is keeps
+    (plan,) = (plan for name, plan in fits if name == "model")
+    assert plan.keep_start is keeps
 
 
 def test_a_field_without_an_entry_is_an_input_and_no_field_kept(table, tmp_path, capsys):

@@ -20,6 +20,7 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import check
 from irazor_tf.search.method import METHODS
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.state import TrainingState
 from irazor_tf.training.trainer import Trainer
 from tests.jobs.small_jobs import small_job, without_timing
@@ -98,9 +99,9 @@ def watched(patch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any]]]:
     seen: list[tuple[str, str, dict[str, Any]]] = []
     original = Trainer.fit
 
-    def fit(self: Any, model: Any, name: str, **settings: Any) -> Any:
+    def fit(self: Any, model: Any, name: str, plan: FitPlan) -> Any:
         try:
-            return original(self, model, name, **settings)
+            return original(self, model, name, plan)
         finally:
             seen.append((self.work_dir, name, dict(model.optimizers)))
 

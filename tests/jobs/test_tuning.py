@@ -18,6 +18,7 @@ from irazor_tf.config.files import read_json
 from irazor_tf.config.recipe import RULE
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.training import tuning
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import DivergedError, Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
@@ -271,11 +272,11 @@ def test_what_diverges_later_is_left_out_then_and_again(table, tmp_path, monkeyp
     job = job_at(table, tmp_path)
     fit, begun = Trainer.fit, []
 
-    def failing(self: Any, *args: Any, pause: int | None = None, **kwargs: Any) -> Any:
-        begun.append(pause)
-        if pause is None and "adam" in self.options.network_optimizer:
+    def failing(self: Any, model: Any, name: str, plan: FitPlan) -> Any:
+        begun.append(plan.pause)
+        if plan.pause is None and "adam" in self.options.network_optimizer:
             raise DivergedError("nan")
-        return fit(self, *args, pause=pause, **kwargs)
+        return fit(self, model, name, plan)
 
     monkeypatch.setattr(Trainer, "fit", failing)
     records = jobs.tune(job)

@@ -18,6 +18,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.entries import entry_sizes, keep_entries, largest, split
 from irazor_tf.search.method import METHODS, BudgetError, SearchMethod, budget_error
 from irazor_tf.search.pictures import HeatMap, Lines, Picture
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Alternating, Step, Unrolled
 from irazor_tf.training.trainer import Trainer
 
@@ -204,16 +205,19 @@ class DNIS(SearchMethod):
         if params.pretrain_epochs:
             supernet.inherit(trainer.pretrain(space, epochs=params.pretrain_epochs))
         interactions = [part for part in (supernet.alignment, supernet.base) if part is not None]
+        frozen = tuple(part.name for part in interactions) if params.freeze_interactions else ()
         losses = [name for name, direction in trainer.task.directions.items() if direction < 0]
         trainer.fit(
             supernet,
             "supernet",
-            step=self.step(),
-            epochs=params.epochs,
-            patience=params.patience if params.stop_at_best else 0,
-            metric=losses[0] if params.stop_at_best and losses else None,
-            optimizers=self.optimizers(),
-            frozen=[part.name for part in interactions] if params.freeze_interactions else (),
+            FitPlan(
+                step=self.step(),
+                epochs=params.epochs,
+                patience=params.patience if params.stop_at_best else 0,
+                metric=losses[0] if params.stop_at_best and losses else None,
+                optimizers=self.optimizers(),
+                frozen=frozen,
+            ),
         )
         return supernet
 

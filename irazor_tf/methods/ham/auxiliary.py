@@ -25,6 +25,7 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import SearchMethod, budget_error
 from irazor_tf.search.pictures import Bars, HeatMap, Picture
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
 
@@ -225,11 +226,15 @@ class AuxiliaryMasks(SearchMethod):
         trainer.fit(
             supernet,
             name,
-            step=self.step(),
-            epochs=self.params.epochs,
-            patience=0,
-            optimizers=self.optimizers(),
-            stop=lambda history: self.stops(history, size, metric, trainer.task.directions[metric]),
+            FitPlan(
+                step=self.step(),
+                epochs=self.params.epochs,
+                patience=0,
+                optimizers=self.optimizers(),
+                stop=lambda history: self.stops(
+                    history, size, metric, trainer.task.directions[metric]
+                ),
+            ),
         )
         return supernet
 

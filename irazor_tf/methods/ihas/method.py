@@ -28,6 +28,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
 from irazor_tf.search.method import METHODS, SearchMethod, budget_error
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Picture
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
 
@@ -142,10 +143,12 @@ class IHAS(SearchMethod):
         trainer.fit(
             supernet,
             "supernet",
-            step=step,
-            epochs=params.epochs,
-            patience=params.patience,
-            optimizers=self.optimizers(),
+            FitPlan(
+                step=step,
+                epochs=params.epochs,
+                patience=params.patience,
+                optimizers=self.optimizers(),
+            ),
         )
         supernet.gates["embedding"].census = _census(trainer, supernet)
         return supernet

@@ -18,6 +18,7 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS, SearchMethod, budget_error
 from irazor_tf.search.selection import evenness
+from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
@@ -226,16 +227,18 @@ class IRazor(SearchMethod):
         trainer.fit(
             supernet,
             "supernet",
-            step=self.step(),
-            warmup=params.warmup,
-            epochs=epochs,
-            steps=steps or None,
-            # A fit has no more epochs than steps, so that this never ends it; it keeps the best
-            # one.
-            patience=(steps or epochs) if params.stop_at_best else 0,
-            metric="log_loss" if params.stop_at_best else None,
-            judge=judge,
-            optimizers=self.optimizers(),
+            FitPlan(
+                step=self.step(),
+                warmup=params.warmup,
+                epochs=epochs,
+                steps=steps or None,
+                # A fit has no more epochs than steps, so that this never ends it; it keeps the best
+                # one.
+                patience=(steps or epochs) if params.stop_at_best else 0,
+                metric="log_loss" if params.stop_at_best else None,
+                judge=judge,
+                optimizers=self.optimizers(),
+            ),
         )
         return supernet
 
