@@ -19,6 +19,7 @@ from irazor_tf.jobs.figures import correction_of, is_corrected
 from irazor_tf.jobs.final_models import restored_model
 from irazor_tf.jobs.job import Job
 from irazor_tf.serving import export as export_lib
+from irazor_tf.serving import versions
 
 _logger = logging.getLogger("irazor_tf")
 
@@ -33,10 +34,10 @@ def export_found(job: Job, candidate: Candidate) -> str:
     version, damage = os.path.join(folder, done.get("version", "")), ""
     same = done.get("key") == candidate.key and done.get("correction") == numbers
     is_there = same and os.path.isdir(version)
-    if is_there and not (done.get("checksums") or export_lib.has_checksums(version)):
+    if is_there and not (done.get("checksums") or versions.has_checksums(version)):
         warn_once("The export %s has no checksums of its files: it is taken as it is", version)
     elif is_there:
-        damage = export_lib.damage(version)
+        damage = versions.damage(version)
     if damage:
         _logger.warning(
             "The export %s is damaged (%s): it is made anew under the next number", version, damage
@@ -44,7 +45,7 @@ def export_found(job: Job, candidate: Candidate) -> str:
     if not is_there or damage:
         # Written first: a version comes into being by one rename, and whoever finds it then knows
         # whose it is.
-        version = str(export_lib.next_version(folder))
+        version = str(versions.next_version(folder))
         done = {"key": candidate.key, "correction": numbers, "version": version, "checksums": True}
         write_json(marker, done)
         with tf.device("/CPU:0"):
@@ -81,7 +82,7 @@ def _size(path: str) -> dict[str, float]:
     """Bytes of an export's variables and assets, and their sum in MiB. The graph beside them is
     left out (about 0.1 MiB): its size depends on what else the process has traced, by a few
     bytes."""
-    sizes = export_lib.size_report(path)
+    sizes = versions.size_report(path)
     return {
         "variables": sizes["variables"],
         "assets": sizes["assets"],

@@ -24,7 +24,8 @@ from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.search import run as searching
 from irazor_tf.search.method import METHODS, SearchMethod
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
-from irazor_tf.serving.export import export, size_report
+from irazor_tf.serving.export import export
+from irazor_tf.serving.versions import size_report
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
