@@ -12,6 +12,8 @@ import pytest
 
 from irazor_tf.config.registry import entries, entries_in
 
+pytestmark = pytest.mark.quick
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("irazor_tf", "data_pipelines", "launch")
 
