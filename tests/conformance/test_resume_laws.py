@@ -14,13 +14,9 @@ import tf_keras as keras
 
 from irazor_tf.config.files import read_json
 from irazor_tf.model.recommender import Recommender
-<<<<<<< HEAD
 from irazor_tf.training.plan import FitPlan
-from tests.conformance import laws
-=======
 from tests.conformance import cases, runs
 from tests.conformance.laws import Law, law, tests
->>>>>>> wip-tests
 
 
 class Killed(Exception):
