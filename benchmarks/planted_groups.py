@@ -91,7 +91,7 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
     for record in records:
         candidate = added.get(record["series"])
         if candidate is not None and candidate.result.router is not None:
-            model = restored_model(points.job, points.schema, candidate)
+            model = restored_model(points.work, candidate)
             record |= agreement(model, points.space, Source(points.job.records_dir, "valid"), of_id)
         elif (
             candidate is not None and METHODS.build(SEARCHES[record["series"]]).params.clusters > 1

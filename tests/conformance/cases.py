@@ -165,7 +165,7 @@ def named(method: str) -> Case:
 def ranking_cases() -> list[Case]:
     """The methods that say something about fields."""
     with registered():
-        return [case for case in method_cases() if case.make_method().ranks_fields]
+        return [case for case in method_cases() if case.make_method().traits.ranks_fields]
 
 
 @functools.cache

@@ -53,9 +53,9 @@ def searched(
             trainer = tiny.trainer(case, tmp_path_factory.mktemp("run"))
             with pytest.MonkeyPatch.context() as patch:
                 fits = runs.watch_fits(patch)
-                method, result, supernet = runs.train(case, trainer, tiny.space)
+                method, result, search = runs.train(case, trainer, tiny.space)
             kept[case] = runs.Run(
-                case, trainer, method, result, supernet, fits, runs.values(supernet)
+                case, trainer, method, result, search, fits, runs.values(search.model)
             )
         kept.move_to_end(case)
         while len(kept) > KEPT_RUNS:

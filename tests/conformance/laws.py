@@ -62,7 +62,7 @@ class Law(enum.Enum):
 
     def excuse(self, kind: str, name: str) -> str | None:
         """What an entry of the kind declares that puts it outside the law; None if nothing does."""
-        if self is Law.RANKING and not METHODS.build(tiny_spec(METHODS, name)).ranks_fields:
+        if self is Law.RANKING and not METHODS.build(tiny_spec(METHODS, name)).traits.ranks_fields:
             return "`ranks_fields` is False"
         return None
 

@@ -22,7 +22,7 @@ from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import SearchMethod
+from irazor_tf.search.method import Search, SearchMethod
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.source import Source
 from irazor_tf.training.steps import Step
@@ -170,21 +170,25 @@ class Run:
     trainer: Trainer
     method: SearchMethod
     result: SearchResult
-    supernet: Recommender
+    search: Search
     fits: list[Fit]
     at_end: dict[str, np.ndarray]  # by position and name
+
+    @property
+    def supernet(self) -> Recommender:
+        return self.search.model
 
 
 def train(
     case: Case, trainer: Trainer, space: InputConfig
-) -> tuple[SearchMethod, SearchResult, Recommender]:
+) -> tuple[SearchMethod, SearchResult, Search]:
     """The search; a supernet that its method does not train is trained plainly, as the final model
     would be."""
     method = case.make_method()
-    result, supernet = method.search(trainer, space)
-    if not supernet.optimizers:
-        trainer.fit(supernet, "plain")
-    return method, result, supernet
+    result, search = method.search(trainer, space)
+    if not search.model.optimizers:
+        trainer.fit(search.model, "plain")
+    return method, result, search
 
 
 def values(model: keras.Model) -> dict[str, np.ndarray]:

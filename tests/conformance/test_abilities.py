@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import pathlib
 import time
 import types
@@ -20,14 +19,16 @@ from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.jobs.candidates import Candidate
-from irazor_tf.jobs.final_models import table_mib
+from irazor_tf.jobs.figures import table_mib
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
-from irazor_tf.search import run as searching
-from irazor_tf.search.method import METHODS, SearchMethod
-from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
+from irazor_tf.search.method import METHODS, Explanation, Search, SearchMethod, Traits
+from irazor_tf.search.notices import Notice
+from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, Picture, load_pictures, save_pictures
+from irazor_tf.search.run import run_search, search_folder
 from irazor_tf.serving.export import export
 from irazor_tf.serving.versions import size_report
+from irazor_tf.training import cost as cost_module
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
@@ -318,7 +319,7 @@ def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
         match=r"`share` of magnitude should leave at least .* 3 .*, and leaves 2\. Received: "
         r"0\.001",
     ):
-        METHODS.build("magnitude(share=0.001)").derive(model, tiny.space)
+        METHODS.build("magnitude(share=0.001)").derive(Search(model), tiny.space)
 
 
 def test_sizes_of_masked_tables(tiny):
@@ -334,27 +335,24 @@ def test_sizes_of_masked_tables(tiny):
 class Talkative(SearchMethod):
     """Takes everything, says so twice, and draws all it can."""
 
-    init = "keep"
-    ranks_fields = False
+    traits = Traits(init="keep", ranks_fields=False)
 
     def gates(self, schema, space):
         return {"embedding": column_gate(space)}
 
-    def derive(self, supernet, space, budget=None):
-        logging.getLogger("irazor_tf").warning("took everything")
+    def derive(self, search, space, budget=None):
+        search.notices.add("took everything")
         return space
 
-    def search(self, trainer, space, budget=None, supernet=None):
-        result, supernet = super().search(trainer, space, budget, supernet)
-        return dataclasses.replace(
-            result, keep_gates=True, notices=("could not help it",)
-        ), supernet
+    def search(self, trainer, space, budget=None, search=None):
+        result, search = super().search(trainer, space, budget, search)
+        return dataclasses.replace(result, keep_gates=True), search
 
-    def pictures(self, supernet, clusters):
-        return PICTURES
+    def explain(self, search, configs):
+        return Explanation(pictures=PICTURES, notices=(Notice("could not help it"),))
 
 
-PICTURES = [
+PICTURES: list[Picture] = [
     HeatMap("a heat map", np.arange(6.0).reshape(2, 3), ("a", "b"), ("x", "y", "z"), "colour"),
     Bars("bars", ("a", "b"), np.array([1.0, 2.0]), "length"),
     Lines(
@@ -376,25 +374,23 @@ def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog)
         trainer = tiny.trainer(CASE, tmp_path)
         trainer.inside("elsewhere").pretrain(tiny.space, epochs=1)
         with caplog.at_level("WARNING"):
-            result, supernet = searching.search_with(
-                trainer, METHODS.build("talkative"), tiny.space
-            )
+            _, result, search, place = run_search(trainer, METHODS.build("talkative"), tiny.space)
         assert result.notices == ("could not help it", "took everything")
         assert [record.getMessage() for record in caplog.records] == [
-            "took everything",
             "talkative(): could not help it",
+            "talkative(): took everything",
         ]
         result.save(str(tmp_path / "result.json"))
         assert SearchResult.load(str(tmp_path / "result.json")) == result
-        folder = pathlib.Path(
-            tmp_path, searching.search_folder_of(METHODS.build("talkative"), tiny.space)
-        )
+        folder = pathlib.Path(tmp_path, place)
         for before, after in zip(
             PICTURES, load_pictures(str(folder / "pictures.json")), strict=True
         ):
             assert str(before) == str(after) and type(before) is type(after)
         cost = json.loads((folder / "search_cost.json").read_text())
-        assert cost["steps"] == int(supernet.clock) == 2 * 25 and cost["seconds"] == result.seconds
+        assert (
+            cost["steps"] == int(search.model.clock) == 2 * 25 and cost["seconds"] == result.seconds
+        )
         assert cost["peak_mib"] > 100 and cost["pretraining"] == {"seconds": 0, "steps": 0}
     finally:
         METHODS.remove("talkative")
@@ -409,30 +405,29 @@ class Pretrained(SearchMethod):
     class Params:
         number: int = 0
 
-    init = "keep"
-    ranks_fields = False
+    traits = Traits(init="keep", ranks_fields=False)
 
-    def derive(self, supernet, space, budget=None):
+    def derive(self, search, space, budget=None):
         return space
 
-    def search(self, trainer, space, budget=None, supernet=None):
-        supernet = trainer.pretrain(space, epochs=1)
-        return SearchResult((space,), self.spec(), self.init), supernet
+    def search(self, trainer, space, budget=None, search=None):
+        search = Search(trainer.pretrain(space, epochs=1))
+        return SearchResult((space,), self.spec(), self.traits.init), search
 
 
 def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path, monkeypatch):
     """Beside it the searches take 1,000 seconds, which an earlier call has spent, and none of
     their own, for which the clock of the search stands still."""
     trainer = tiny.trainer(CASE, tmp_path)
-    monkeypatch.setattr(searching, "time", types.SimpleNamespace(perf_counter=lambda: 0.0))
+    monkeypatch.setattr(cost_module, "time", types.SimpleNamespace(perf_counter=lambda: 0.0))
     fits = runs.watch_fits(monkeypatch)
     METHODS.register("pretrained")(Pretrained)
     try:
         for number in (1, 2):
             method = METHODS.build(f"pretrained(number={number})")
-            folder = tmp_path / searching.search_folder_of(method, tiny.space)
-            write_json(str(folder / "seconds_unfinished.json"), 1000.0)
-            result, _ = searching.search_with(trainer, method, tiny.space)
+            folder = tmp_path / search_folder(method, tiny.space)
+            write_json(str(folder / "search_cost.json"), {"unfinished_seconds": 1000.0})
+            result = run_search(trainer, method, tiny.space).result
             cost = json.loads((folder / "search_cost.json").read_text())
             assert len(fits) == 1
             assert cost["steps"] == cost["pretraining"]["steps"] == 25
@@ -451,13 +446,13 @@ def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkey
         type(method), "derive", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
-        searching.search_with(trainer, method, tiny.space)
+        run_search(trainer, method, tiny.space)
     monkeypatch.setattr(type(method), "derive", derive)
-    folder = pathlib.Path(tmp_path, searching.search_folder_of(method, tiny.space))
+    folder = pathlib.Path(tmp_path, search_folder(method, tiny.space))
     (path,) = folder.glob("*/state.json")
     state = json.loads(path.read_text())
     path.write_text(json.dumps(state | {"seconds": 5000.0}))
-    result, _ = searching.search_with(trainer, method, tiny.space)
+    result = run_search(trainer, method, tiny.space).result
     assert 5000.0 < result.seconds < 5100.0
 
 
@@ -477,9 +472,9 @@ def test_a_pretraining_that_fails_is_counted_once(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "evaluate", failing)
     with pytest.raises(OSError, match="the disk is full"):
-        searching.search_with(trainer, method, tiny.space)
+        run_search(trainer, method, tiny.space)
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
-    result, _ = searching.search_with(trainer, method, tiny.space)
+    result = run_search(trainer, method, tiny.space).result
     assert 0 < result.seconds < time.perf_counter() - start
 
 

@@ -58,7 +58,7 @@ def test_every_law_has_a_test(law):
 
 def test_what_an_entry_declares_is_its_excuse():
     for name in METHODS.names():
-        ranks = METHODS.build(cases.tiny_spec(METHODS, name)).ranks_fields
+        ranks = METHODS.build(cases.tiny_spec(METHODS, name)).traits.ranks_fields
         assert (Law.RANKING.excuse("method", name) is None) == ranks
         assert Law.SEED.excuse("method", name) is None
 

@@ -12,7 +12,8 @@ from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.methods.irazor import regions
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS
+from irazor_tf.search.method import METHODS, Search
+from irazor_tf.search.run import run_search
 from tests.conformance import cases, runs
 from tests.conformance.laws import on_case
 
@@ -57,7 +58,7 @@ def test_magnitude_keeps_the_columns_that_put_out_the_most(
         if tiny.schema.field(name).vocabulary_size <= left:
             expected[name].append(j)
             left -= tiny.schema.field(name).vocabulary_size
-    found = METHODS.build("magnitude").derive(supernet, tiny.space, budget)
+    found = METHODS.build("magnitude").derive(Search(supernet), tiny.space, budget)
     assert {name: sorted(field.labels) for name, field in found.fields.items()} == {
         name: sorted(own) for name, own in expected.items()
     }
@@ -82,7 +83,10 @@ def test_irazor_takes_the_widest_config_that_fits(tiny: runs.Tiny, tmp_path: pat
     for size in sizes:
         for budget in (size, size + 1):
             fitting = max(other for other in sizes if other <= budget)
-            assert method.derive(supernet, tiny.space, budget).num_params(tiny.schema) == fitting
+            assert (
+                method.derive(Search(supernet), tiny.space, budget).num_params(tiny.schema)
+                == fitting
+            )
 
 
 def test_uniform_width_takes_the_widest_that_fits(tiny: runs.Tiny, tmp_path: pathlib.Path) -> None:
@@ -93,7 +97,7 @@ def test_uniform_width_takes_the_widest_that_fits(tiny: runs.Tiny, tmp_path: pat
             for width in (dim, dim + 1)
         )
         for budget in (narrower, wider - 1):
-            assert set(method.derive(supernet, tiny.space, budget).dims.values()) == {dim}
+            assert set(method.derive(Search(supernet), tiny.space, budget).dims.values()) == {dim}
 
 
 def test_random_widths_use_the_budget_and_differ_by_seed(
@@ -101,12 +105,12 @@ def test_random_widths_use_the_budget_and_differ_by_seed(
 ) -> None:
     supernet, budget = built("random", tiny, tmp_path), tiny.space.num_params(tiny.schema) // 3
     found = [
-        METHODS.build(f"random(seed={seed})").derive(supernet, tiny.space, budget)
+        METHODS.build(f"random(seed={seed})").derive(Search(supernet), tiny.space, budget)
         for seed in range(20)
     ]
     assert min(config.num_params(tiny.schema) for config in found) > 0.97 * budget
     assert len({tuple(config.dims.values()) for config in found}) > 15
-    assert METHODS.build("random(seed=3)").derive(supernet, tiny.space, budget) == found[3]
+    assert METHODS.build("random(seed=3)").derive(Search(supernet), tiny.space, budget) == found[3]
 
 
 @on_case(STOPPED_CASE)
@@ -142,11 +146,14 @@ def test_no_field_is_searched_wider_than_its_last_candidate(
     )
     trainer = tiny.trainer(cases.Case(parse_spec(spec), MLP), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
-    result, supernet = METHODS.build(spec).search(trainer, tiny.space)
+    outcome = run_search(trainer, METHODS.build(spec), tiny.space)
+    result, supernet = outcome.result, outcome.search.model
     expected = dict.fromkeys(tiny.schema.names, 2) | {"strong_a": 3, "pair_b": runs.WIDTH}
     assert result.config.dims == supernet.config.dims == expected
     assert "candidates wider than the field is in the space are cut there: pair_b\n" in caplog.text
-    whole = METHODS.build(spec).derive(supernet, tiny.space, tiny.space.num_params(tiny.schema))
+    whole = METHODS.build(spec).derive(
+        Search(supernet), tiny.space, tiny.space.num_params(tiny.schema)
+    )
     assert whole.dims == expected
 
 
@@ -155,7 +162,7 @@ def test_a_width_above_the_space_is_said_and_recorded_as_it_is(
 ) -> None:
     trainer = tiny.trainer(cases.Case(Spec("fde"), MLP), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
-    result, _ = METHODS.build("fde(dim=30)").search(trainer, tiny.space)
+    result = run_search(trainer, METHODS.build("fde(dim=30)"), tiny.space).result
     assert str(result.method) == f"fde(dim={runs.WIDTH})" and set(result.config.dims.values()) == {
         runs.WIDTH
     }
@@ -170,7 +177,7 @@ def test_controls_have_a_curve_of_their_own(
 ) -> None:
     supernet, whole = built(name, tiny, tmp_path), tiny.space.num_params(tiny.schema)
     sizes = [
-        method.derive(supernet, tiny.space).num_params(tiny.schema)
+        method.derive(Search(supernet), tiny.space).num_params(tiny.schema)
         for _, method in METHODS.build(name).sweep(tiny.space)
     ]
     for part, size in zip((1 / 16, 1 / 8, 1 / 4), sizes, strict=True):

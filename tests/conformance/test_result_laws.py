@@ -32,22 +32,22 @@ def test_result_is_within_its_space(case, searched, tiny):
     for config in run.result.clusters:
         config.check(tiny.schema)
         assert config.within(tiny.space)
-    assert run.method.derive(run.supernet, tiny.space).within(tiny.space)
+    assert run.method.derive(run.search, tiny.space).within(tiny.space)
     whole = tiny.space.num_params(tiny.schema)
     for budget in (whole, whole // 2, whole // 10):
         try:
-            config = run.method.derive(run.supernet, tiny.space, budget)
+            config = run.method.derive(run.search, tiny.space, budget)
         except ValueError as error:
             assert budget < whole and "budget" in str(error)
             continue
         config.check(tiny.schema)
         assert config.within(tiny.space)
-        if run.method.obeys_budget:
+        if run.method.traits.budget != "exceeded":
             assert config.num_params(tiny.schema) <= budget
     with pytest.raises(ValueError, match="budget"):
-        run.method.derive(run.supernet, tiny.space, 1 if run.method.init != "keep" else 0)
+        run.method.derive(run.search, tiny.space, 1 if run.method.traits.init != "keep" else 0)
     for _, other in run.method.sweep(tiny.space):
-        assert other.derive(run.supernet, tiny.space).within(tiny.space)
+        assert other.derive(run.search, tiny.space).within(tiny.space)
 
 
 @law(Law.WITHIN_SPACE, cases.method_cases(), product=False)
@@ -69,16 +69,16 @@ def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
         case = dataclasses.replace(case, model=aligned)
     trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(runs.OPTIONS, epochs=1))
     method = METHODS.build(case.method)
-    result, supernet = method.search(trainer, tiny.masked)
+    result, search = method.search(trainer, tiny.masked)
     budget = tiny.masked.num_params(tiny.schema) * 3 // 4
     for config in (
         *result.clusters,
-        method.derive(supernet, tiny.masked),
-        method.derive(supernet, tiny.masked, budget),
+        method.derive(search, tiny.masked),
+        method.derive(search, tiny.masked, budget),
     ):
         config.check(tiny.schema)
         assert config.within(tiny.masked)
-    assert config.num_params(tiny.schema) <= budget or not method.obeys_budget
+    assert config.num_params(tiny.schema) <= budget or method.traits.budget == "exceeded"
 
 
 @law(Law.ROUND_TRIP, cases.covering_cases())
@@ -218,8 +218,8 @@ def test_strong_fields_come_first(case, tiny, tmp_path):
     )
     trainer = tiny.trainer(case, tmp_path, options=RANKING_OPTIONS)
     method = METHODS.build(case.method)
-    _, supernet = method.search(trainer, tiny.space)
-    scores = method.field_scores(supernet)
+    result, search = method.search(trainer, tiny.space)
+    scores = method.explain(search, result.clusters).scores
     assert set(scores) == set(tiny.schema.names)
     assert runs.auc(scores) == 1.0, scores
 
@@ -235,12 +235,12 @@ def test_a_misfit_fails_with_a_message_that_names_both(method, model):
         METHODS.build(cases.tiny_spec(METHODS, method)),
         MODELS.build(cases.tiny_spec(MODELS, model)),
     )
-    if made.needs <= base.sites:
+    if made.traits.needs <= base.sites:
         made.check(base)
         return
     with pytest.raises(ValueError) as error:
         made.check(base)
-    for word in (repr(method), repr(model), *(made.needs - base.sites)):
+    for word in (repr(method), repr(model), *(made.traits.needs - base.sites)):
         assert word in str(error.value)
 
 

@@ -72,8 +72,8 @@ def test_killed_and_resumed_with_several_steps_per_call(
     case = cases.named("irazor")
     trainer = tiny.trainer(case, tmp_path_factory.mktemp("whole"), options=runs.SEVERAL)
     fits = runs.watch_fits(monkeypatch)
-    method, result, supernet = runs.train(case, trainer, tiny.space)
-    run = runs.Run(case, trainer, method, result, supernet, fits, runs.values(supernet))
+    method, result, search = runs.train(case, trainer, tiny.space)
+    run = runs.Run(case, trainer, method, result, search, fits, runs.values(search.model))
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
@@ -84,10 +84,10 @@ def check_resumed(
     options = dataclasses.replace(run.trainer.options, checkpoint_steps=8)
 
     def train() -> tuple[Any, Recommender]:
-        _, result, supernet = runs.train(
+        _, result, search = runs.train(
             run.case, tiny.trainer(run.case, work_dir, options=options), tiny.space
         )
-        return dataclasses.replace(result, seconds=0.0), supernet
+        return dataclasses.replace(result, seconds=0.0), search.model
 
     # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has
     # just been saved.

@@ -230,10 +230,9 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
         (
             model.num_params(),
             model.num_total_params(),
-            run.method.field_scores(model),
-            run.method.architecture(model),
+            run.method.explain(run.search, run.result.clusters),
         )
-        run.method.derive(model, tiny.space)
+        run.method.derive(run.search, tiny.space)
         model.restrict(tiny.awkward)
         assert not runs.differing(before, runs.values(model))
         assert trainer.evaluate(model, trainer.valid) == first

@@ -125,7 +125,6 @@ def evaluate_before_the_summary() -> None:
 
 
 def _export(moment: str) -> None:
-    from irazor_tf.jobs import stages as jobs
     from irazor_tf.serving import versions
 
     def real(path: str) -> bool:
@@ -136,7 +135,7 @@ def _export(moment: str) -> None:
     if moment == "before":
         before(versions.os, "rename", lambda source, target: real(target))
     else:
-        before(jobs.versions, "size_report", lambda path: real(path))
+        before(versions, "size_report", lambda path: real(path))
 
 
 def export_before_the_rename() -> None:

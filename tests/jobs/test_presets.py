@@ -18,7 +18,8 @@ from data_pipelines.readers.table import TableSchema
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.specs import parse_spec
 from irazor_tf.jobs import stages as jobs
-from irazor_tf.jobs.config import JobConfig, check
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.job import Job
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.source import Source
 from launch.flagfiles import PRESETS as FOLDER
@@ -144,7 +145,7 @@ def test_preset_makes_a_job(name):
     assert job.data is not None and job.model_dir == "somewhere"
     if parse_spec(job.data.reader).name == "table" and job.data.schema is None:
         job = preset(name, "--schema=avazu")  # a crossed log comes with a schema file of its own
-    check(job)
+    Job(job)
     assert job.data is not None and job.data.make_reader().fields()
 
 
@@ -198,7 +199,7 @@ def test_the_papers_settings(name):
     assert train.network_optimizer.startswith("adagrad(learning_rate=0.02")
     # The method's recipe is the flags', which the controls train by; alpha's optimizer is the
     # network's, accumulator and all.
-    recipe = METHODS.build(job.method).recipe() | METHODS.build(job.method).optimizers()
+    recipe = {**METHODS.build(job.method).traits.recipe, **METHODS.build(job.method).optimizers()}
     assert recipe == train.optimizers() and recipe["architecture"] == recipe["network"]
     crossed = (
         "hold the crossed fields as columns"
@@ -223,7 +224,7 @@ def test_the_other_papers_settings(name):
     assert {key: getattr(method.params, key) for key in settings} == settings
     # The method's recipe is the flags', which the controls train by.
     assert (
-        set(method.recipe().values())
+        set(method.traits.recipe.values())
         == {job.train.bias_optimizer, job.train.network_optimizer}
         == {optimizer}
     )
