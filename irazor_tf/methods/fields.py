@@ -71,7 +71,7 @@ class Fields(SearchMethod):
     ) -> tuple[SearchResult, Search]:
         """The inner method's search. Its notices are about what it would have kept, before the
         fields get their width back."""
-        search = self.train_or_resume(trainer, space) if search is None else search.again()
+        search = (self.train_or_resume(trainer, space) if search is None else search).again()
         narrow = self.inner.derive(search, space, budget)
         notices = tuple(map(str, self.inner.explain(search, (narrow,)).notices))
         wide = narrow.fields_only(space)
