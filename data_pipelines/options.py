@@ -26,17 +26,17 @@ class PreprocessOptions:
         generated log.
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
-      schema: YAML file that describes the columns, for the readers that take one.
+      schema: YAML file that describes the columns of the log, for the readers that take one.
       min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto:
         what `recipe.min_count` says for so many training rows.
       max_vocab: at most so many features per field, the most frequent ones; None for all.
       split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by
         `time_boundaries`).
-      fractions: of training, validation and test rows; those of the splits that have files of their
-        own are left out and the rest renormalised.
+      fractions: shares of training, validation and test rows; those of the splits that have files
+        of their own are left out and the rest renormalised.
       time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2,
         test rows time > t2.
-      seed: of split, shuffle and shadows.
+      seed: seed of the split, of the order of the records and of shadow fields.
       positive_above: a label above this is positive; None: the reader's own rule, or labels that
         are 0 and 1 already.
       drop_labels: rows with these labels are left out, before `positive_above` is applied.

@@ -43,7 +43,8 @@ class RecordsPaths(Folder):
     manifest = property(lambda self: self.at("manifest.json"))
     schema = property(lambda self: self.at("schema.json"))
     counts = property(lambda self: self.at("counts.npz"))
-    truth = property(lambda self: self.at("log", "truth.json"))  # of a generated log
+    log = property(lambda self: self.at("log"))  # of a generated log: the log itself
+    truth = property(lambda self: self.at("log", "truth.json"))  # and what it was generated from
 
     def vocabulary(self, field: str) -> str:
         """The text file with a line per feature of `field`."""
@@ -88,6 +89,22 @@ class TunePaths(Folder):
 
     result = property(lambda self: self.at("result.json"))
     flags = property(lambda self: self.at("recipe.flags"))
+
+
+class ExportPaths(Folder):
+    """A folder of exported versions, as TensorFlow Serving watches it."""
+
+    def version(self, version: int | str) -> str:
+        """The folder of a version, complete from the moment that it has this name."""
+        return self.at(str(version))
+
+    def partial(self, version: int | str) -> str:
+        """The hidden folder in which a version is written."""
+        return self.at(f".{version}.partial")
+
+    def checksums(self, version: int | str) -> str:
+        """The checksums of a version's files, in the form that `sha256sum --check` reads."""
+        return self.at(f"{version}.sha256")
 
 
 class JobPaths(Folder):

@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from data_pipelines import records
 from irazor_tf.config import integrity
-from irazor_tf.evaluation.task import TASKS
-from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.job import Job
 
 T = TypeVar("T")
 
@@ -21,23 +20,23 @@ T = TypeVar("T")
 _good: dict[str, tuple[list[tuple[int, int, int] | None], bool]] = {}
 
 
-def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
+def verified(job: Job, full: bool = True) -> dict[str, Any]:
     """The manifest. Once in each process schema, vocabularies and counts are compared with it, and
     with `full`, for whoever is to learn from the rows or to judge by them, every record; again only
     where a file has changed since."""
-    manifest = records.load_manifest(job.records_dir)
+    manifest = records.load_manifest(job.config.records_dir)
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
     names += [*manifest.get("files", ()), "manifest.json"]
-    paths = [os.path.join(job.records_dir, name) for name in sorted(set(names))]
+    paths = [os.path.join(job.config.records_dir, name) for name in sorted(set(names))]
     now = [integrity.stamp(path) for path in paths]
-    before, read_all = _good.get(job.records_dir, (None, False))
+    before, read_all = _good.get(job.config.records_dir, (None, False))
     if before != now or (full and not read_all):
-        records.verify(job.records_dir, full=full, progress=full and job.progress)
-        _good[job.records_dir] = now, full
+        records.verify(job.config.records_dir, full=full, progress=full and job.config.progress)
+        _good[job.config.records_dir] = now, full
     return manifest
 
 
-def check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
+def check_splits(job: Job, manifest: Mapping[str, Any]) -> None:
     """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do
     with, before anything is trained."""
     splits = {
@@ -47,7 +46,7 @@ def check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
     rows = {split: entry["rows"] for split, entry in splits.items()}
     options = manifest.get("options") or {}
     for split, entry in splits.items():
-        files = options.get(f"{split}_input") or options.get("input") or [job.records_dir]
+        files = options.get(f"{split}_input") or options.get("input") or [job.config.records_dir]
         named = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         if not entry["rows"]:
             raise ValueError(
@@ -55,15 +54,15 @@ def check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
                 f"{rows} of {named}"
             )
         try:
-            TASKS.build(job.task).check_labels(entry["rows"], entry["positives"])
+            job.task.check_labels(entry["rows"], entry["positives"])
         except ValueError as error:
             raise ValueError(f"{error} (split {split!r}, of {named})") from None
 
 
-def guarded(job: JobConfig, work: Callable[[], T]) -> T:
+def guarded(job: Job, work: Callable[[], T]) -> T:
     """Runs `work`; where a record cannot be read, says which file and block."""
     try:
         return work()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):
-        records.verify(job.records_dir, full=True)
+        records.verify(job.config.records_dir, full=True)
         raise

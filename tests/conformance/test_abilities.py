@@ -8,15 +8,17 @@ import json
 import logging
 import pathlib
 import time
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from irazor_tf.config.files import write_json
 from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import RouterRef, SearchResult
-from irazor_tf.config.specs import Spec
+from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.final_models import table_mib
 from irazor_tf.model.gate import Gate
@@ -24,14 +26,15 @@ from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.search import run as searching
 from irazor_tf.search.method import METHODS, SearchMethod
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
-from irazor_tf.serving.export import export, size_report
+from irazor_tf.serving.export import export
+from irazor_tf.serving.versions import size_report
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
-from tests.conformance import laws
+from tests.conformance import cases, runs
 from tests.conformance.toys import column_gate
 
-CASE = laws.named("fde")
+CASE = cases.named("fde")
 
 
 class Shrinking(Gate):
@@ -46,17 +49,17 @@ class Shrinking(Gate):
 def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path, monkeypatch):
     root = tiny.trainer(CASE, tmp_path)
     one, other = root.inside("search/one"), root.inside("search/other")
-    fits = laws.watch_fits(monkeypatch)
+    fits = runs.watch_fits(monkeypatch)
     first = one.pretrain(tiny.space, epochs=1)
     assert len(fits) == 1
     second = other.pretrain(tiny.space, epochs=1)
-    assert len(fits) == 1 and not laws.differing(tables(first), tables(second))
+    assert len(fits) == 1 and not runs.differing(tables(first), tables(second))
     assert (
         list(one.pretrained) == list(other.pretrained)
         and len(list(tmp_path.glob("pretrained/*/state.json"))) == 1
     )
     shrunk = other.pretrain(tiny.space, epochs=1, gates={"embedding": Shrinking()}, key="shrinking")
-    assert len(fits) == 2 and laws.differing(tables(first), tables(shrunk))
+    assert len(fits) == 2 and runs.differing(tables(first), tables(shrunk))
     assert np.abs(shrunk.embedding.tables[0]).sum() < np.abs(first.embedding.tables[0]).sum()
     with pytest.raises(ValueError, match="should have no weights to train. Received: .*alpha"):
         one.pretrain(tiny.space, epochs=1, gates={"embedding": column_gate(tiny.space)})
@@ -64,14 +67,14 @@ def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path,
 
 def test_pretrainings_by_other_optimizers_are_others(tiny, tmp_path, monkeypatch):
     """Whoever asks with the same recipe shares one, and it is by that recipe."""
-    root, fits = tiny.trainer(CASE, tmp_path), laws.watch_fits(monkeypatch)
+    root, fits = tiny.trainer(CASE, tmp_path), runs.watch_fits(monkeypatch)
     ours = {"network": "sgd(learning_rate=0.5)"}
     models = [
         root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1)
         for name, own in (("a", {}), ("b", ours), ("c", ours))
     ]
     assert len(fits) == 2 and len(list(tmp_path.glob("pretrained/*/state.json"))) == 2
-    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(
+    assert runs.differing(tables(models[0]), tables(models[1])) and not runs.differing(
         tables(models[1]), tables(models[2])
     )
     assert (
@@ -106,7 +109,7 @@ def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
 
 
 def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
-    options = dataclasses.replace(laws.OPTIONS, patience=1, epochs=4)
+    options = dataclasses.replace(runs.OPTIONS, patience=1, epochs=4)
     trainer = tiny.trainer(CASE, tmp_path, options=options)
     model = trainer.build(tiny.space)
     trainer.fit(model, "first", FitPlan(epochs=2, patience=0))
@@ -114,13 +117,13 @@ def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
     wild = {"network": "adam(learning_rate=1.0)", "bias": "adam(learning_rate=1.0)"}
     history = trainer.fit(model, "worse", FitPlan(optimizers=wild, keep_start=True))
     assert [record["auc"] < started for record in history] == [True]
-    assert not laws.differing(before, tables(model))
+    assert not runs.differing(before, tables(model))
     again = trainer.build(tiny.space)
     assert trainer.fit(
         again, "worse", FitPlan(optimizers=wild, keep_start=True)
-    ) == history and not laws.differing(before, tables(again))
+    ) == history and not runs.differing(before, tables(again))
     better = trainer.fit(model, "better", FitPlan(keep_start=True))
-    assert max(record["auc"] for record in better) > started and laws.differing(
+    assert max(record["auc"] for record in better) > started and runs.differing(
         before, tables(model)
     )
 
@@ -211,8 +214,8 @@ def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path,
             ),
         )
         # What alpha moves is less than its last bit, so the virtual step is all that differs.
-        weights.append(laws.values(model))
-    assert not laws.differing(*weights)
+        weights.append(runs.values(model))
+    assert not runs.differing(*weights)
     with pytest.raises(ValueError, match="`xi` should be above 0. Received: 0"):
         Unrolled(xi=0)
 
@@ -249,7 +252,7 @@ def test_a_sparse_table_reads_like_the_masked_one():
     assert not empty.variables
 
 
-def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
+def masked_config(tiny: runs.Tiny, share: float) -> InputConfig:
     generator = np.random.default_rng(1)
     fields = {}
     for name, field in tiny.space.fields.items():
@@ -262,12 +265,12 @@ def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
 
 @pytest.mark.parametrize("model", ["mlp(hidden=(8,))", "fm"])
 def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_path):
-    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec(model)), tmp_path)
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=parse_spec(model)), tmp_path)
     config = masked_config(tiny, 0.1)
     masked = trainer.build(config)
     path = export(masked, tiny.schema, str(tmp_path / "export"))
     batch = tiny.batch()["ids"]
-    raw = laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+    raw = runs.raw_features(tiny.schema, batch.numpy(), masked.kept)
     served = tf.saved_model.load(path).signatures["serving_default"](**raw)[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     names = [variable.name for variable in tf.saved_model.load(path).weights]
@@ -285,7 +288,7 @@ def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_pa
 
 def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
     """Where compressed rows would be larger, and where a width has no entry left."""
-    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec("fm")), tmp_path)
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=parse_spec("fm")), tmp_path)
     config = masked_config(tiny, 0.9)
     name, rows = "noise_high", tiny.schema.field("noise_high").vocabulary_size
     fields = {
@@ -298,14 +301,14 @@ def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
     batch = tiny.batch()["ids"]
     loaded = tf.saved_model.load(path)
     served = loaded.signatures["serving_default"](
-        **laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+        **runs.raw_features(tiny.schema, batch.numpy(), masked.kept)
     )[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     assert (
-        masked.num_dims() == laws.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
+        masked.num_dims() == runs.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
     )
     shapes = [tuple(variable.shape) for variable in loaded.weights if "served" in variable.name]
-    assert shapes == [(tiny.schema.num_features - rows, laws.WIDTH)]
+    assert shapes == [(tiny.schema.num_features - rows, runs.WIDTH)]
 
 
 def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
@@ -322,7 +325,7 @@ def test_sizes_of_masked_tables(tiny):
     config = masked_config(tiny, 0.1)
     entries, rows = config.num_params(tiny.schema), tiny.schema.num_features
     found = table_mib(Candidate(Role.FOUND, "x", SearchResult((config,), Spec("fde"))), tiny.schema)
-    assert found["dense"] * 2**20 == 4 * rows * laws.WIDTH
+    assert found["dense"] * 2**20 == 4 * rows * runs.WIDTH
     assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 5 * entries + 4 * (
         rows + len(tiny.schema.fields)
     )
@@ -399,15 +402,45 @@ def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog)
     assert not (tmp_path / "none.json").exists()
 
 
-def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path):
+class Pretrained(SearchMethod):
+    """Takes everything after an epoch that all its settings share."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        number: int = 0
+
+    init = "keep"
+    ranks_fields = False
+
+    def derive(self, supernet, space, budget=None):
+        return space
+
+    def search(self, trainer, space, budget=None, supernet=None):
+        supernet = trainer.pretrain(space, epochs=1)
+        return SearchResult((space,), self.spec(), self.init), supernet
+
+
+def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path, monkeypatch):
+    """Beside it the searches take 1,000 seconds, which an earlier call has spent, and none of
+    their own, for which the clock of the search stands still."""
     trainer = tiny.trainer(CASE, tmp_path)
-    for name in ("one", "other"):
-        inside = trainer.inside(name)
-        inside.pretrain(tiny.space, epochs=1)
-        cost = searching._cost(inside, 1000.0)
-        assert cost["steps"] == cost["pretraining"]["steps"] == 25
-        assert 0 < cost["pretraining"]["seconds"] < 100
-        assert cost["seconds"] == pytest.approx(1000.0 + cost["pretraining"]["seconds"])
+    monkeypatch.setattr(searching, "time", types.SimpleNamespace(perf_counter=lambda: 0.0))
+    fits = runs.watch_fits(monkeypatch)
+    METHODS.register("pretrained")(Pretrained)
+    try:
+        for number in (1, 2):
+            method = METHODS.build(f"pretrained(number={number})")
+            folder = tmp_path / searching.search_folder_of(method, tiny.space)
+            write_json(str(folder / "seconds_unfinished.json"), 1000.0)
+            result, _ = searching.search_with(trainer, method, tiny.space)
+            cost = json.loads((folder / "search_cost.json").read_text())
+            assert len(fits) == 1
+            assert cost["steps"] == cost["pretraining"]["steps"] == 25
+            assert 0 < cost["pretraining"]["seconds"] < 100
+            assert cost["seconds"] == pytest.approx(1000.0 + cost["pretraining"]["seconds"])
+            assert result.seconds == cost["seconds"]
+    finally:
+        METHODS.remove("pretrained")
 
 
 def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkeypatch):

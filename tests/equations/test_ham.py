@@ -29,7 +29,7 @@ from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint
 from irazor_tf.training.trainer import Trainer
-from tests.conformance import laws, tiny_data
+from tests.conformance import cases, runs, tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7, "month": 12}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
@@ -108,11 +108,11 @@ def ready(gate, clock=0):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("tiny") / "data")
-    return laws.Tiny(tiny_data.write(directory), directory)
+    return runs.Tiny(tiny_data.write(directory), directory)
 
 
 def trainer_of(tiny, folder, shared=None):
-    case = laws.Case(Spec("fde"), Spec("mlp", (("hidden", (4,)),)))
+    case = cases.Case(Spec("fde"), Spec("mlp", (("hidden", (4,)),)))
     trainer = tiny.trainer(case, folder)
     trainer.shared_dir = str(shared or folder)
     return trainer
@@ -556,7 +556,7 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
             METHODS.build(f"{name}(preset='paper_summed')").params
             == METHODS.build(f"{name}(preset='paper', summed=True)").params
         )
-        for settings, rows in (("", 1), ("preset='paper_summed'", int(laws.OPTIONS.batch_size))):
+        for settings, rows in (("", 1), ("preset='paper_summed'", int(runs.OPTIONS.batch_size))):
             gate = (
                 METHODS.build(f"{name}({settings})")
                 .train(trainer_of(tiny, tmp_path), tiny.space)
@@ -594,7 +594,7 @@ def test_every_stream_gives_its_rows(tiny, tmp_path):
     trainer = trainer_of(tiny, tmp_path)
     step = METHODS.build("ham").step()
     assert step.architecture_first
-    (element, *_) = laws.elements(step, trainer, 1)
+    (element, *_) = runs.elements(step, trainer, 1)
     held = {tuple(row) for row in tiny.batch("valid", 500)["ids"].numpy().tolist()}
     seen = {
         tuple(row) for batch in trainer.train.ordered(512) for row in batch["ids"].numpy().tolist()
@@ -675,7 +675,7 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
 
 
 def test_several_sizes_come_from_one_pretraining(tiny, tmp_path, monkeypatch):
-    fits = laws.watch_fits(monkeypatch)
+    fits = runs.watch_fits(monkeypatch)
     counts, folders = [], []
     for size in (8, 20):
         METHODS.build(f"ham({FAST}, size={size})").search(
@@ -762,7 +762,7 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
         return found
 
     monkeypatch.setattr(Trainer, "fit", watched)
-    trainer = tiny.trainer(laws.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
+    trainer = tiny.trainer(cases.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
     method = METHODS.build(
         "ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)"
     )  # every field 3 wide
@@ -820,7 +820,7 @@ def test_a_search_ends_early(tiny, tmp_path):
     )  # at its size from the start
     trainer = trainer_of(tiny, tmp_path)
     supernet = method.train(trainer, tiny.space)
-    history = laws.histories(str(tmp_path))["supernet"]
+    history = runs.histories(str(tmp_path))["supernet"]
     assert (
         len(history) == 2
         and {record["size"] for record in history} == {33}

@@ -126,7 +126,7 @@ def evaluate_before_the_summary() -> None:
 
 def _export(moment: str) -> None:
     from irazor_tf.jobs import stages as jobs
-    from irazor_tf.serving import export
+    from irazor_tf.serving import versions
 
     def real(path: str) -> bool:
         return (
@@ -134,9 +134,9 @@ def _export(moment: str) -> None:
         )  # not that of a size measured elsewhere
 
     if moment == "before":
-        before(export.os, "rename", lambda source, target: real(target))
+        before(versions.os, "rename", lambda source, target: real(target))
     else:
-        before(jobs.export_lib, "size_report", lambda path: real(path))
+        before(jobs.versions, "size_report", lambda path: real(path))
 
 
 def export_before_the_rename() -> None:

@@ -23,7 +23,9 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.options import TrainOptions
-from launch import flags, main, quiet, settings
+from launch import flags, quiet, settings
+from launch.flagfiles import file_or_preset, with_presets
+from launch.stages import STAGES
 from tests.conformance.toys import TOYS
 from tests.jobs.small_jobs import SMALL, job_of, words
 
@@ -67,20 +69,20 @@ def error_of(done: subprocess.CompletedProcess) -> str:
 def test_help_of_the_program(arguments):
     done = irazor(*arguments)
     assert done.returncode == 0 and not done.stderr
-    for job in main.JOBS:
-        assert f"\n  {job} " in done.stdout
-        assert (ROOT / "launch" / f"{job}.py").exists()
+    for name in STAGES:
+        assert f"\n  {name} " in done.stdout
+        assert (ROOT / "launch" / f"{name}.py").exists()
     assert (
         "irazor pipeline --reader=table" in done.stdout
         and max(map(len, done.stdout.splitlines())) <= 120
     )
 
 
-@pytest.mark.parametrize("job", main.JOBS)
-def test_help_of_a_job_lists_every_flag_by_group(job):
-    done = irazor(job, "--help")
+@pytest.mark.parametrize("name", STAGES)
+def test_help_of_a_job_lists_every_flag_by_group(name):
+    done = irazor(name, "--help")
     assert done.returncode == 0 and not done.stderr, "no TensorFlow for a help text"
-    assert f"usage: irazor {job} --model_dir=DIR [flags]" in done.stdout
+    assert f"usage: irazor {name} --model_dir=DIR [flags]" in done.stdout
     places = [done.stdout.index(f"\n{group}:\n") for group in flags.GROUPS]
     assert places == sorted(places)
     flags.define()
@@ -93,9 +95,10 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
     ours = {f"--{flag.name}" for group in flags.GROUPS for flag in by_module[group]}
     assert shown == ours and len(ours) > 40
     assert "--flagfile also takes the name of a preset: adult, avazu" in done.stdout
-    said = " ".join(done.stdout.split())
-    for kind, registry in (("Search method", METHODS), ("Base model", MODELS)):
-        assert f"{kind} ({', '.join(registry.names())})" in said
+    text = " ".join(done.stdout.split())
+    for kind, registry in (("Search method", METHODS), ("Base model", MODELS), ("Task", TASKS)):
+        assert f"{kind} ({', '.join(registry.names())})" in text
+    assert f"The readers are {', '.join(READERS.names())};" in text
 
 
 def test_settings_are_listed():
@@ -133,7 +136,7 @@ def test_help_without_the_program():
     assert (
         done.returncode == 0
         and "The search:" in done.stdout
-        and done.stdout.startswith("Records -> the found config.")
+        and done.stdout.startswith("Records -> the found config: which fields stay and how wide.")
     )
 
 
@@ -186,7 +189,7 @@ main()
 @pytest.mark.parametrize(
     ("moment", "arguments"),
     [
-        ("launch.search", ["search", "--model_dir=d"]),
+        ("launch.stages", ["search", "--model_dir=d"]),
         ("absl", ["search", "--model_dir=d"]),
         ("irazor_tf.config.registry", ["search", "--model_dir=d"]),
         ("irazor_tf.config.registry", ["serch"]),
@@ -262,11 +265,11 @@ def test_what_a_job_leaves_out_is_said_and_nothing_else(tmp_path):
     """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors
     and drivers, are not."""
     code = (
-        "import logging; from absl import logging as quiet; from launch import flags\n"
+        "import logging; from absl import logging as quiet; from launch.run import run\n"
         "def stage(job):\n"
         "  import tensorflow as tf; tf.config.list_logical_devices()\n"
         "  logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"
-        "flags.run(stage, ['x', '--model_dir=job'])"
+        "run(stage, ['x', '--model_dir=job'])"
     )
     done = python(code, tmp_path)
     assert done.returncode == 0 and done.stderr == "WARNING: a control left out\n"
@@ -304,8 +307,10 @@ def test_a_folder_called_like_a_preset_does_not_hide_it(tmp_path, monkeypatch):
     for name in ("criteo", "avazu"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    (word,) = flags.with_presets(["--flagfile=criteo"])
-    assert word.endswith("criteo.flags") and str(flags._schema("avazu")).endswith("avazu.yaml")
+    (word,) = with_presets(["--flagfile=criteo"])
+    assert word.endswith("criteo.flags") and file_or_preset("schema", "avazu", "yaml").endswith(
+        "avazu.yaml"
+    )
 
 
 def test_a_table_end_to_end_by_the_program(table, tmp_path):

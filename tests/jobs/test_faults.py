@@ -37,6 +37,7 @@ from irazor_tf.serving import scorer as serving
 from irazor_tf.training import pricing
 from irazor_tf.training.optimizers import make_optimizer
 from launch import flags
+from launch.run import run
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, small_job
 
@@ -589,7 +590,7 @@ def test_a_full_disk_under_tensorflow_is_one_line(capsys, tmp_path):
     levels = [logger.level for logger in loggers]
     try:
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
-            flags.run(stage, ["irazor", f"--model_dir={tmp_path}"])
+            run(stage, ["irazor", f"--model_dir={tmp_path}"])
     finally:  # what a program sets once for its process
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -67,6 +67,7 @@ ROWS: dict[str, list[Any]] = {
 # What a job leaves --------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_a_table_with_a_budget(finished):
     folder = pathlib.Path(finished["model_dir"])
     summary = json.loads((folder / "summary.json").read_text())
@@ -102,6 +103,7 @@ def test_a_table_with_a_budget(finished):
     assert given.shape == (4,) and np.all((given > 0) & (given < 1))
 
 
+@pytest.mark.quick
 def test_the_summary_is_what_the_models_score(finished):
     """AUC and log loss, computed anew from the exported model's answers to the raw rows of the test
     split."""

@@ -21,11 +21,11 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.config import JobConfig, check
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.source import Source
-from launch import flags
+from launch.flagfiles import PRESETS as FOLDER
 from tests.jobs.small_jobs import job_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PRESETS = sorted(pathlib.Path(flags.PRESETS).glob("*.flags"))
+PRESETS = sorted(pathlib.Path(FOLDER).glob("*.flags"))
 NAMES = [path.stem for path in PRESETS]
 # Table 2 of the paper: width, candidates, temperature, cpt, rows of a batch, layer normalisation.
 PAPER = {
@@ -151,9 +151,7 @@ def test_preset_makes_a_job(name):
 def test_a_flagfile_with_a_budget_gives_way_to_a_threshold(tmp_path):
     path = tmp_path / "own.flags"
     path.write_text(
-        "--flagfile="
-        + str(pathlib.Path(flags.PRESETS) / "movielens.flags")
-        + "\n--budget_params=54336\n"
+        "--flagfile=" + str(pathlib.Path(FOLDER) / "movielens.flags") + "\n--budget_params=54336\n"
     )
     assert preset(str(path)).budget == 54_336
     with pytest.raises(
@@ -204,7 +202,7 @@ def test_the_papers_settings(name):
     assert recipe == train.optimizers() and recipe["architecture"] == recipe["network"]
     crossed = (
         "hold the crossed fields as columns"
-        in (pathlib.Path(flags.PRESETS) / f"{name}.flags").read_text().splitlines()[0]
+        in (pathlib.Path(FOLDER) / f"{name}.flags").read_text().splitlines()[0]
     )
     assert crossed == name.endswith("_fg")
 
@@ -235,7 +233,7 @@ def test_the_other_papers_settings(name):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(pathlib.Path(flags.PRESETS).glob("*.yaml")), ids=lambda path: path.stem
+    "path", sorted(pathlib.Path(FOLDER).glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_schema_preset_is_found_by_name(path):
     job = job_of(["--model_dir=somewhere", "--reader=table", f"--schema={path.stem}"])

@@ -164,7 +164,7 @@ def test_killed_between_the_rename_of_an_export_and_the_note_of_it(copied, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.export_lib, "size_report", killed)
+        patch.setattr(jobs.versions, "size_report", killed)
         with pytest.raises(KeyboardInterrupt):
             jobs.export(job)
     before = small_jobs.snapshot(folder, "export/**/*")

@@ -315,9 +315,9 @@ def test_the_rules_own_recipe_has_to_be_trainable(table, tmp_path):
 
 
 def test_the_command_prints_a_table(tuned, capsys):
-    from launch import tune
+    from launch import stages
 
-    tune._stage(tuned[0])
+    stages.perform("tune", tuned[0])
     shown = capsys.readouterr().out
     assert "the rule's recipe" in shown and "diverged" in shown and "to its end" in shown
     assert shown.rstrip().endswith(

@@ -655,7 +655,7 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     from irazor_tf.jobs import stages as jobs
     from irazor_tf.report import tables
     from irazor_tf.serving import scorer as serving
-    from launch import pipeline
+    from launch import stages
 
     scored: list = []
 
@@ -671,7 +671,8 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     with piped(b"1,2,a,3\n") as pipe:
         for paths in ((log,), (pipe,), (log + ".gone",), ()):
             data = types.SimpleNamespace(input=paths)
-            pipeline._stage(
-                types.SimpleNamespace(data=data, records_dir="", path=lambda name: name)
+            stages.perform(
+                "pipeline",
+                types.SimpleNamespace(data=data, records_dir="", model_dir=""),  # type: ignore[arg-type]
             )
     assert scored == [(log,), ()]

@@ -1,4 +1,5 @@
-"""Figures of the pictures that methods leave (`pictures.py`). No TensorFlow import."""
+"""Figures of the pictures that methods leave (`irazor_tf.search.pictures`). No TensorFlow
+import."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from irazor_tf.report.plots import COLOURS, DASHES, MARKERS, heat_map
+from irazor_tf.report.figures.field_rows import finite_limits, heat_map
+from irazor_tf.report.figures.style import COLOURS, DASHES, line_style
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, Picture
 
 _WIDTH = 8.0  # inches
@@ -18,7 +20,8 @@ _WIDTH = 8.0  # inches
 
 @functools.singledispatch
 def rows_of(picture: Picture) -> int:
-    """How many rows it has that may be drawn apart (`draw_rows`); 0: it is one figure (`draw`)."""
+    """The number of a picture's rows, some of which `draw_rows` draws; 0 for a picture that is one
+    figure, which `draw` draws."""
     return 0
 
 
@@ -34,7 +37,12 @@ def _(picture: Bars) -> int:
 
 @functools.singledispatch
 def draw_rows(picture: Picture, rows: Sequence[int]) -> Figure:
-    """These rows of a heat map or bars, on the scale of all."""
+    """Some rows of a heat map or of bars, on the scale of all.
+
+    Args:
+      picture: the heat map or bars.
+      rows: their numbers.
+    """
     raise TypeError(
         f"A picture with rows should be a HeatMap or Bars. Received: {type(picture).__name__}"
     )
@@ -43,14 +51,12 @@ def draw_rows(picture: Picture, rows: Sequence[int]) -> Figure:
 @draw_rows.register
 def _(picture: HeatMap, rows: Sequence[int]) -> Figure:
     values, shown = np.asarray(picture.values, np.float64), list(rows)
-    finite = values[np.isfinite(values)]
-    limits = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     return heat_map(
         [picture.rows[row] for row in shown],
         values[shown],
         picture.columns,
         ("", picture.label),
-        limits,
+        finite_limits(values),
         None,
     )
 
@@ -72,26 +78,17 @@ def _(picture: Bars, rows: Sequence[int]) -> Figure:
 
 @functools.singledispatch
 def draw(picture: Picture) -> Figure:
-    """The picture as a figure; one with rows has all of them in it."""
+    """A picture as a figure, with all its rows."""
     return draw_rows(picture, range(rows_of(picture)))
 
 
 @draw.register
 def _(picture: Lines) -> Figure:
     figure, axis = _panel()
-    few = len(picture.x) <= 40
+    few = len(picture.x) <= 40  # points that markers leave apart
     for number, (name, values) in enumerate(picture.series.items()):
-        marker = MARKERS[number % len(MARKERS)] if few else ""
-        dashes = DASHES[number // len(COLOURS) % len(DASHES)]
-        axis.plot(
-            picture.x,
-            values,
-            dashes,
-            color=COLOURS[number % len(COLOURS)],
-            marker=marker,
-            markersize=4.5,
-            label=name,
-        )
+        style = line_style(number) | ({} if few else {"marker": ""})
+        axis.plot(picture.x, values, **style, markersize=4.5, label=name)
     if picture.log_x:
         axis.set_xscale("log")
         axis.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -132,15 +129,14 @@ def _(picture: Histogram) -> Figure:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """Of an axis from 0, with room at the end."""
-    low, high = (
-        min(0.0, float(np.nanmin(values, initial=0.0))),
-        max(0.0, float(np.nanmax(values, initial=0.0))),
-    )
+    """The ends of an axis from 0 that shows all values, with room at the end."""
+    low = min(0.0, float(np.nanmin(values, initial=0.0)))
+    high = max(0.0, float(np.nanmax(values, initial=0.0)))
     return (1.05 * low, 1.05 * high) if high > low else (0.0, 1.0)
 
 
 def _panel() -> tuple[Figure, Axes]:
+    """An empty figure with one panel."""
     figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
     axis = figure.subplots()
     axis.grid(True)

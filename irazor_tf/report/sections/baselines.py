@@ -7,27 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from irazor_tf.evaluation.baselines import learned_from, outdone
-from irazor_tf.report.job_folder import JobFolder
-from irazor_tf.report.page import number, paragraph
+from irazor_tf.report.formats import number
+from irazor_tf.report.job_record import JobRecord
+from irazor_tf.report.page import paragraph
 
 
-def first_line(job: JobFolder) -> str:
-    """What stands before everything else where a baseline is better than the found model; nothing
-    otherwise."""
-    told = [
+def first_line(job: JobRecord) -> str:
+    """The notice before everything else that a baseline is better than the found model; empty where
+    none is."""
+    sentences = [
         sentence
         for record in job.baselines
         if job.points and (sentence := outdone(job.points[0], record))
     ]
-    return (
-        paragraph(" ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in told), "notice")
-        if told
-        else ""
+    if not sentences:
+        return ""
+    return paragraph(
+        " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences), "notice"
     )
 
 
-def described(job: JobFolder) -> str:
-    """What the baselines are, and what the validation rows chose for them; nothing where there are
+def described(job: JobRecord) -> str:
+    """What the baselines are, and what the validation rows chose for them; empty where there are
     none."""
     each = [f"{record['name']} {chosen(record)}{learned_from(record)}" for record in job.baselines]
     what = (
@@ -38,20 +39,18 @@ def described(job: JobFolder) -> str:
 
 
 def chosen(record: Mapping[str, Any]) -> str:
-    """The settings that the validation rows chose."""
+    """The settings that the validation rows chose for a baseline."""
     return ", ".join(f"{key} {value:g}" for key, value in record.get("settings", {}).items())
 
 
-def beside_the_curve(job: JobFolder, metric: str) -> str:
+def beside_the_curve(job: JobRecord, metric: str) -> str:
     """The baselines' validation metric, for below a figure over embedding parameters, which they do
     not have."""
-    named = [
+    values = [
         f"{record['name']} {number(record[f'valid_{metric}'])}"
         for record in job.baselines
         if f"valid_{metric}" in record
     ]
-    return (
-        paragraph(f"Baselines, which have no embedding parameters: {', '.join(named)}.", "note")
-        if named
-        else ""
-    )
+    if not values:
+        return ""
+    return paragraph(f"Baselines, which have no embedding parameters: {', '.join(values)}.", "note")
