@@ -259,7 +259,7 @@ def test_one_and_two_replicas_agree_with_several_steps_per_call(
 
 
 def check_replicas(run: runs.Run, tiny: runs.Tiny, trainer: Trainer) -> None:
-    _, _, supernet = runs.train(run.case, trainer, tiny.space)
+    supernet = runs.train(run.case, trainer, tiny.space)[2].model
     assert supernet.clock.values[1].device.endswith("CPU:1")
     sums = {
         variable.ref() for metric in run.supernet.metrics for variable in metric.variables
@@ -286,7 +286,8 @@ def check_replicas(run: runs.Run, tiny: runs.Tiny, trainer: Trainer) -> None:
 def test_same_seed_same_result(case, searched, tiny, tmp_path):
     run = searched(case)
     again = tiny.trainer(case, tmp_path / "elsewhere" / "again")
-    _, result, supernet = runs.train(case, again, tiny.space)
+    _, result, search = runs.train(case, again, tiny.space)
+    supernet = search.model
     assert not runs.differing(run.at_end, runs.values(supernet))
     assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
     assert runs.histories(again.work_dir) == runs.histories(run.trainer.work_dir)
@@ -295,7 +296,7 @@ def test_same_seed_same_result(case, searched, tiny, tmp_path):
 @law(Law.SEED, cases.method_cases(), product=False)
 def test_another_seed_another_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    _, _, supernet = runs.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)
+    supernet = runs.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)[2].model
     differing = set(runs.differing(run.at_end, runs.values(supernet)))
     trainable = {f"{i}:{v.name}" for i, v in enumerate(supernet.variables) if v.trainable}
     assert trainable <= differing
