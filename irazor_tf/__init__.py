@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from irazor_tf.model.gate import Gate as Gate
     from irazor_tf.search.method import METHODS as _METHODS
     from irazor_tf.search.method import SearchMethod as SearchMethod
-    from irazor_tf.serving.scorer import load_export as load_export
+    from irazor_tf.serving.scorer import Scorer as _Scorer
     from irazor_tf.training.options import TrainOptions as TrainOptions
 
+    load_export = _Scorer
     register_method, register_model = _METHODS.register, _MODELS.register
     register_task, register_reader = _TASKS.register, _READERS.register
 
@@ -70,7 +71,7 @@ _HOMES = {
     "evaluate": "irazor_tf.jobs.stages:evaluate",
     "export": "irazor_tf.jobs.stages:export",
     "pipeline": "irazor_tf.jobs.stages:pipeline",
-    "load_export": "irazor_tf.serving.scorer:load_export",
+    "load_export": "irazor_tf.serving.scorer:Scorer",
     # A plug-in: the contracts, and decorators that add an entry.
     "SearchMethod": "irazor_tf.search.method:SearchMethod",
     "Gate": "irazor_tf.model.gate:Gate",

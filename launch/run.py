@@ -59,9 +59,14 @@ def _with_flagfiles(words: list[str]) -> Sequence[str]:
 
 
 def _parse(words: list[str]) -> list[str]:
-    """Parses the flags; the words that are none are left."""
+    """Parses the flags, and looks for the plug-ins; the words that are no flags are left."""
+    from irazor_tf.config.plugins import entries_of
+
     try:
-        return FLAGS(with_presets(words))
+        rest = FLAGS(with_presets(words))
+        for plugin in plugin_names(FLAGS.plugin):
+            entries_of(plugin)  # now, not after the seconds that TensorFlow takes to load
+        return rest
     except (flags.Error, ValueError) as error:
         sys.exit(_fail(f"{_one_line(error)} (--help lists the flags)", 2))
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import pathlib
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from absl import flags as absl_flags
@@ -27,40 +24,8 @@ from launch import flags, quiet, settings
 from launch.flagfiles import file_or_preset, with_presets
 from launch.stages import STAGES
 from tests.conformance.toys import TOYS
+from tests.jobs.program import ROOT, error_of, irazor, loud
 from tests.jobs.small_jobs import SMALL, job_of, words
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def loud() -> dict[str, str]:
-    """The environment of a process in which TensorFlow may write what it likes."""
-    return {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"} | {
-        "PYTHONPATH": str(ROOT)
-    }
-
-
-def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
-    """The program, as setup.py installs it."""
-    code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
-    environment = loud()
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-        **options,
-    )
-
-
-def error_of(done: subprocess.CompletedProcess) -> str:
-    """The last line on stderr (before it there may be progress)."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.splitlines()
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
-    return lines[-1]
-
 
 # Help ---------------------------------------------------------------------------------------------
 
@@ -192,7 +157,7 @@ main()
         ("launch.stages", ["search", "--model_dir=d"]),
         ("absl", ["search", "--model_dir=d"]),
         ("irazor_tf.config.registry", ["search", "--model_dir=d"]),
-        ("irazor_tf.config.registry", ["serch"]),
+        ("irazor_tf.config.checks", ["serch"]),
         ("tensorflow", ["settings", "ham"]),
     ],
 )
