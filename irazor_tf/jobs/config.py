@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from data_pipelines.manifest import load_manifest
 from data_pipelines.preprocess import PreprocessOptions
-from data_pipelines.records import load_manifest
 from irazor_tf.config import integrity
 from irazor_tf.config.checks import check_types, did_you_mean
 from irazor_tf.config.files import read_json, understanding, write_json

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from data_pipelines import records
+from data_pipelines.manifest import load_manifest, verify
+from data_pipelines.records import SPLITS
 from irazor_tf.config import integrity
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.jobs.config import JobConfig
@@ -25,14 +26,14 @@ def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
     """The manifest. Once in each process schema, vocabularies and counts are compared with it, and
     with `full`, for whoever is to learn from the rows or to judge by them, every record; again only
     where a file has changed since."""
-    manifest = records.load_manifest(job.records_dir)
+    manifest = load_manifest(job.records_dir)
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
     names += [*manifest.get("files", ()), "manifest.json"]
     paths = [os.path.join(job.records_dir, name) for name in sorted(set(names))]
     now = [integrity.stamp(path) for path in paths]
     before, read_all = _good.get(job.records_dir, (None, False))
     if before != now or (full and not read_all):
-        records.verify(job.records_dir, full=full, progress=full and job.progress)
+        verify(job.records_dir, full=full, progress=full and job.progress)
         _good[job.records_dir] = now, full
     return manifest
 
@@ -40,10 +41,7 @@ def verified(job: JobConfig, full: bool = True) -> dict[str, Any]:
 def check_splits(job: JobConfig, manifest: Mapping[str, Any]) -> None:
     """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do
     with, before anything is trained."""
-    splits = {
-        split: manifest["splits"].get(split, {"rows": 0, "positives": 0})
-        for split in records.SPLITS
-    }
+    splits = {split: manifest["splits"].get(split, {"rows": 0, "positives": 0}) for split in SPLITS}
     rows = {split: entry["rows"] for split, entry in splits.items()}
     options = manifest.get("options") or {}
     for split, entry in splits.items():
@@ -65,5 +63,5 @@ def guarded(job: JobConfig, work: Callable[[], T]) -> T:
     try:
         return work()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):
-        records.verify(job.records_dir, full=True)
+        verify(job.records_dir, full=True)
         raise

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data_pipelines import preprocess as pipelines
+from data_pipelines.inputs import named_inputs
 from irazor_tf.config import integrity
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.input_config import InputConfig
@@ -90,7 +91,7 @@ def preprocess(job: JobConfig) -> Schema:
     if job.data is not None and not job.has_records:
         reader = job.data.make_reader()
         if job.data.input:  # some formats know their fields from a file
-            reader.inspect(pipelines.named_inputs(job.data))
+            reader.inspect(named_inputs(job.data))
         export_lib.check_served_names(field.name for field in reader.fields())
     claim(job)
     if not job.has_records:
