@@ -22,7 +22,7 @@ class RawField:
     """What a reader declares of a column, before vocabularies exist.
 
     Args:
-      name: as in `irazor_tf.schema.Field`.
+      name: name of the field; see `irazor_tf.config.schema.Field`.
       kind: `categorical` or `numeric`.
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data_pipelines.records import load_manifest
+from data_pipelines.manifest import load_manifest
 from irazor_tf.config import integrity, plugins
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.layout import fits_below

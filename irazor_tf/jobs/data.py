@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from data_pipelines import records
+from data_pipelines.manifest import load_manifest, verify
+from data_pipelines.records import SPLITS
 from irazor_tf.config import integrity
 from irazor_tf.jobs.job import Job
 
@@ -24,14 +25,14 @@ def verified(job: Job, full: bool = True) -> dict[str, Any]:
     """The manifest. Once in each process schema, vocabularies and counts are compared with it, and
     with `full`, for whoever is to learn from the rows or to judge by them, every record; again only
     where a file has changed since."""
-    manifest = records.load_manifest(job.config.records_dir)
+    manifest = load_manifest(job.config.records_dir)
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
     names += [*manifest.get("files", ()), "manifest.json"]
     paths = [os.path.join(job.config.records_dir, name) for name in sorted(set(names))]
     now = [integrity.stamp(path) for path in paths]
     before, read_all = _good.get(job.config.records_dir, (None, False))
     if before != now or (full and not read_all):
-        records.verify(job.config.records_dir, full=full, progress=full and job.config.progress)
+        verify(job.config.records_dir, full=full, progress=full and job.config.progress)
         _good[job.config.records_dir] = now, full
     return manifest
 
@@ -39,10 +40,7 @@ def verified(job: Job, full: bool = True) -> dict[str, Any]:
 def check_splits(job: Job, manifest: Mapping[str, Any]) -> None:
     """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do
     with, before anything is trained."""
-    splits = {
-        split: manifest["splits"].get(split, {"rows": 0, "positives": 0})
-        for split in records.SPLITS
-    }
+    splits = {split: manifest["splits"].get(split, {"rows": 0, "positives": 0}) for split in SPLITS}
     rows = {split: entry["rows"] for split, entry in splits.items()}
     options = manifest.get("options") or {}
     for split, entry in splits.items():
@@ -64,5 +62,5 @@ def guarded(job: Job, work: Callable[[], T]) -> T:
     try:
         return work()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):
-        records.verify(job.config.records_dir, full=True)
+        verify(job.config.records_dir, full=True)
         raise

@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any
 
-from data_pipelines.records import load_manifest
+from data_pipelines.manifest import load_manifest
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.recipe import AUTO, RULE, resolved
 from irazor_tf.config.schema import Schema

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from data_pipelines import preprocess as pipelines
+from data_pipelines.inputs import named_inputs
 from irazor_tf.config import integrity
 from irazor_tf.config.files import write_json
 from irazor_tf.config.layout import Role
@@ -87,7 +88,7 @@ def preprocess(job: Job) -> Schema:
     if config.data is not None and not config.has_records:
         reader = config.data.make_reader()
         if config.data.input:  # some formats know their fields from a file
-            reader.inspect(pipelines.named_inputs(config.data))
+            reader.inspect(named_inputs(config.data))
         export_lib.check_served_names(field.name for field in reader.fields())
     claim(config)
     if not config.has_records:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from data_pipelines.preprocess import PreprocessOptions, expand
+from data_pipelines.inputs import expand
+from data_pipelines.options import PreprocessOptions
 from data_pipelines.reader import Chunk
 from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING_INT, Schema

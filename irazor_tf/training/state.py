@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.config import integrity
-from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.files import check_version, read_json, write_json
 from irazor_tf.model.recommender import Recommender
 
 _VERSION = 1
@@ -190,12 +190,7 @@ def read_state(path: str) -> dict[str, Any]:
             f"no {path}"
         )
     value = read_json(path)[0]
-    if not isinstance(value, dict) or value.get("version") != _VERSION:
-        received = value.get("version") if isinstance(value, dict) else type(value).__name__
-        raise ValueError(
-            f"The state of a training should have `version` {_VERSION}. Received: {received!r} "
-            f"({path})"
-        )
+    check_version(value, _VERSION, "The state of a training", f" ({path})")
     lacking = {"step", "last", "best", "done", "history"} - set(value)
     if lacking:
         raise ValueError(

@@ -24,7 +24,15 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.search.method import METHODS, Explanation, Search, SearchMethod, Traits
 from irazor_tf.search.notices import Notice
-from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, Picture, load_pictures, save_pictures
+from irazor_tf.search.pictures import (
+    Bars,
+    HeatMap,
+    Histogram,
+    Lines,
+    Picture,
+    load_pictures,
+    save_pictures,
+)
 from irazor_tf.search.run import run_search, search_folder
 from irazor_tf.serving.export import export
 from irazor_tf.serving.versions import size_report

@@ -53,10 +53,11 @@ def count(
 
 
 def preprocess_between_chunks() -> None:
-    from data_pipelines import lines, preprocess
+    from data_pipelines import spool
+    from data_pipelines.text import lines
 
     lines.CHUNK_BYTES = 1 << 14
-    before(preprocess, "_labels", count(2))
+    before(spool, "labelled", count(2))
 
 
 def preprocess_while_writing() -> None:

@@ -8,7 +8,7 @@ import queue
 
 import pytest
 
-from data_pipelines.records import load_manifest
+from data_pipelines.manifest import load_manifest
 from irazor_tf.config import recipe
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.jobs import stages as jobs

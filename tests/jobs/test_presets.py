@@ -14,7 +14,7 @@ import pytest
 
 from data_pipelines.preprocess import PreprocessOptions, preprocess
 from data_pipelines.reader import READERS
-from data_pipelines.readers.table import TableSchema
+from data_pipelines.readers.table.schema import TableSchema
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.specs import parse_spec
 from irazor_tf.jobs import stages as jobs

@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data_pipelines import lines
-from data_pipelines.delimited import Column, Delimited
+from data_pipelines.manifest import load_manifest
 from data_pipelines.options import PreprocessOptions
 from data_pipelines.preprocess import preprocess
 from data_pipelines.reader import READERS
-from data_pipelines.readers.table import TableSchema
-from data_pipelines.records import load_manifest
+from data_pipelines.readers.table.schema import TableSchema
+from data_pipelines.text import lines
+from data_pipelines.text.columns import Column
+from data_pipelines.text.delimited import Delimited
 
 COLUMNS = "columns: [{name: y, kind: label}, {name: n, dtype: int64}, c, {name: t, kind: time}]\n"
 BOM = b"\xef\xbb\xbf"
