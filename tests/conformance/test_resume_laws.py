@@ -144,7 +144,7 @@ def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, mo
 
     def fit() -> list[dict[str, float]]:
         trainer = tiny.trainer(laws.named("irazor"), tmp_path)
-        trainer._progress = True
+        trainer.progress = True
         method = laws.named("irazor").make_method()
         with trainer.scope():
             gates = method.gates(tiny.schema, tiny.space)

@@ -19,6 +19,8 @@ from irazor_tf.methods.irazor.gate import RegionGate
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.steps import Joint
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
@@ -356,13 +358,13 @@ def test_penalty_enters_the_gradient_with_its_factor():
 
 def test_a_step_moves_alpha_down_the_gradient():
     """One-level: architecture and weights move by the same batch."""
-    from irazor_tf.training.optimizers import make_optimizer
-
     model, batch = build(SETTINGS["paper"])
     _, gradients = model.gradients(batch, model.groups)
     before = model.gates["embedding"].logits.numpy()
     table = model.embedding.tables[0].numpy()
-    model.optimizers = {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
+    model.prepare(
+        Joint(), {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
+    )
     model.train_step(batch)
     (gradient,) = gradients["architecture"]
     np.testing.assert_allclose(

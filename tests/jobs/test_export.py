@@ -31,6 +31,7 @@ from irazor_tf.serving.export import FieldEncoder, export, graph_codes, raw_sign
 from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.source import Source
+from irazor_tf.training.steps import Joint
 from tests.jobs import small_jobs
 
 ROWS = 3000
@@ -222,8 +223,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         ),
     )
     model = _model(schema, InputConfig(fields))
-    model.optimizers = {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
-    model.compile()
+    model.prepare(
+        Joint(), {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
+    )
     model.fit(
         Source(str(folder / "data"), "train").batches(64, seed=0).take(2), verbose=0
     )  # so that there are slots and metrics
