@@ -18,10 +18,11 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.job import Job
 from irazor_tf.model.base import MODELS
 from irazor_tf.training import pricing
+from irazor_tf.training.callbacks import DivergedError
 from irazor_tf.training.cost import fit_seconds, fit_states
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
-from irazor_tf.training.trainer import DivergedError, Trainer
+from irazor_tf.training.trainer import Trainer
 from irazor_tf.training.tuning import DROPOUT, halved, most_epochs, recipes, varied
 
 _notices = logging.getLogger("irazor_tf")

@@ -362,8 +362,9 @@ def test_a_step_moves_alpha_down_the_gradient():
     _, gradients = model.gradients(batch, model.groups)
     before = model.gates["embedding"].logits.numpy()
     table = model.embedding.tables[0].numpy()
-    model.optimizers = {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
-    model.step = Joint()
+    model.prepare(
+        Joint(), {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
+    )
     model.train_step(batch)
     (gradient,) = gradients["architecture"]
     np.testing.assert_allclose(

@@ -74,10 +74,10 @@ def preprocess_before_the_rename() -> None:
 
 def _step(folder: str, number: int) -> None:
     """At the end of a training step of a fit in that folder, counted in this process."""
-    from irazor_tf.training import state as training_state
+    from irazor_tf.training.callbacks import Checkpoints
 
     matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self._state.directory  # noqa: E731
-    before(training_state._Checkpoints, "on_train_batch_end", count(number, matches))
+    before(Checkpoints, "on_train_batch_end", count(number, matches))
 
 
 def search_inside_an_epoch() -> None:

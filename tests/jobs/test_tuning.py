@@ -18,8 +18,9 @@ from irazor_tf.config.files import read_json
 from irazor_tf.config.recipe import RULE
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.training import tuning
+from irazor_tf.training.callbacks import DivergedError
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.trainer import DivergedError, Trainer
+from irazor_tf.training.trainer import Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 

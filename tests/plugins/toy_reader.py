@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import irazor_tf
-from data_pipelines.delimited import Column, Delimited
+from data_pipelines.text.delimited import Column, Delimited
 from data_pipelines.reader import Chunk, RawField
 
 FIELDS = ("user", "item", "noise")
