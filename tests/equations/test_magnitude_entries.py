@@ -20,12 +20,12 @@ from irazor_tf.evaluation.task import TASKS
 from irazor_tf.jobs import final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.entries import largest
 from irazor_tf.search.method import METHODS, BudgetError, Search
-from irazor_tf.search.run import search_folder_of, search_with, training_spec
+from irazor_tf.search.run import run_search, training_spec
 from irazor_tf.training.options import TrainOptions
 from tests.conformance import tiny_data
 
@@ -255,16 +255,17 @@ def test_one_training_serves_columns_and_entries(tmp_path, monkeypatch) -> None:
         seed=3,
         progress=False,
     )
-    trainer, space = trainer_of(job, schema), InputConfig.uniform(schema, 4)
-    _, search = search_with(trainer, METHODS.build("magnitude"), space)
+    work = Job(job)
+    trainer, space = work.trainer, work.space
+    search = run_search(trainer, METHODS.build("magnitude"), space).search
     monkeypatch.setattr(
         Recommender, "train_step", lambda *_: pytest.fail("nothing should be trained again")
     )
     method = METHODS.build("magnitude(per='entry', share=0.3)")
-    result, _ = search_with(trainer, method, space)
-    candidate = Candidate(Role.CONTROL, "magnitude", result, search_folder_of(method, space))
+    _, result, _, folder = run_search(trainer, method, space)
+    candidate = Candidate(Role.CONTROL, "magnitude", result, folder)
     final = final_models.initial_model(
-        job, schema, candidate, trainer_of(job, schema, "models", candidate.key), result.config
+        work, candidate, work.final_trainer(candidate), result.config
     )
     assert result.init == "keep" and result.config.num_params(schema) == final.num_params() == int(
         0.3 * space.num_params(schema)

@@ -71,7 +71,9 @@ def test_settings_are_listed():
     done = irazor("settings", "ham", "dnis")
     assert (
         done.returncode == 0
-        and "\n  mu = 5e-05\n      by how much every alpha drifts in a step.\n" in done.stdout
+        and "\n  mu = 5e-05\n      The distance by which every alpha drifts in a step "
+        "(mu of equation 3), above 0.\n"
+        in done.stdout
     )
     assert (
         "preset='small_log': alpha_optimizer='sgd(learning_rate=1.0)', mu=0.0003, epochs=12\n"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import irazor_tf
-from data_pipelines.text.delimited import Column, Delimited
 from data_pipelines.reader import Chunk, RawField
+from data_pipelines.text.delimited import Column, Delimited
 
 FIELDS = ("user", "item", "noise")
 FORM = Delimited((Column("label", "label"), *map(Column, FIELDS)))
