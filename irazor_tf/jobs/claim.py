@@ -11,10 +11,10 @@ from typing import Any
 from data_pipelines.manifest import load_manifest
 from irazor_tf.config import integrity, plugins
 from irazor_tf.config.files import read_json, understanding, write_json
-from irazor_tf.config.layout import fits_below
 from irazor_tf.config.recipe import AUTO
 from irazor_tf.config.specs import parse_specs
 from irazor_tf.jobs.config import NEUTRAL, JobConfig
+from irazor_tf.jobs.job import Job
 
 # Trained models do not tell by what settings they were trained, and would be shown under others.
 _SETTINGS_GONE = (
@@ -22,7 +22,7 @@ _SETTINGS_GONE = (
 )
 
 
-def claim(job: JobConfig) -> None:
+def claim(work: Job) -> None:
     """Writes `job.json`, or refuses what does not fit to work
     that is there already.
 
@@ -34,6 +34,7 @@ def claim(job: JobConfig) -> None:
     Raises:
       ValueError: settings have changed; the message says what was and what is.
     """
+    job = work.config
     path = job.paths.settings
     before = _written(path)
     if before.get("settings", {}).get("train"):
@@ -41,14 +42,14 @@ def claim(job: JobConfig) -> None:
         # what the job had: see `resolved_job`.
         own = {"search_steps": AUTO} if job.train.search_steps == AUTO else {}
         before["settings"]["train"] = NEUTRAL | own | before["settings"]["train"]
-    if not before and has_trained(job):
+    if not before and job.has_trained:
         raise ValueError(
             "What was trained in a folder should have its settings beside it. Received: no "
             f"{path}. {_SETTINGS_GONE}"
         )
     old, settings = before.get("settings", {}), _plain(job.settings())
-    fingerprint = _check_records(job, settings)
-    if before and has_trained(job):
+    fingerprint = _check_records(work, settings)
+    if before and job.has_trained:
         changed = _difference(_but_data(old), _but_data(settings))
         known = before.get("data_fingerprint")
         if known and fingerprint:
@@ -77,9 +78,10 @@ def claim(job: JobConfig) -> None:
         write_json(path, now)
 
 
-def _check_records(job: JobConfig, settings: dict[str, Any]) -> str | None:
+def _check_records(work: Job, settings: dict[str, Any]) -> str | None:
     """The fingerprint of the records, or None where there are none yet. Where the job does not say
     how they were made, `settings` takes what their manifest says; else the two are compared."""
+    job = work.config
     if not job.has_records:
         return None
     manifest = load_manifest(job.records_dir)
@@ -89,7 +91,7 @@ def _check_records(job: JobConfig, settings: dict[str, Any]) -> str | None:
         return manifest["fingerprint"]
     changed = _difference(made_with, _moved(settings["data"], made_with), "data")
     if manifest.get("described") is not None and not changed:
-        described = job.data.make_reader().described()
+        described = work.reader.described()
         changed = _difference(manifest["described"], described, job.data.schema or "data")
     if changed:
         raise ValueError(
@@ -112,14 +114,6 @@ def naming_plugins(job: JobConfig) -> Iterator[None]:
         if not (missing := plugins.missing(begun_with)):
             raise
         raise ValueError(f"{error}. The job was begun with --plugin={','.join(missing)}") from None
-
-
-def has_trained(job: JobConfig) -> bool:
-    """Whether any fit has left a state, or any search a result."""
-    paths = job.paths
-    return os.path.exists(paths.result) or bool(
-        fits_below(paths.searches) or fits_below(paths.models)
-    )
 
 
 def mark_trained(job: JobConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.config.checks import check_choice, check_types
-from irazor_tf.config.layout import JobPaths, RecordsPaths
+from irazor_tf.config.layout import JobPaths, RecordsPaths, fits_below
 from irazor_tf.config.specs import Spec, parse_spec, parse_specs
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.options import STRATEGIES, TrainOptions
@@ -154,6 +154,14 @@ class JobConfig:
     def has_records(self) -> bool:
         """Whether the records are there, finished."""
         return os.path.exists(self.records.manifest)
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether any fit has left a state, or any search a result."""
+        paths = self.paths
+        return os.path.exists(paths.result) or bool(
+            fits_below(paths.searches) or fits_below(paths.models)
+        )
 
     @property
     def budget(self) -> int | None:

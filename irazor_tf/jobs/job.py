@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from data_pipelines.reader import Reader
 from irazor_tf.config.checks import did_you_mean
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import JobPaths
@@ -65,12 +66,18 @@ class Job:
                     f"{did_you_mean(name, BASELINES)}"
                 )
         if config.data is not None and not config.has_records:
-            config.data.make_reader()
+            _ = self.reader
 
     @property
     def paths(self) -> JobPaths:
         """Where everything that the job writes lies."""
         return self.config.paths
+
+    @functools.cached_property
+    def reader(self) -> Reader:
+        """The reader of the log; for a job whose settings name one."""
+        assert self.config.data is not None
+        return self.config.data.make_reader()
 
     @functools.cached_property
     def schema(self) -> Schema:

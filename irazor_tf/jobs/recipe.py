@@ -12,7 +12,6 @@ from data_pipelines.manifest import load_manifest
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.recipe import AUTO, RULE, resolved
 from irazor_tf.config.schema import Schema
-from irazor_tf.jobs.claim import has_trained
 from irazor_tf.jobs.config import NEUTRAL, JobConfig
 from irazor_tf.model.base import BaseModel
 from irazor_tf.training.options import TrainOptions, known_of
@@ -32,7 +31,7 @@ def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOp
     given = {key: getattr(job.train, key) for key in RULE}
     stored = read_json(path)[0] if os.path.exists(path) else {}
     with understanding(path):
-        if not stored or not has_trained(job):
+        if not stored or not job.has_trained:
             manifest = load_manifest(job.records_dir)
             known = known_of(schema, manifest["splits"]["train"]["rows"], base)
             now = {

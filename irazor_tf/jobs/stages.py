@@ -86,11 +86,10 @@ def preprocess(job: Job) -> Schema:
     """Log -> records; at once where they are there and whole."""
     config = job.config
     if config.data is not None and not config.has_records:
-        reader = config.data.make_reader()
         if config.data.input:  # some formats know their fields from a file
-            reader.inspect(named_inputs(config.data))
-        export_lib.check_served_names(field.name for field in reader.fields())
-    claim(config)
+            job.reader.inspect(named_inputs(config.data))
+        export_lib.check_served_names(field.name for field in job.reader.fields())
+    claim(job)
     if not config.has_records:
         if config.data is None:
             raise ValueError(
@@ -102,7 +101,7 @@ def preprocess(job: Job) -> Schema:
         with held(lock, folder):  # jobs may share a folder of records
             if not config.has_records:
                 pipelines.preprocess(config.data, config.records_dir, progress=config.progress)
-        claim(config)  # now the fingerprint is known
+        claim(job)  # now the fingerprint is known
     verified(job, full=False)
     _ = job.options  # "auto" is resolved, and written down, as soon as the data are there
     return job.schema
