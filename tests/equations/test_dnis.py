@@ -42,13 +42,17 @@ BATCH = 24
 
 def schema_with(counts: Mapping[str, Sequence[int]]) -> Schema:
     """A schema in memory that knows its frequencies."""
-    schema = Schema(tuple(Field(name, vocabulary_size=len(own)) for name, own in counts.items()))
-    vars(schema)["counts"] = {name: np.array(own, np.int64) for name, own in counts.items()}
+    schema = Schema(
+        tuple(Field(name, vocabulary_size=len(frequencies)) for name, frequencies in counts.items())
+    )
+    vars(schema)["counts"] = {
+        name: np.array(frequencies, np.int64) for name, frequencies in counts.items()
+    }
     return schema
 
 
 COUNTS = {name: np.random.default_rng(9).integers(0, 300, size) for name, size in SIZES.items()}
-SCHEMA = schema_with({name: own.tolist() for name, own in COUNTS.items()})
+SCHEMA = schema_with({name: frequencies.tolist() for name, frequencies in COUNTS.items()})
 SPACE = InputConfig.uniform(SCHEMA, DIM)
 GAPS = InputConfig(
     {
@@ -65,24 +69,25 @@ GAPS = InputConfig(
 def oracle_sorted(counts: dict[str, np.ndarray]) -> list[tuple[str, int]]:
     """All features of all fields, eta_(f_i) >= eta_(f_j) for i < j; equal ones in the order they
     come."""
-    features = [(name, v) for name, own in counts.items() for v in range(len(own))]
+    features = [(name, v) for name, frequencies in counts.items() for v in range(len(frequencies))]
     return sorted(features, key=lambda feature: -counts[feature[0]][feature[1]])
 
 
 def oracle_blocks(counts: dict[str, np.ndarray], sizes: list[int]) -> dict[str, list[int]]:
     """The sorted list, separated into blocks of these sizes."""
-    ranked, found = oracle_sorted(counts), {name: [-1] * len(own) for name, own in counts.items()}
+    ranked = oracle_sorted(counts)
+    blocks = {name: [-1] * len(frequencies) for name, frequencies in counts.items()}
     for block, size in enumerate(sizes):
         for name, v in ranked[:size]:
-            found[name][v] = block
+            blocks[name][v] = block
         ranked = ranked[size:]
     assert not ranked
-    return found
+    return blocks
 
 
-def same(found: dict[str, np.ndarray], expected: dict[str, list[int]]) -> bool:
-    assert all(own.dtype == np.int32 for own in found.values())
-    return {name: own.tolist() for name, own in found.items()} == expected
+def same(blocks: dict[str, np.ndarray], expected: dict[str, list[int]]) -> bool:
+    assert all(field.dtype == np.int32 for field in blocks.values())
+    return {name: field.tolist() for name, field in blocks.items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -94,10 +99,10 @@ def test_equal_blocks_of_the_features_by_frequency(blocks, sizes):
 
 @pytest.mark.parametrize("blocks", [3, 6, 7, 31])
 def test_blocks_that_do_not_divide_differ_by_one_feature(blocks):
-    found = feature_blocks(COUNTS, blocks)
-    sizes = np.bincount(np.concatenate(list(found.values())), minlength=blocks)
+    cut = feature_blocks(COUNTS, blocks)
+    sizes = np.bincount(np.concatenate(list(cut.values())), minlength=blocks)
     assert len(sizes) == blocks and sizes.max() - sizes.min() == 1
-    assert same(found, oracle_blocks(COUNTS, sizes.tolist()))
+    assert same(cut, oracle_blocks(COUNTS, sizes.tolist()))
 
 
 @pytest.mark.parametrize(
@@ -114,10 +119,10 @@ def test_blocks_by_shares(shares, sizes):
 
 
 @pytest.mark.parametrize(
-    ("given", "sizes"), [((2, 5), [2, 5, 43]), ((50,), [50]), ((1, 1, 48), [1, 1, 48])]
+    ("block_sizes", "sizes"), [((2, 5), [2, 5, 43]), ((50,), [50]), ((1, 1, 48), [1, 1, 48])]
 )
-def test_blocks_by_sizes_and_what_they_leave(given, sizes):
-    assert same(feature_blocks(COUNTS, 6, sizes=given), oracle_blocks(COUNTS, sizes))
+def test_blocks_by_sizes_and_what_they_leave(block_sizes, sizes):
+    assert same(feature_blocks(COUNTS, 6, sizes=block_sizes), oracle_blocks(COUNTS, sizes))
 
 
 def test_equal_frequencies_stand_in_the_order_of_fields_and_ids():
@@ -198,7 +203,7 @@ def test_the_output_is_the_embedding_times_its_blocks_alpha(spec, kept):
     blocks = feature_blocks(
         counts, params.blocks, params.block_shares, params.block_sizes, params.per_field
     )
-    assert gate.alpha.shape == (1 + max(own.max() for own in blocks.values()), DIM) and np.all(
+    assert gate.alpha.shape == (1 + max(field.max() for field in blocks.values()), DIM) and np.all(
         gate.alpha == 1
     )
     generator = np.random.default_rng(0)
@@ -211,18 +216,18 @@ def test_the_output_is_the_embedding_times_its_blocks_alpha(spec, kept):
             for k in range(DIM):
                 expected[row, i, k] = e[row, i, k] * alpha[blocks[name][ids[row, i]], k]
     for training in (True, False):
-        found = gate(tf.constant(e, tf.float32), tf.constant(ids), training=training)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        out = gate(tf.constant(e, tf.float32), tf.constant(ids), training=training)
+        np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
 # Equation 8 and line 9 of Algorithm 1
 def oracle_normalized(g: np.ndarray, epsilon: float) -> np.ndarray:
-    found = np.zeros_like(g)
+    normalized = np.zeros_like(g)
     for row in range(g.shape[0]):
         mean = sum(abs(value) for value in g[row]) / g.shape[1]
         for k in range(g.shape[1]):
-            found[row, k] = g[row, k] / (mean + epsilon)
-    return found
+            normalized[row, k] = g[row, k] / (mean + epsilon)
+    return normalized
 
 
 def test_rows_are_normalized_by_their_mean_size():
@@ -236,8 +241,10 @@ def test_rows_are_normalized_by_their_mean_size():
     )
     g = np.random.default_rng(0).normal(size=(5, 7)) * 10.0 ** np.arange(-6, 4, 2)[:, None]
     for epsilon in (1e-7, 0.5):
-        found = normalize_rows(tf.constant(g, tf.float32), np.full((5, 1), 7, np.float32), epsilon)
-        np.testing.assert_allclose(found, oracle_normalized(g, epsilon), rtol=1e-5)
+        normalized = normalize_rows(
+            tf.constant(g, tf.float32), np.full((5, 1), 7, np.float32), epsilon
+        )
+        np.testing.assert_allclose(normalized, oracle_normalized(g, epsilon), rtol=1e-5)
 
 
 def test_padding_has_no_part_in_a_blocks_mean():
@@ -257,8 +264,8 @@ def test_padding_has_no_part_in_a_blocks_mean():
         rtol=1e-6,
     )
     gate.alpha.assign([[0.5, 9, 9, 9], [0, 0.25, 9, 9], [0, 1, 1, 0]])
-    (found,) = gate.penalty(None, None, None).items()
-    assert found[0] == "architecture" and float(found[1]) == 0.5 * 2.75
+    (penalty,) = gate.penalty(None, None, None).items()
+    assert penalty[0] == "architecture" and float(penalty[1]) == 0.5 * 2.75
     traces = {name: float(value) for name, value in gate.traces().items()}
     assert traces == pytest.approx(
         {"alpha_mean": 2.75 / 7, "alpha_at_zero": 3 / 7, "alpha_l1": 0.5 * 2.75}
@@ -338,11 +345,13 @@ class Oracle:
         slope = (1 / (1 + np.exp(-logit)) - y) / n
         inner = slope[:, None] * w["out"][:, 0] * (1 - h**2)
         dx = (inner @ w["kernel"].T).reshape(e.shape)
-        found = {name: np.zeros_like(value) for name, value in (w | {"alpha": alpha}).items()}
-        np.add.at(found["table"], rows, dx * gates + self.l2 * e / n)
-        np.add.at(found["linear"][:, 0], rows, slope[:, None] + self.l2 * w["linear"][rows, 0] / n)
-        np.add.at(found["alpha"], self.blocks[rows], dx * e)
-        return found | {
+        gradient = {name: np.zeros_like(value) for name, value in (w | {"alpha": alpha}).items()}
+        np.add.at(gradient["table"], rows, dx * gates + self.l2 * e / n)
+        np.add.at(
+            gradient["linear"][:, 0], rows, slope[:, None] + self.l2 * w["linear"][rows, 0] / n
+        )
+        np.add.at(gradient["alpha"], self.blocks[rows], dx * e)
+        return gradient | {
             "kernel": x.T @ inner,
             "bias": inner.sum(axis=0),
             "out": (slope @ h)[:, None],
@@ -365,12 +374,12 @@ class Oracle:
         def outer(at: np.ndarray) -> float:
             return self.loss(self.moved(w, at, train, xi), at, valid)
 
-        found = np.zeros_like(alpha)
+        gradient = np.zeros_like(alpha)
         for entry in np.ndindex(alpha.shape):
             shift = np.zeros_like(alpha)
             shift[entry] = step
-            found[entry] = (outer(alpha + shift) - outer(alpha - shift)) / (2 * step)
-        return found + self.l1 * np.sign(alpha)
+            gradient[entry] = (outer(alpha + shift) - outer(alpha - shift)) / (2 * step)
+        return gradient + self.l1 * np.sign(alpha)
 
     def step(
         self,
@@ -409,12 +418,16 @@ def smooth(spec: str = "dnis(blocks=3)", l2: float = 0.0) -> tuple[Recommender, 
 def variables_of(model: Recommender) -> dict[str, tf.Variable]:
     assert model.embedding is not None and model.linear is not None
     base: Any = model.base
-    found = {
+    variables = {
         "table": model.embedding.tables[0],
         "linear": model.linear.tables[0],
         "intercept": model.intercept.bias,
     }
-    return found | {"kernel": base.hidden.kernel, "bias": base.hidden.bias, "out": base.out.kernel}
+    return variables | {
+        "kernel": base.hidden.kernel,
+        "bias": base.hidden.bias,
+        "out": base.out.kernel,
+    }
 
 
 def in_double(model: Recommender) -> tuple[Weights, np.ndarray]:
@@ -435,7 +448,7 @@ def oracle_of(
 def test_the_oracle_is_right_about_its_own_gradient():
     model, train, _ = smooth(l2=0.3)
     oracle, (w, alpha) = oracle_of(model, l2=0.3), in_double(model)
-    found = oracle.gradient(w, alpha, train)
+    gradient = oracle.gradient(w, alpha, train)
     for name, value in (w | {"alpha": alpha}).items():
         for entry in list(np.ndindex(value.shape))[::7]:
             losses = []
@@ -449,7 +462,7 @@ def test_the_oracle_is_right_about_its_own_gradient():
                         train,
                     )
                 )
-            assert found[name][entry] == pytest.approx(
+            assert gradient[name][entry] == pytest.approx(
                 (losses[0] - losses[1]) / 2e-6, rel=1e-4, abs=1e-8
             ), name
 
@@ -463,8 +476,8 @@ def test_alphas_gradient_goes_through_the_virtual_step(l2, l1, frozen):
     first = oracle.gradient(w, alpha, valid)["alpha"] + l1 * np.sign(alpha)
     assert np.abs(expected - first).max() > 0.02, "the second order should matter here"
     loss, gradients = unrolled_gradients(model, train, valid, XI)
-    (found,) = gradients["architecture"]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    (gradient,) = gradients["architecture"]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
     at_virtual = dataclasses.replace(oracle, l2=0.0).loss(
         oracle.moved(w, alpha, train, XI), alpha, valid
     )
@@ -480,8 +493,8 @@ def test_without_a_virtual_step_it_is_the_first_order_gradient():
         tf.convert_to_tensor(first["architecture"][0]), expected, rtol=1e-4, atol=1e-6
     )
     for xi in (1e-2, 1e-4, 1e-6):
-        _, found = unrolled_gradients(model, train, valid, xi)
-        assert np.abs(found["architecture"][0] - expected).max() < 2 * xi + 1e-6
+        _, gradients = unrolled_gradients(model, train, valid, xi)
+        assert np.abs(gradients["architecture"][0] - expected).max() < 2 * xi + 1e-6
 
 
 def with_optimizers(model: Recommender, specs: dict[str, str]) -> Recommender:
@@ -507,26 +520,24 @@ def test_the_virtual_step_leaves_every_bit_as_it_was(compiled):
         model, {"bias": "ftrl(learning_rate=0.01)", "network": adam, "architecture": adam}
     )
     model.step = Unrolled(XI)
-    model.train_step(
-        {"weights": (train,), "architecture": valid}
-    )  # so that the slots hold something
+    # So that the slots hold something.
+    model.train_step({"weights": (train,), "architecture": valid})
     before = bits_of(model)
 
     def run() -> tf.Tensor:
         return unrolled_gradients(model, train, valid, XI)[1]["architecture"][0]
 
-    found = (tf.function(run) if compiled else run)()
+    gradient = (tf.function(run) if compiled else run)()
     assert bits_of(model) == before
-    assert np.any(found != 0)
+    assert np.any(gradient != 0)
 
 
 def test_the_virtual_step_takes_touched_rows_alone():
-    """Nothing in the graph is as large as a table: neither the copy
-    that is put back nor the step."""
+    """Nothing in the graph is as large as a table: neither the copy that is put back nor the
+    step."""
     model, train, valid = smooth()
-    train, valid = (
-        {key: value[:2] for key, value in batch.items()} for batch in (train, valid)
-    )  # two rows of larger tables
+    # Two rows of larger tables.
+    train, valid = ({key: value[:2] for key, value in batch.items()} for batch in (train, valid))
     graph = (
         tf.function(lambda: unrolled_gradients(model, train, valid, XI)[1]["architecture"][0])
         .get_concrete_function()
@@ -610,20 +621,20 @@ def derived(
 
 def entries_of(config: InputConfig, space: InputConfig) -> dict[str, np.ndarray]:
     """What a config keeps, [V, d] bool by field, in the space's columns."""
-    found = {}
+    arrays = {}
     for name, field in config.fields.items():
         array = np.zeros((SIZES[name], space.fields[name].dim), bool)
         columns = [space.fields[name].labels.index(label) for label in field.labels]
         if columns:
             mask = np.ones(1, bool) if field.mask is None else field.mask.to_array()
             array[:, columns] = mask.reshape(len(mask), -1)
-        found[name] = array
-    return found
+        arrays[name] = array
+    return arrays
 
 
 def oracle_merged(model: Recommender, spec: str) -> dict[tuple[str, int, int], float]:
     """E~ of every entry that the space has: (field, feature, column) -> value."""
-    params, config, found = METHODS.build(spec).params, model.config, {}
+    params, config, merged = METHODS.build(spec).params, model.config, {}
     assert model.embedding is not None
     blocks = feature_blocks(
         {name: COUNTS[name] for name in config.kept}, params.blocks, per_field=params.per_field
@@ -632,8 +643,8 @@ def oracle_merged(model: Recommender, spec: str) -> dict[tuple[str, int, int], f
     for name in config.kept:
         table = model.embedding.field_table(name)
         for v, j in zip(*np.nonzero(there[name]), strict=True):
-            found[name, int(v), int(j)] = table[v, j] * alpha[blocks[name][v], j]
-    return found
+            merged[name, int(v), int(j)] = table[v, j] * alpha[blocks[name][v], j]
+    return merged
 
 
 def kept_in(config: InputConfig, space: InputConfig) -> set[tuple[str, int, int]]:
@@ -665,28 +676,26 @@ def test_merged_entries_below_the_threshold_go(spec, space, threshold):
 def test_a_compression_rate_keeps_the_largest_merged_entries(spec, space):
     model, whole = supernet(spec, space), space.num_params(SCHEMA)
     merged = oracle_merged(model, spec)
-    ranked = sorted(
-        merged, key=lambda entry: -abs(merged[entry])
-    )  # stable: equal ones by field, feature, column
+    # Stable: equal ones by field, feature, column.
+    ranked = sorted(merged, key=lambda entry: -abs(merged[entry]))
     assert whole == len(merged)
-    found: list[tuple[Any, int | None, int]] = [
+    cases: list[tuple[Any, int | None, int]] = [
         (method, None, int(whole / method.params.compression))
         for _, method in METHODS.build(spec).sweep(space)
     ]
-    found += [
+    cases += [
         (METHODS.build(spec), None, whole // 2),
         (METHODS.build(spec), 1, 1),
         (METHODS.build(spec), whole + 5, whole),
     ]
-    found += [
+    cases += [
         (METHODS.build(spec), budget, budget) for budget in (2, 13, whole // 3, whole - 1, whole)
     ]
-    for method, budget, count in found:
+    for method, budget, count in cases:
         config = derived(method, model, space, budget)
         config.check(SCHEMA)
-        expected = {
-            entry for entry in ranked[:count] if merged[entry]
-        }  # equation 9 drops zeros at any threshold
+        # Equation 9 drops zeros at any threshold.
+        expected = {entry for entry in ranked[:count] if merged[entry]}
         assert config.within(space) and config.num_params(SCHEMA) == len(expected)
         assert kept_in(config, space) == expected
         assert config == derived(method, model, space, budget)
@@ -813,18 +822,15 @@ def test_one_search_gives_every_rate():
 # What a search leaves beside the config
 @pytest.mark.parametrize(("spec", "space"), CASES)
 def test_fields_are_scored_by_what_their_rows_put_out(spec, space):
-    model, merged = (
-        supernet(spec, space),
-        {name: np.zeros((SIZES[name], space.fields[name].dim)) for name in space.kept},
-    )
+    model = supernet(spec, space)
+    merged = {name: np.zeros((SIZES[name], space.fields[name].dim)) for name in space.kept}
     for (name, v, j), value in oracle_merged(model, spec).items():
         merged[name][v, j] = value
     expected = {}
     for name, table in merged.items():
-        put_out = np.repeat(
-            np.sqrt(np.square(table).sum(axis=1)), COUNTS[name]
-        )  # row by row of the training split
-        expected[name] = put_out.mean()
+        # Row by row of the training split.
+        norms = np.repeat(np.sqrt(np.square(table).sum(axis=1)), COUNTS[name])
+        expected[name] = norms.mean()
     assert METHODS.build(spec).explain(Search(model), ()).scores == pytest.approx(
         expected, rel=1e-5
     )
@@ -844,8 +850,8 @@ def test_what_is_drawn(spec, space):
             alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5
         )
         assert np.all(alpha[i, space.fields[name].dim :] == 0)
-    found = derived(method, model, space, space.num_params(SCHEMA) // 3)
-    heat, means, dims = method.explain(Search(model), (found,)).pictures
+    config = derived(method, model, space, space.num_params(SCHEMA) // 3)
+    heat, means, dims = method.explain(Search(model), (config,)).pictures
     assert isinstance(heat, HeatMap) and isinstance(means, Lines) and isinstance(dims, Lines)
     np.testing.assert_array_equal(heat.values[gate.used], gate.alpha.numpy()[gate.used])
     assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(
@@ -867,7 +873,7 @@ def test_what_is_drawn(spec, space):
     features = np.array([np.sum(step == x) for x in dims.x])
     assert features.sum() == len(counts)
     whole = space.num_params(SCHEMA)
-    assert dims.series["found"] @ features == pytest.approx(found.num_params(SCHEMA)), (
+    assert dims.series["found"] @ features == pytest.approx(config.num_params(SCHEMA)), (
         "by a budget, too"
     )
     for rate in (2.0, *method.params.sweep):
@@ -926,9 +932,8 @@ def test_presets():
     assert official.pretrained == [20] and np.all(official.alpha == 1)
     np.testing.assert_array_equal(official.table, official.plain.embedding.tables[0])
     assert sorted(plan.frozen) == ["alignment", "base"] and plan.step == Alternating()
-    assert plan.optimizers == {"architecture": "sgd(learning_rate=0.01)"}, (
-        "the weights' is the recipe's"
-    )
+    # That of the weights is the recipe's.
+    assert plan.optimizers == {"architecture": "sgd(learning_rate=0.01)"}
     gate = gate_of("dnis(preset='official_code')")
     assert float(gate.penalty(None, None, None)["architecture"]) == pytest.approx(1e-5 * 6 * DIM)
     applied: list[tf.Tensor] = []
@@ -998,7 +1003,7 @@ def test_entries_at_zero_are_not_kept():
         derived(METHODS.build("dnis(blocks=4)"), model, SPACE)
     alpha[0, 1] = 1.0
     model.gates["embedding"].alpha.assign(alpha)
-    left = sum(int(np.sum(own == 0)) for own in model.gates["embedding"].field_blocks)
+    left = sum(int(np.sum(blocks == 0)) for blocks in model.gates["embedding"].field_blocks)
     search = Search(model)
     config = METHODS.build("dnis(blocks=4)").derive(search, SPACE)
     assert config.num_params(SCHEMA) == left > 0

@@ -31,12 +31,8 @@ from tests.conformance import cases, runs, tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7, "month": 12}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
-DIMS = {
-    "gender": 2,
-    "goods": 4,
-    "hour": 3,
-    "month": 4,
-}  # two fields of one width, and so in one table
+# Two fields of one width, and so in one table.
+DIMS = {"gender": 2, "goods": 4, "hour": 3, "month": 4}
 SPACE = InputConfig.from_dims(DIMS)
 REAL = np.array([[j < dim for j in range(4)] for dim in DIMS.values()])
 NAMES = ("ham", "sam", "sam_gs", "ham_p")
@@ -96,7 +92,7 @@ def mask_gate(spec, space=SPACE, size=5, seed=0):
     return METHODS.build(spec).mask_gate(SCHEMA, space, size, seed)
 
 
-def told(search):
+def notice_text(search):
     """What the notices of a search say, a line each."""
     return "\n".join(map(str, search.notices))
 
@@ -129,10 +125,10 @@ def test_orthogonality_of_tables_of_unequal_width(cosine):
         {"embedding": gates.OrthogonalityGate(0.3, measure)}, model="deepfm(hidden=(5,))"
     )
     tables = {name: net.embedding.field_table(name).astype(np.float64) for name in SIZES}
-    (group, found), *rest = net.gates["embedding"].penalty(net.embedding, None, None).items()
+    (group, total), *rest = net.gates["embedding"].penalty(net.embedding, None, None).items()
     assert group == "network" and not rest
     np.testing.assert_allclose(
-        found, 0.3 * oracle_orthogonality(tables.values(), cosine), rtol=1e-5
+        total, 0.3 * oracle_orthogonality(tables.values(), cosine), rtol=1e-5
     )
     gradients = {
         factor: net.gradients(batch, net.groups, penalties=factor)[1] for factor in (0.0, 1.0, 4.0)
@@ -247,7 +243,7 @@ def test_a_mask_moves_by_the_derivative_of_the_loss_in_it(base):
     left out, and is no part of it."""
     net, batch = built({"embedding": mask_gate("ham")}, model=base, seed=1)
     net.gates["embedding"].alpha.assign(CLOSED)
-    (found,) = net.gradients(batch, ["architecture"])[1]["architecture"]
+    (gradient,) = net.gradients(batch, ["architecture"])[1]["architecture"]
     mask, y = np.where(REAL & (CLOSED > 0), 1.0, 0.0), batch["label"].numpy()
     kept = mask.any(axis=1)
     assert kept.tolist() == [True, False, True, True]
@@ -265,8 +261,12 @@ def test_a_mask_moves_by_the_derivative_of_the_loss_in_it(base):
             return loss(other)
 
         expected = difference(moved, mask[i, j]) if REAL[i, j] else 0.0
-        np.testing.assert_allclose(found[i, j], expected, rtol=2e-3, atol=3e-6, err_msg=f"{i, j}")
-    assert np.abs(found[1]).max() > 1e-3, "the columns of a closed field should go on being weighed"
+        np.testing.assert_allclose(
+            gradient[i, j], expected, rtol=2e-3, atol=3e-6, err_msg=f"{i, j}"
+        )
+    assert np.abs(gradient[1]).max() > 1e-3, (
+        "the columns of a closed field should go on being weighed"
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -280,19 +280,21 @@ def test_the_masked_model_is_the_one_that_is_cut_from_it(base, training):
     net.gates["embedding"].alpha.assign(CLOSED)
     config = METHODS.build("ham").select(Search(net), 5)
     assert config.dims == {"gender": 1, "goods": 0, "hour": 2, "month": 3}
-    found = net(batch["ids"], training=training)
+    logits = net(batch["ids"], training=training)
     for narrow in (net.restrict(config, keep_gates=False), net.restrict(config)):
         np.testing.assert_allclose(
-            narrow(batch["ids"], training=training), found, rtol=0, atol=1e-6
+            narrow(batch["ids"], training=training), logits, rtol=0, atol=1e-6
         )
     np.testing.assert_allclose(
-        found, oracle_logits(net, batch, REAL & (CLOSED > 0), [1, 0, 1, 1]), rtol=0, atol=1e-6
+        logits, oracle_logits(net, batch, REAL & (CLOSED > 0), [1, 0, 1, 1]), rtol=0, atol=1e-6
     )
     net.hard_mask(config)
-    np.testing.assert_allclose(net(batch["ids"], training=training), found, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(net(batch["ids"], training=training), logits, rtol=0, atol=1e-6)
     net.hard_mask(None)
     everything = oracle_logits(net, batch, REAL & (CLOSED > 0), [1, 1, 1, 1])
-    assert np.abs(found - everything).max() > 0.05, "the closed field should have something to lose"
+    assert np.abs(logits - everything).max() > 0.05, (
+        "the closed field should have something to lose"
+    )
     gradients = net.gradients(batch, ["bias"], training=training)[1]["bias"]
     terms = tf.convert_to_tensor(gradients[0]).numpy()[: sum(SIZES.values())]
     start = SIZES["gender"]
@@ -320,7 +322,7 @@ def test_which_masks_close_fields():
         np.testing.assert_array_equal(gate.open_fields(True), drawn)
         seen.add(tuple(drawn.tolist()))
         gate.clock.assign_add(1)
-    assert len(seen) > 4 and not any(found[3] for found in seen)
+    assert len(seen) > 4 and not any(fields[3] for fields in seen)
     np.testing.assert_allclose(
         gate.open_fields(), [1 - 0.75**2, 1 - 0.875**4, 1 - 0.5**3, 0], rtol=1e-6
     )
@@ -343,12 +345,12 @@ def test_gumbel_sigmoid_forward_and_backward():
         np.testing.assert_allclose(
             mask, oracle_gumbel_sigmoid(alpha, u, temperature), rtol=1e-4, atol=1e-6
         )
-        found = tape.gradient(mask, gate.alpha).numpy()
+        gradient = tape.gradient(mask, gate.alpha).numpy()
         for at in np.ndindex(*REAL.shape):
             expected = difference(
                 lambda a, u=u[at], t=temperature: oracle_gumbel_sigmoid(a, u, t), alpha[at]
             )
-            np.testing.assert_allclose(found[at], expected, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(gradient[at], expected, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(
             gate.mask(False), oracle_gumbel_sigmoid(alpha, 0.5, temperature), rtol=1e-4, atol=1e-6
         )
@@ -366,9 +368,8 @@ def test_bernoulli_frequencies_and_gradient():
         np.testing.assert_array_equal(mask, gate.uniform().numpy() < p)
         total += mask
         gate.clock.assign_add(1)
-    assert (
-        np.abs(total / draws - p) <= 4 * np.sqrt(p * (1 - p) / draws)
-    ).all()  # never at 0, always at 1
+    # Never at 0, always at 1.
+    assert (np.abs(total / draws - p) <= 4 * np.sqrt(p * (1 - p) / draws)).all()
     np.testing.assert_array_equal(gate.mask(False), p)
     upstream = np.random.default_rng(4).normal(size=p.shape)
     with tf.GradientTape() as tape:
@@ -472,7 +473,7 @@ def test_the_update_step_by_step():
         assert float(gate.traces()["size"]) == 3 + sign * (2 if np.all(gate.alpha == 0.125) else 1)
         gate.update(
             [tf.constant(gradient, tf.float32)],
-            lambda found: optimizer.apply_gradients([(found[0], gate.alpha)]),
+            lambda gradients: optimizer.apply_gradients([(gradients[0], gate.alpha)]),
         )
         np.testing.assert_array_equal(gate.alpha, expected)
 
@@ -501,7 +502,8 @@ def test_the_update_in_columns_and_in_parameters(in_parameters):
             0.02,
         )
         gate.update(
-            [tf.constant(gradient, tf.float32)], lambda found: gate.alpha.assign_sub(0.3 * found[0])
+            [tf.constant(gradient, tf.float32)],
+            lambda gradients: gate.alpha.assign_sub(0.3 * gradients[0]),
         )
         np.testing.assert_allclose(gate.alpha.numpy()[REAL], expected, rtol=0, atol=1e-6)
         np.testing.assert_array_equal(gate.alpha.numpy()[~REAL], np.float32(0.1))
@@ -520,8 +522,8 @@ def test_a_count_of_parameters_is_exact():
 
 # Algorithm 1
 def test_a_step_is_alpha_from_validation_rows_and_then_weights_from_training_rows():
-    """Equation 3 at the weights before the step, then the weights'
-    gradient at the masks after it."""
+    """Equation 3 at the weights before the step, then the weights' gradient at the masks after
+    it."""
     method = METHODS.build("ham(mu=0.02, size=5, alpha_optimizer='sgd(learning_rate=3.0)')")
     net, training = built(method.gates(SCHEMA, SPACE))
     _, validation = built({}, seed=9)
@@ -545,9 +547,11 @@ def test_a_step_is_alpha_from_validation_rows_and_then_weights_from_training_row
     net.step = method.step()
     net.train_step({"architecture": validation, "weights": (training,)})
     np.testing.assert_allclose(gate.alpha.numpy()[REAL], expected, rtol=0, atol=1e-6)
-    for variable, old, found in zip(net.variable_groups["network"], before, weights, strict=True):
+    for variable, old, weight_gradient in zip(
+        net.variable_groups["network"], before, weights, strict=True
+    ):
         np.testing.assert_allclose(
-            variable, old - 0.1 * tf.convert_to_tensor(found).numpy(), rtol=0, atol=1e-5
+            variable, old - 0.1 * tf.convert_to_tensor(weight_gradient).numpy(), rtol=0, atol=1e-5
         )
 
 
@@ -571,7 +575,7 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
             gradient = np.random.default_rng(3).normal(0, 1e-3, before.shape).astype(np.float32)
             gate.update(
                 [tf.constant(gradient)],
-                lambda found, gate=gate: gate.alpha.assign_sub(0.25 * found[0]),
+                lambda gradients, gate=gate: gate.alpha.assign_sub(0.25 * gradients[0]),
             )
             if name == "ham":
                 expected = oracle_step(
@@ -588,7 +592,7 @@ def _spread(values):
     return spread
 
 
-# comes near its size
+# Comes near its size.
 FAST = (
     "epochs=2, pretrain_epochs=1, mu=5e-4, alpha_optimizer='sgd(learning_rate=0.1)', "
     "early_stop=False"
@@ -647,9 +651,8 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
         fits.append((os.path.dirname(name) or name, model))
         starts.append({name: model.embedding.field_table(name) for name in model.config.kept})
         if name in ("stage-0", "stage-1", "supernet"):
-            assert (
-                plan.patience == 0 and plan.epochs == 2
-            )  # ends with its last masks, whatever they score
+            # Ends with its last masks, whatever they score.
+            assert plan.patience == 0 and plan.epochs == 2
             assert (model.gates["embedding"].alpha.numpy() == np.float32(0.005)).all()
         return fit(self, model, name, plan)
 
@@ -743,7 +746,7 @@ def test_another_penalty_is_another_pretraining(tiny, tmp_path, monkeypatch):
 
 def test_orthogonality_takes_columns_apart(tiny, tmp_path):
     """Figure 5."""
-    found = []
+    means = []
     for weight in (0.0, 1.0):
         method = METHODS.build(f"ham(pretrain_epochs=2, orthogonality={weight}, cosine=True)")
         model = method.pretrained(trainer_of(tiny, tmp_path), method.reach(tiny.schema, tiny.space))
@@ -751,8 +754,10 @@ def test_orthogonality_takes_columns_apart(tiny, tmp_path):
             equations.column_cosines(model.embedding.field_table(name))
             for name in tiny.schema.names
         ]
-        found.append(np.array([own[~np.eye(len(own), dtype=bool)].mean() for own in cosines]))
-    assert (found[1] < 0.4 * found[0]).all()
+        means.append(
+            np.array([values[~np.eye(len(values), dtype=bool)].mean() for values in cosines])
+        )
+    assert (means[1] < 0.4 * means[0]).all()
 
 
 def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training(
@@ -763,15 +768,14 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
 
     def watched(self, model, name, plan=FitPlan()):
         before = {piece.key: piece.read() for piece in model.alignment.pieces()}
-        found = fit(self, model, name, plan)
+        history = fit(self, model, name, plan)
         maps.append((before, {piece.key: piece.read() for piece in model.alignment.pieces()}))
-        return found
+        return history
 
     monkeypatch.setattr(Trainer, "fit", watched)
-    trainer = tiny.trainer(cases.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
-    method = METHODS.build(
-        "ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)"
-    )  # every field 3 wide
+    trainer = tiny.trainer(laws.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
+    # Every field 3 wide.
+    method = METHODS.build("ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)")
     search = method.train_or_resume(trainer, tiny.space)
     supernet = search.model
     (start, pretrained), (begun, searched_) = maps
@@ -822,9 +826,8 @@ def test_early_stop(sizes, values, ends):
 
 
 def test_a_search_ends_early(tiny, tmp_path):
-    method = METHODS.build(
-        "ham(epochs=9, pretrain_epochs=1, mu=1e-9, share=1.0, min_gain=1.0)"
-    )  # at its size from the start
+    # At its size from the start.
+    method = METHODS.build("ham(epochs=9, pretrain_epochs=1, mu=1e-9, share=1.0, min_gain=1.0)")
     trainer = trainer_of(tiny, tmp_path)
     supernet = method.train_or_resume(trainer, tiny.space).model
     history = runs.histories(str(tmp_path))["supernet"]
@@ -858,9 +861,8 @@ def test_the_columns_of_largest_alpha():
         assert {
             (int(i), int(j)) for i, j in np.argwhere(equations.leading(alpha, costs, budget))
         } == set(expected)
-    assert np.argwhere(equations.leading(-alpha, costs, 99)).tolist() == [
-        [0, 0]
-    ]  # the best alone that fits, where the first does not
+    # The best alone that fits, where the first does not.
+    assert np.argwhere(equations.leading(-alpha, costs, 99)).tolist() == [[0, 0]]
 
 
 def searched(name, alpha, space=SPACE):
@@ -872,9 +874,8 @@ def searched(name, alpha, space=SPACE):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_budget_is_a_threshold_on_alpha(name):
-    alpha = np.abs(np.random.default_rng(11).normal(0, 1, REAL.shape)).astype(
-        np.float32
-    )  # nothing is masked
+    # Nothing is masked.
+    alpha = np.abs(np.random.default_rng(11).normal(0, 1, REAL.shape)).astype(np.float32)
     search, method = searched(name, alpha), METHODS.build(name)
     costs = [
         (a, size)
@@ -912,15 +913,15 @@ def test_what_is_kept_without_a_budget(name):
     )
     alpha = np.array([[0.3, -0.1, 9.0], [0.0, 0.2, 0.8], [-0.5, 9.0, 9.0]], np.float32)
     search = searched(name, alpha, space)
-    found = METHODS.build(f"{name}(size=4)").derive(search, space)
+    config = METHODS.build(f"{name}(size=4)").derive(search, space)
     hard = name == "ham"
-    assert found.fields["gender"].labels == (1,)
-    assert found.fields["goods"].labels == ((2, 7) if hard else (0, 2, 7))
+    assert config.fields["gender"].labels == (1,)
+    assert config.fields["goods"].labels == ((2, 7) if hard else (0, 2, 7))
     np.testing.assert_array_equal(
-        found.fields["goods"].mask.to_array(), keep[:, [1, 2]] if hard else keep
+        config.fields["goods"].mask.to_array(), keep[:, [1, 2]] if hard else keep
     )
-    assert found.dims["hour"] == found.dims["month"] == 0 and found.within(space)
-    assert found == METHODS.build(f"{name}(size=4)").derive(search, space)
+    assert config.dims["hour"] == config.dims["month"] == 0 and config.within(space)
+    assert config == METHODS.build(f"{name}(size=4)").derive(search, space)
     params = equations.column_params(SCHEMA, space)
     np.testing.assert_array_equal(params, [[3, 3, 0], keep.sum(axis=0), [6, 0, 0]])
     assert params.sum() == space.num_params(SCHEMA)
@@ -934,18 +935,15 @@ def test_all_masked():
     assert config.dims == {"gender": 0, "goods": 0, "hour": 1, "month": 0} and config.fields[
         "hour"
     ].labels == (1,)
-    assert "all columns are masked; the one of largest alpha is kept" in told(search)
+    assert "all columns are masked; the one of largest alpha is kept" in notice_text(search)
     search.gate.alpha.assign(np.zeros(REAL.shape))  # exactly 0 is masked
     assert METHODS.build("ham(size=4)").derive(search, SPACE).total_dims == 1
     by_parameters = METHODS.build("ham(size=200, in_parameters=True)")
     net, _ = built(by_parameters.gates(SCHEMA, SPACE))
     net.gates["embedding"].alpha.assign(np.where(np.arange(16).reshape(4, 4) == 5, -0.1, -0.2))
-    assert by_parameters.derive(Search(net), SPACE).dims == {
-        "gender": 0,
-        "goods": 1,
-        "hour": 0,
-        "month": 0,
-    }  # larger than the rest
+    # Larger than the rest.
+    dims = by_parameters.derive(Search(net), SPACE).dims
+    assert dims == {"gender": 0, "goods": 1, "hour": 0, "month": 0}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ham"])
@@ -958,10 +956,10 @@ def test_alphas_that_tie_and_a_budget_hardly_used_are_said(name):
     tied = np.count_nonzero(REAL) - 3
     assert (
         f"{method.spec()}: {tied} columns left out have the alpha of the last one kept (0); the "
-        "order of the fields decides" in told(search)
+        "order of the fields decides" in notice_text(search)
     )
     search = searched(name, np.arange(REAL.size, 0, -1).reshape(REAL.shape))
-    assert method.derive(search, SPACE).total_dims == 3 and not told(search)
+    assert method.derive(search, SPACE).total_dims == 3 and not notice_text(search)
     goods_first = (
         np.where(np.arange(4)[:, None] == 1, 1.0, 0.9 - np.arange(4)[:, None] / 10)
         - np.arange(4) / 1000
@@ -971,7 +969,7 @@ def test_alphas_that_tie_and_a_budget_hardly_used_are_said(name):
     assert config.dims == {"gender": 1, "goods": 0, "hour": 0, "month": 0}
     assert (
         "the ranking ends at a column with 40 parameters, and the 3 kept are less than half of the "
-        "39 allowed" in told(search)
+        "39 allowed" in notice_text(search)
     )
 
 
@@ -983,21 +981,22 @@ def test_what_the_search_did_not_reach_is_said():
     search = searched("ham", half)
     size = int((REAL & (half > 0)).sum())
     assert METHODS.build(f"ham(size={size})").derive(search, SPACE).total_dims == size
-    assert not told(search)
+    assert not notice_text(search)
     missed = search.again()
     METHODS.build(f"ham(size={size - 2})").derive(missed, SPACE)
-    assert f"the search ended at size {size}, its target is {size - 2}" in told(missed)
+    assert f"the search ended at size {size}, its target is {size - 2}" in notice_text(missed)
     cut = search.again()
     whole = METHODS.build(f"ham(size={size})").derive(cut, SPACE).num_params(SCHEMA)
     kept = METHODS.build(f"ham(size={size})").derive(cut, SPACE, whole - 1).num_params(SCHEMA)
     assert (
-        f"of the {whole} parameters that are not masked the budget keeps {kept}" in told(cut)
+        f"of the {whole} parameters that are not masked the budget keeps {kept}" in notice_text(cut)
         and 0 < kept < whole
     )
     search.gate.alpha.assign(np.full(REAL.shape, shut))
     assert METHODS.build("ham(size=4)").derive(search, SPACE, 20).num_params(SCHEMA) <= 20
-    assert "all columns are masked; those of largest alpha that the budget allows are kept" in told(
-        search
+    assert (
+        "all columns are masked; those of largest alpha that the budget allows are kept"
+        in notice_text(search)
     )
 
 
@@ -1011,7 +1010,7 @@ def test_what_a_stage_did_not_reach_is_said(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", fit)
     method = METHODS.build("ham(stages=(6,), size=4)")
     search = method.train_or_resume(trainer_of(tiny, tmp_path), tiny.space)
-    assert told(search).startswith(
+    assert notice_text(search).startswith(
         f"{method.spec()}: all columns are masked; the one of largest alpha is kept"
     )
 
@@ -1138,10 +1137,8 @@ def test_defaults_of_the_paper():
     assert (params := METHODS.build("ham").params).epsilon == 0.01 and params.mu == 5e-5
     assert METHODS.get("ham").presets.keys() == {"paper", "paper_summed", "small_log"}
     small = METHODS.build("ham(preset='small_log')").params
-    rates = {
-        "paper": 5e-5 / 1e-3,
-        "small_log": small.mu / 1.0,
-    }  # what a step drifts, in units of the gradient's part of it
+    # What a step drifts, in units of the gradient's part of it.
+    rates = {"paper": 5e-5 / 1e-3, "small_log": small.mu / 1.0}
     assert (
         small.alpha_optimizer == "sgd(learning_rate=1.0)"
         and rates["small_log"] < 0.01 * rates["paper"]

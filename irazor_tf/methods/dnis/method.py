@@ -40,10 +40,10 @@ from irazor_tf.training.trainer import Trainer
 
 @METHODS.register("dnis")
 class DNIS(SearchMethod):
-    """DNIS. The merged, pruned table is the final model: nothing is trained again.
+    """Dimensions selected softly by block of features, merged into the tables and pruned by entry.
 
-    It does not select fields: one that keeps no entry leaves its first-order terms in the model.
-    """
+    The merged, pruned tables are the final model: nothing is trained again. Fields are not
+    selected: one that keeps no entry leaves its first-order terms in the model."""
 
     Params = Settings
     presets = PRESETS

@@ -54,8 +54,8 @@ class Settings(SearchMethod.Params):
         without `stop_at_best`.
       pretrain_epochs: Epochs, at most, of a training without a gate, whose weights the search
         starts from, at least 0. At 0 (default) it starts from random weights, as in the paper.
-      freeze_interactions: Whether the base model's other weights rest in the search, so that beside
-        alpha only embeddings and first-order terms learn.
+      freeze_interactions: Whether the base model rests in the search, maps before it included, so
+        that beside alpha only embeddings and first-order terms learn.
       alpha_optimizer: Optimizer of the soft selection layer alpha.
       weights_optimizer: Optimizer of all weights while searching. If None (default), that of all
         trainings, `optimizer`.

@@ -36,8 +36,9 @@ from irazor_tf.search.method import METHODS, Search
 
 @METHODS.register("ham")
 class HAM(AuxiliaryMasks):
-    """Hard masks: what is searched is what is kept. Every size has a search of its own, from one
-    pretraining for all."""
+    """Hard masks on embedding columns: the columns open at the end of the search are kept.
+
+    Every size has a search of its own, from one pretraining for all."""
 
     Params = HAMSettings
     presets = PRESETS_HAM
@@ -111,7 +112,7 @@ class HAM(AuxiliaryMasks):
 
 @METHODS.register("sam")
 class SAM(AuxiliaryMasks):
-    """Soft masks."""
+    """Soft masks on embedding columns, of which those of largest alpha are kept."""
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
         return ClippedGate(self.costs(schema, config))
@@ -119,7 +120,7 @@ class SAM(AuxiliaryMasks):
 
 @METHODS.register("sam_gs")
 class SAMGS(AuxiliaryMasks):
-    """Soft masks with Gumbel-sigmoid noise."""
+    """Soft masks on embedding columns with Gumbel-sigmoid noise."""
 
     Params = SAMGSSettings
     presets = PRESETS_RANDOM
@@ -136,7 +137,7 @@ class SAMGS(AuxiliaryMasks):
 
 @METHODS.register("ham_p")
 class HAMP(AuxiliaryMasks):
-    """Hard masks drawn by Bernoulli probabilities."""
+    """Hard masks on embedding columns, drawn by Bernoulli probabilities."""
 
     presets = PRESETS_RANDOM
 
