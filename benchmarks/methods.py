@@ -28,7 +28,7 @@ from scipy.stats import ttest_rel
 from benchmarks.common import Experiment, Points, mean_and_spread
 from benchmarks.real_data import EXPERIMENTS, on_movielens
 from irazor_tf.config.files import read_json, write_json
-from irazor_tf.report.plots import COLOURS, MARKERS, house_style, log_ticks
+from irazor_tf.report.figures.style import COLOURS, MARKERS, house_style, log_ticks
 from irazor_tf.report.tables import markdown_table, text_table
 from irazor_tf.search.method import METHODS as SEARCHES
 from irazor_tf.search.method import BudgetError
@@ -207,7 +207,7 @@ def points_of(
     for label, size in budgets.items():
         spec = specs if isinstance(specs, str) else specs[label.split(" of ")[0]]
         filled = spec.format(size=size, width=width, slow=SLOW[name])
-        if not SEARCHES.build(filled).obeys_budget:
+        if SEARCHES.build(filled).traits.budget == "exceeded":
             own = (OWN_SIZE, filled, None)
             if part:
                 return [own]

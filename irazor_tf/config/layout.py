@@ -43,17 +43,29 @@ class RecordsPaths(Folder):
     manifest = property(lambda self: self.at("manifest.json"))
     schema = property(lambda self: self.at("schema.json"))
     counts = property(lambda self: self.at("counts.npz"))
-    truth = property(lambda self: self.at("log", "truth.json"))  # of a generated log
+    vocabularies = property(lambda self: self.at("vocab"))
+    # where a generated log lies, and the truth about it
+    log = property(lambda self: self.at("log"))
+    truth = property(lambda self: self.at("log", "truth.json"))
 
     def vocabulary(self, field: str) -> str:
         """The text file with a line per feature of `field`."""
-        return self.at("vocab", f"{field}.txt")
+        return os.path.join(self.vocabularies, f"{field}.txt")
 
 
 class FitPaths(Folder):
-    """One training: its state, and the checkpoints that the state names."""
+    """One training: its state, the checkpoints that the state names, curves."""
 
     state = property(lambda self: self.at("state.json"))
+    tensorboard = property(lambda self: self.at("tensorboard"))
+
+    def checkpoint(self, step: int) -> str:
+        """Name, in the folder, of the checkpoint after so many steps."""
+        return f"step-{step}"
+
+    def checkpoint_files(self, name: str = "step-*") -> list[str]:
+        """Paths of the files that a checkpoint consists of; of all checkpoints by default."""
+        return sorted(glob.glob(os.path.join(glob.escape(self.root), f"{name}.*")))
 
 
 class SearchPaths(Folder):
@@ -90,6 +102,22 @@ class TunePaths(Folder):
     flags = property(lambda self: self.at("recipe.flags"))
 
 
+class ExportPaths(Folder):
+    """A folder of exported versions, as TensorFlow Serving watches it."""
+
+    def version(self, version: int | str) -> str:
+        """The folder of a version, complete from the moment that it has this name."""
+        return self.at(str(version))
+
+    def partial(self, version: int | str) -> str:
+        """The hidden folder in which a version is written."""
+        return self.at(f".{version}.partial")
+
+    def checksums(self, version: int | str) -> str:
+        """The checksums of a version's files, in the form that `sha256sum --check` reads."""
+        return self.at(f"{version}.sha256")
+
+
 class JobPaths(Folder):
     """A job's folder."""
 
@@ -121,6 +149,11 @@ class JobPaths(Folder):
     def baseline(self, name: str) -> str:
         """The figures of a baseline."""
         return self.at("baselines", f"{name}.json")
+
+
+def shared_fit(key: str) -> str:
+    """Name of the folder of a training that several searches share."""
+    return os.path.join("pretrained", key)
 
 
 def fits_in(folder: str) -> list[FitPaths]:

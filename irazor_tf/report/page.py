@@ -1,17 +1,17 @@
-"""Pieces of a page of HTML: how it looks, tables, figures. Text given to them is plain and is
-escaped here."""
+"""Pieces of a page of HTML: its look, tables, figures. Arguments are plain text, which is escaped
+here, unless they are called HTML. No TensorFlow import."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from irazor_tf.report import plots
+from irazor_tf.report.figures.style import ROWS, svg
+from irazor_tf.report.formats import NONE
 
-NONE = "–"  # where there is no value
 # px; a box says that it scrolls where the page is narrower than the step below its content's width
 _STEPS = (350, 500, 700, 900, 1032)
 _SIDES = 48  # px, of the page beside its content
@@ -62,8 +62,14 @@ T = TypeVar("T")
 
 
 def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]], first: str = "") -> str:
-    """The whole file; a section is (title, id, HTML), and left out where it has nothing to show;
-    `first` is HTML before the lead."""
+    """The whole file.
+
+    Args:
+      title: the page's title.
+      lead: the paragraph below the title.
+      sections: title, id and HTML of every section; one without HTML is left out.
+      first: HTML before the lead.
+    """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for name, key, _ in sections)
     body = "\n".join(
@@ -72,48 +78,33 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]], first:
     )
     title = html.escape(title)
     head = (
-        '<meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width"><title>{title}</title><style>{CSS}</style>'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{CSS}</style>"
     )
     top = f"<h1>{title}</h1>\n{first}{paragraph(lead)}\n<nav>{links}</nav>"
     return (
-        "<!DOCTYPE html>\n<html "
-        f'lang="en"><head>{head}</head><body>\n{top}\n{body}\n</body></html>\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{top}\n{body}\n'
+        "</body></html>\n"
     )
 
 
 def paragraph(text: str, kind: str = "text") -> str:
-    """A paragraph; `kind` is text, title, note, notice (what went wrong), or none (where there is
-    nothing to show)."""
+    """A paragraph.
+
+    Args:
+      text: its words.
+      kind: text, title, note, notice (what went wrong), or none (in place of what there is not).
+    """
     return f'<p class="{kind}">{html.escape(text)}</p>'
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """With thousands separators; a float with `digits` decimals."""
-    if value is None:
-        return NONE
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
-
-
-def share(part: float, whole: float | None) -> str:
-    return f"{part / whole:.1%}" if whole else NONE
-
-
 def cards(values: Sequence[tuple[str, str]]) -> str:
-    """Boxes with a value and what it is."""
+    """Boxes side by side, each with a value and what it is."""
     boxes = "".join(
         f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>'
         for value, label in values
     )
     return f'<div class="cards">{boxes}</div>'
-
-
-def _hint(width: float) -> str:
-    """Says that a box scrolls, where the page is too narrow for content of `width` px."""
-    step = max((step for step in _STEPS if step <= width), default=None)
-    return "" if step is None else f'<p class="hint w{step}">⟷ scrolls sideways</p>'
 
 
 def data_table(
@@ -124,14 +115,15 @@ def data_table(
     classes: Sequence[str] = (),
     wrap: int = 80,
 ) -> str:
-    """A table that scrolls where it is large; a column in which no row has a value is left out, but
-    for the first.
+    """A table that scrolls where it is large. A column in which no row has a value is left out,
+    except for the first.
 
     Args:
-      header, rows: plain text.
-      left: so many columns are aligned to the left.
-      classes: class of every row.
-      wrap: cells with more characters may break.
+      header, rows: texts of the cells.
+      left: number of columns, from the first, that are aligned to the left.
+      classes: class of every row: plain, found (the found config) or off (a removed field). If
+        empty (default), all are plain.
+      wrap: number of letters from which on a cell may break.
     """
     shown = [
         i for i in range(len(header)) if not i or any(row[i] not in (NONE, "") for row in rows)
@@ -156,32 +148,43 @@ def data_table(
     longest = [max(map(len, [*header[i].split(), *(row[i][:wrap] for row in rows)])) for i in shown]
     width = sum((5 if size == "dense" else 6) * letters + 17 for letters in longest)  # px, about
     head = line("th", header, "plain")
-    return (
-        f'{_hint(width)}<div class="scroll"><table '
-        f'class="{size}"><thead>{head}</thead><tbody>\n{body}\n</tbody></table></div>'
-    )
+    table = f'<table class="{size}"><thead>{head}</thead><tbody>\n{body}\n</tbody></table>'
+    return f'{_hint(width)}<div class="scroll">{table}</div>'
 
 
 def figure(drawn: Figure, key: str, caption: str) -> str:
-    """A figure with its caption, in its own size: where the page is narrower, it scrolls. `key` is
-    its own on the page."""
-    drawing = f'<div class="drawing">{plots.svg(drawn, key, caption)}</div>'
+    """A figure with its caption, in its own size: where the page is narrower, it scrolls.
+
+    Args:
+      drawn: the figure.
+      key: a name that no other figure of the page has.
+      caption: the words below it.
+    """
+    drawing = f'<div class="drawing">{svg(drawn, key, caption)}</div>'
     return f"<figure>{_hint(96 * drawn.get_figwidth())}{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def figures(draw: Callable[[list[T]], Figure], items: Sequence[T], key: str, caption: str) -> str:
-    """A figure of many rows, cut in pages of `plots.ROWS` (one page where little would be left
-    over), in a box that scrolls."""
-    if len(items) <= plots.ROWS * 4 // 3:
+    """A figure of many rows, cut in pages of `ROWS` (one page where little would be left over), in
+    a box that scrolls.
+
+    Args:
+      draw: draws some of the rows.
+      items: the rows.
+      key: a name that no other figure of the page has.
+      caption: the words below each page, without a full stop.
+    """
+    if len(items) <= ROWS * 4 // 3:
         return figure(draw(list(items)), key, f"{caption}.")
-    found = []
-    for start in range(0, len(items), plots.ROWS):
-        rows = list(items[start : start + plots.ROWS])
-        found.append(
-            figure(
-                draw(rows),
-                f"{key}-{start}",
-                f"{caption}: {start + 1:,} to {start + len(rows):,} of {len(items):,}.",
-            )
-        )
-    return f'<div class="scroll">{"".join(found)}</div>'
+    pages = []
+    for start in range(0, len(items), ROWS):
+        rows = list(items[start : start + ROWS])
+        span = f"{start + 1:,} to {start + len(rows):,} of {len(items):,}"
+        pages.append(figure(draw(rows), f"{key}-{start}", f"{caption}: {span}."))
+    return f'<div class="scroll">{"".join(pages)}</div>'
+
+
+def _hint(width: float) -> str:
+    """The words that a box scrolls, shown where the page is too narrow for content of `width` px."""
+    step = max((step for step in _STEPS if step <= width), default=None)
+    return "" if step is None else f'<p class="hint w{step}">⟷ scrolls sideways</p>'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_TITLES = {"auc": "AUC"}
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned, the first to the left and the others to the right."""
@@ -31,16 +33,16 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
     Log loss and calibration error are as trained; where predictions are served calibrated, both
     stand beside them as they are served."""
     calibrated = any(record.get("calibrate") for record in summary)
+    metrics = _metrics(summary[0])
+    titles = [_TITLES.get(metric, metric.replace("_", " ")) for metric in metrics]
     quality = (
-        "AUC",
-        "log loss",
+        *titles,
         "calibration error",
         *(("calibrated log loss", "calibrated error") if calibrated else ()),
     )
     header = (
         "model",
-        "valid AUC",
-        "valid log loss",
+        *(f"valid {title}" for title in titles),
         *quality,
         "Fields",
         "Dims",
@@ -51,10 +53,8 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
     rows, notes = [], []
     for record in summary:
         figures = [
-            record["valid_auc"],
-            record["valid_log_loss"],
-            record["auc"],
-            record["log_loss"],
+            *(record[f"valid_{metric}"] for metric in metrics),
+            *(record[metric] for metric in metrics),
             _error(record, "calibration"),
         ]
         figures += (
@@ -73,6 +73,11 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
                 "training rows."
             )
     return "\n".join([text_table(header, rows), *notes])
+
+
+def _metrics(record: Mapping[str, Any]) -> list[str]:
+    """The metrics of the job's task: a record has each of both splits."""
+    return [key for key in record if isinstance(record.get(f"valid_{key}"), float)]
 
 
 def _error(record: Mapping[str, Any], key: str) -> float | None:

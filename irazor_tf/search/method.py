@@ -26,6 +26,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.search.pictures import Picture
+from irazor_tf.training.cost import Spent as Spent
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Step
 from irazor_tf.training.trainer import Trainer
@@ -68,19 +69,6 @@ class Traits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spent:
-    """What a method's search took apart from any fit, and what its figures show beside the rest.
-
-    Args:
-      steps: Batches learned from.
-      seconds: Wall time.
-    """
-
-    steps: int
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
 class Search:
     """What a search has trained, and what the method counted in it; configs are derived from it.
 
@@ -88,14 +76,16 @@ class Search:
       model: The supernet, with its gates.
       counted: The method's own record of what it measured once training had ended; None where the
         supernet says it all.
-      notices: Fallbacks taken so far. Derivations add theirs to a copy (`again`).
+      notices: Fallbacks taken: by the training, and by the derivation that the record is for.
       spent: What the search took apart from any fit; None where fits are all.
+      trained: The notices of the training alone, once `again` has set them apart.
     """
 
     model: Recommender
     counted: Any = None
     notices: Notices = dataclasses.field(default_factory=Notices)
     spent: Spent | None = None
+    trained: tuple[Notice, ...] | None = None
 
     @property
     def gate(self) -> Any:
@@ -103,8 +93,9 @@ class Search:
         return self.model.gates["embedding"]
 
     def again(self) -> Search:
-        """The same search for another derivation, with notices of its own."""
-        return dataclasses.replace(self, notices=self.notices.copy())
+        """The same search for a derivation, which adds its notices to those of the training."""
+        trained = tuple(self.notices) if self.trained is None else self.trained
+        return dataclasses.replace(self, notices=Notices(trained), trained=trained)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +223,7 @@ class SearchMethod(abc.ABC):
     ) -> tuple[SearchResult, Search]:
         """Trains the supernet, unless it is given, and derives; override where the result is more
         than one config."""
-        search = self.train_or_resume(trainer, space) if search is None else search.again()
+        search = (self.train_or_resume(trainer, space) if search is None else search).again()
         config = self.derive(search, space, budget)
         notices = tuple(map(str, self.explain(search, (config,)).notices))
         return SearchResult((config,), self.spec(), self.traits.init, notices=notices), search

@@ -42,9 +42,6 @@ class Notices:
         """Appends a notice, unless it is there."""
         self._notices.setdefault(Notice(text, who))
 
-    def copy(self) -> Notices:
-        return Notices(self)
-
 
 def log_once(notices: Iterable[Notice], who: str) -> None:
     """Warns of every notice once, each under its own method's name, or else under `who`."""

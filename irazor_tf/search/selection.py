@@ -9,12 +9,15 @@ import numpy as np
 
 
 def evenness(weights: np.ndarray, counts: Sequence[int]) -> np.ndarray:
-    """Entropy of each field's weights over ln K, its largest value: 1 where they are uniform, 0
-    where one region has it all. [N].
+    """Entropy of each field's weights as a share of its largest value, ln K.
 
     Args:
-      weights: alpha, [N, K] (0 where a field has fewer regions).
-      counts: regions of every field, [N]; nan where there is one, which leaves nothing to decide.
+      weights: Weights of every field's regions, [N, K], 0 where a field has fewer regions.
+      counts: Number of regions of every field, [N].
+
+    Returns:
+      [N]: 1 where the weights are uniform, 0 where one region has all; nan where there is one
+      region, which leaves nothing to decide.
     """
     weights = np.asarray(weights, np.float64)
     entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=1)
@@ -28,7 +31,7 @@ def take_while_fits(
     """Takes columns in an order as long as their costs fit together in a limit.
 
     Args:
-      order: Numbers of the columns, the one to be taken first in front.
+      order: Numbers of the columns, the first to be taken in front; columns left out are not taken.
       costs: What each column adds, [C], whole numbers.
       limit: The most that all taken columns may cost.
       fill: Whether a column that does not fit any more is passed over, and those after it are still

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from data_pipelines.preprocess import PreprocessOptions, expand
+from data_pipelines.inputs import expand
+from data_pipelines.options import PreprocessOptions
 from data_pipelines.reader import Chunk
+from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING_INT, Schema
 from irazor_tf.serving.export import SIGNATURE
+
+# Field's type -> what a client sends for a missing value, and the array's type.
+_MISSING = {"string": ("", object), "int64": (MISSING_INT, np.int64), "float64": (np.nan, float)}
 
 
 def raw_inputs(chunk: Chunk, schema: Schema, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The served model's inputs for the rows of a chunk: field name -> [B] of str, int64 or
     float64, missing values marked.
 
-    A shadow field is given the values of the field it copies: it is noise whatever it is given.
+    A shadow field is sent the values of the field it copies: it is noise whatever it is sent.
+
+    Args:
+      chunk: rows as a reader gives them.
+      schema: the data's fields.
+      names: the model's inputs.
     """
-    found = {}
+    inputs = {}
     for name in names:
         field = schema.field(name)
         column = chunk.columns[field.parents[0] if field.role == "shadow" else name]
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        values = column.to_pylist()
-        if field.dtype == "string":
-            found[name] = np.array(["" if value is None else value for value in values], object)
-        elif field.dtype == "int64":
-            found[name] = np.array(
-                [MISSING_INT if value is None else int(value) for value in values], np.int64
-            )
-        else:
-            found[name] = np.array(
-                [np.nan if value is None else value for value in values], np.float64
-            )
-    return found
+        missing, dtype = _MISSING[field.dtype]
+        values = [missing if value is None else value for value in column.to_pylist()]
+        inputs[name] = np.array(values, dtype)
+    return inputs
 
 
 class Scorer:
-    """An exported model.
+    """An exported model, called with raw values.
 
     Args:
       path: folder of one version.
@@ -54,21 +55,38 @@ class Scorer:
         self.inputs = tuple(self._signature.structured_input_signature[1])
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Scores of rows of raw values, [B]."""
-        (values,) = self._signature(
+        """Scores of rows, [B], from the raw values of every input, field name -> [B]."""
+        (scores,) = self._signature(
             **{name: tf.constant(values) for name, values in inputs.items()}
         ).values()
-        return values.numpy()
+        return scores.numpy()
+
+
+def load_export(path: str) -> Scorer:
+    """The exported model in the folder of one version (`DIR/export/1`): called with the raw values
+    of some rows, {field name: [B]}, it returns their scores, [B]. Its `inputs` are the names of the
+    fields that it takes."""
+    return Scorer(path)
 
 
 def score_log(
     path: str, data: PreprocessOptions, data_dir: str, schema: Schema, rows: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The first rows of the log itself through the SavedModel at `path`: their raw values and their
-    scores, [rows]."""
+    """Scores of the first rows of the log itself.
+
+    Args:
+      path: folder of an exported version.
+      data: where the log lies, and how it is read.
+      data_dir: folder of the records, beside which a generated log lies.
+      schema: the data's fields.
+      rows: how many rows, at most those of the reader's first chunk.
+
+    Returns:
+      The rows' raw values, field name -> [rows], and their scores, [rows].
+    """
     reader, paths = data.make_reader(), list(expand(data.input, "input"))
-    if not paths:  # a generated log lies beside its records
-        paths = list(reader.prepare(os.path.join(data_dir, "log")))
+    if not paths:  # the log of a reader that generates one
+        paths = list(reader.prepare(RecordsPaths(data_dir).log))
     reader.inspect(paths)
     chunk = next(iter(reader.chunks(paths)), None)
     if chunk is None:

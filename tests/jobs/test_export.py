@@ -27,10 +27,13 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender, Router
 from irazor_tf.models.mlp import MLP
-from irazor_tf.serving.export import FieldEncoder, export, graph_codes, raw_signature, size_report
+from irazor_tf.serving.encoders import FieldEncoder, graph_codes
+from irazor_tf.serving.export import export, raw_signature
+from irazor_tf.serving.versions import size_report
 from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.source import Source
+from irazor_tf.training.steps import Joint
 from tests.jobs import small_jobs
 
 ROWS = 3000
@@ -222,8 +225,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         ),
     )
     model = _model(schema, InputConfig(fields))
-    model.optimizers = {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
-    model.compile()
+    model.prepare(
+        Joint(), {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
+    )
     model.fit(
         Source(str(folder / "data"), "train").batches(64, seed=0).take(2), verbose=0
     )  # so that there are slots and metrics

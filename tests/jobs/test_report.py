@@ -13,8 +13,11 @@ import pytest
 
 from irazor_tf.config.files import write_json
 from irazor_tf.config.schema import Field, Schema
-from irazor_tf.report import page, picture_plots, plots, report
-from irazor_tf.report.job_folder import Scores
+from irazor_tf.report import page, report
+from irazor_tf.report.figures import curves, pictures
+from irazor_tf.report.figures.style import house_style, svg
+from irazor_tf.report.search_record import FieldArray
+from irazor_tf.report.sections import learned
 from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, Picture, save_pictures
 
 NASTY = "<script>alert('x')</script> & \"$quoted$\" http://example.com/x.png"
@@ -312,17 +315,19 @@ def test_pictures_of_many_rows_are_paged_on_one_scale(tmp_path):
         for span in ("1 to 60 of 130", "61 to 120 of 130", "121 to 130 of 130"):
             assert re.search(rf"{title} \(.*\): {span}\.", text)
     assert all(text.count(f"\n{name}\n") >= 2 for name in names)
-    with plots.house_style():
-        pages = [picture_plots.draw_rows(many[1], rows) for rows in (range(60), range(120, 130))]
+    with house_style():
+        pages = [pictures.draw_rows(many[1], rows) for rows in (range(60), range(120, 130))]
     assert pages[0].axes[0].get_xlim() == pages[1].axes[0].get_xlim() == (0.0, 1.05 * 129)
 
 
 @pytest.mark.parametrize("size", [1, 6288, 7991, 8000, 13238])
 def test_a_curve_of_one_size_has_limits(size):
-    with plots.house_style(), warnings.catch_warnings():
+    with house_style(), warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = plots.quality_curve([plots.Series("a", [size], [0.7], [""], 0, (size, 0.7))], "AUC")
-        plots.svg(drawn, "curve", "a curve")
+        drawn = curves.quality_curve(
+            [curves.Series("a", [size], [0.7], [""], 0, (size, 0.7))], "AUC"
+        )
+        svg(drawn, "curve", "a curve")
     assert drawn.axes[0].get_xlim()[0] < size < drawn.axes[0].get_xlim()[1]
 
 
@@ -691,8 +696,8 @@ def test_no_column_is_without_content(tmp_path, full):
     ],
 )
 def test_a_flat_map_is_called_flat(rows, words):
-    scores = Scores("alpha", tuple("abcd"[: len(rows)]), np.array(rows), None, None)
-    text = report._flatness(scores)
+    array = FieldArray("alpha", tuple("abcd"[: len(rows)]), np.array(rows), None, None)
+    text = learned.flatness(array)
     assert words in text and ("This map is flat" in text) == bool(words)
 
 
