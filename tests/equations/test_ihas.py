@@ -21,10 +21,10 @@ from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.evaluation.task import TASKS
-from irazor_tf.jobs import final_models
+from irazor_tf.jobs import figures, final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.methods.ihas import census as censuses
 from irazor_tf.methods.ihas import clustering, equations, settings
 from irazor_tf.methods.ihas import method as ihas
@@ -34,7 +34,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.search.method import METHODS, BudgetError
 from irazor_tf.search.notices import Notices
-from irazor_tf.search.run import search_folder_of, search_with
+from irazor_tf.search.run import run_search
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
@@ -971,7 +971,7 @@ def job(data, tmp_path_factory):
     """Of one search that serves every choice; on a model whose fields have to be aligned."""
     options = dataclasses.replace(OPTIONS, patience=1, epochs=2)
     folder = str(tmp_path_factory.mktemp("job"))
-    return JobConfig(
+    config = JobConfig(
         folder,
         "deepfm(hidden=(4,))",
         FAST,
@@ -981,16 +981,16 @@ def job(data, tmp_path_factory):
         seed=3,
         progress=False,
     )
+    return Job(config)
 
 
-def candidate_of(job, schema, rows, start):
-    method, space = chosen(rows, start), InputConfig.uniform(schema, WIDTH)
-    result, search = search_with(trainer_of(job, schema), method, space)
-    return Candidate(Role.FOUND, "ihas", result, search_folder_of(method, space)), search
+def candidate_of(job, rows, start):
+    outcome = run_search(job.trainer, chosen(rows, start), job.space)
+    return Candidate(Role.FOUND, "ihas", outcome.result, outcome.folder), outcome.search
 
 
-def test_other_final_models_are_of_the_same_search(job, data):
-    found = [candidate_of(job, data[0], *choice)[0] for choice in CHOICES]
+def test_other_final_models_are_of_the_same_search(job):
+    found = [candidate_of(job, *choice)[0] for choice in CHOICES]
     assert (
         len({candidate.search_folder for candidate in found}) == 1
         and len({candidate.key for candidate in found}) == 4
@@ -1007,11 +1007,11 @@ def test_other_final_models_are_of_the_same_search(job, data):
 
 
 @pytest.mark.parametrize("rows, start", CHOICES)
-def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypatch, rows, start):
+def test_what_a_cluster_s_model_starts_from_and_learns_from(job, monkeypatch, rows, start):
     """As published: fresh numbers and the cluster's rows (Algorithm 1, lines 15 to 21); the judge
     sees what the model will score."""
-    schema, fits = data[0], []
-    candidate, search = candidate_of(job, schema, rows, start)
+    fits = []
+    candidate, search = candidate_of(job, rows, start)
     supernet = search.model
 
     def record(self, model, name, plan):
@@ -1022,10 +1022,10 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
     monkeypatch.setattr(Trainer, "fit", record)
     monkeypatch.setattr(Trainer, "is_done", lambda self, name: False)
     monkeypatch.setattr(METHODS.get("ihas"), "train_or_resume", lambda self, trainer, space: search)
-    models = final_models._models(job, schema, candidate, train=True)
+    models = final_models.trained_model(job, candidate)
     assert [name for name, _, _ in fits] == ["cluster-0", "cluster-1"]
     wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces()}
-    trainer, seen = trainer_of(job, schema), {"train": 0, "judge": 0}
+    trainer, seen = job.trainer, {"train": 0, "judge": 0}
     for cluster, (_, pieces, plan) in enumerate(fits):
         config = models.models[cluster].config
         assert plan.keep_start == (start == "searched") and config.num_fields
@@ -1061,21 +1061,19 @@ class Killed(Exception):
     """The process ends here."""
 
 
-def test_final_models_of_clusters_that_were_killed_end_like_others(
-    job, data, tmp_path, monkeypatch
-):
+def test_final_models_of_clusters_that_were_killed_end_like_others(job, tmp_path, monkeypatch):
     """In the second cluster's second epoch: the first model is not trained again, and the second
     goes on where it was."""
-    schema, whole = data[0], dataclasses.replace(job, model_dir=str(tmp_path / "whole"))
-    broken, fit, calls = (
-        dataclasses.replace(job, model_dir=str(tmp_path / "broken")),
-        Recommender.fit,
-        [],
-    )
-    candidate, _ = candidate_of(job, schema, "all", "searched")
-    for folder in (whole, broken):
-        shutil.copytree(job.path("search"), folder.path("search"))
-    final_models.train_candidate(whole, schema, candidate)
+
+    def elsewhere(name):
+        """The job in another folder, in a process of its own as it were."""
+        return Job(dataclasses.replace(job.config, model_dir=str(tmp_path / name)))
+
+    fit, calls = Recommender.fit, []
+    candidate, _ = candidate_of(job, "all", "searched")
+    for name in ("whole", "broken"):
+        shutil.copytree(job.paths.searches, elsewhere(name).paths.searches)
+    figures.train_candidate(elsewhere("whole"), candidate)
 
     def watched(self, *args, initial_epoch=0, **kwargs):
         calls.append(initial_epoch)
@@ -1085,20 +1083,16 @@ def test_final_models_of_clusters_that_were_killed_end_like_others(
 
     monkeypatch.setattr(Recommender, "fit", watched)
     with pytest.raises(Killed):
-        final_models.train_candidate(broken, schema, candidate)
+        figures.train_candidate(elsewhere("broken"), candidate)
     assert calls == [0, 1, 0, 1]
-    final_models.train_candidate(broken, schema, candidate)
+    figures.train_candidate(elsewhere("broken"), candidate)
     assert calls == [0, 1, 0, 1, 1]
-    one, other = (
-        final_models.restored_model(folder, schema, candidate) for folder in (whole, broken)
-    )
+    jobs = [elsewhere(name) for name in ("whole", "broken")]
+    one, other = (final_models.restored_model(done, candidate) for done in jobs)
     for a, b in zip(one.variables, other.variables, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.name)
     timing = {"train_seconds", "train_peak_mib"}
-    records = [
-        read_json(folder.path("models", candidate.key, "metrics.json"))[0]
-        for folder in (whole, broken)
-    ]
+    records = [read_json(done.paths.model(candidate.key).metrics)[0] for done in jobs]
     assert [
         {key: value for key, value in record.items() if key not in timing} for record in records
     ][0].items() <= records[1].items()

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
-from irazor_tf.config.layout import JobPaths, Role
+from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.config.specs import parse_spec
@@ -25,13 +25,13 @@ from irazor_tf.evaluation.task import TASKS
 from irazor_tf.jobs import final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.methods.sseds import equations
 from irazor_tf.methods.sseds import method as sseds
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS, BudgetError, Search
-from irazor_tf.search.run import search_folder_of, search_with, sweep_with
+from irazor_tf.search.run import run_search, run_sweep, search_folder
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import tiny_data
@@ -479,26 +479,24 @@ WIDTH = 6
 class Setting:
     """A job on the tiny data, and its search."""
 
-    job: JobConfig
+    job: Job
     schema: Schema
 
     @property
     def space(self) -> InputConfig:
-        return InputConfig.uniform(self.schema, WIDTH)
+        return self.job.space
 
     @property
     def trainer(self) -> Trainer:
-        return trainer_of(self.job, self.schema)
+        return self.job.trainer
 
     def initial(self, spec: str) -> tuple[InputConfig, Recommender]:
         """The config that a method finds, and the model that its final training starts from."""
-        method = METHODS.build(spec)
-        result, _ = search_with(self.trainer, method, self.space)
-        candidate = Candidate(Role.FOUND, "sseds", result, search_folder_of(method, self.space))
-        trainer = trainer_of(self.job, self.schema, "models", candidate.key)
-        return result.config, final_models.initial_model(
-            self.job, self.schema, candidate, trainer, result.config
-        )
+        outcome = run_search(self.trainer, METHODS.build(spec), self.space)
+        config = outcome.result.config
+        candidate = Candidate(Role.FOUND, "sseds", outcome.result, outcome.folder)
+        trainer = self.job.final_trainer(candidate)
+        return config, final_models.initial_model(self.job, candidate, trainer, config)
 
 
 @pytest.fixture(scope="module")
@@ -525,7 +523,7 @@ def setting(request, data, tmp_path_factory) -> Setting:
         seed=3,
         progress=False,
     )
-    return Setting(job, schema)
+    return Setting(Job(job), schema)
 
 
 def test_the_winning_ticket(setting: Setting) -> None:
@@ -591,7 +589,7 @@ def plain(data, tmp_path) -> Setting:
         seed=3,
         progress=False,
     )
-    return Setting(job, schema)
+    return Setting(Job(job), schema)
 
 
 def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch, caplog) -> None:
@@ -610,10 +608,10 @@ def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch
     watch(sseds, "mask_gradients")
     caplog.set_level("INFO", "irazor_tf")
     method = METHODS.build("sseds(kappa=0.3, sweep=(0.2, 0.25, 0.5, 0.9, 1))")
-    result, search = search_with(plain.trainer, method, plain.space)
+    _, result, search, folder = run_search(plain.trainer, method, plain.space)
     points = {
-        label: point.config
-        for label, point, _ in sweep_with(plain.trainer, method, plain.space, search)
+        label: outcome.result.config
+        for label, outcome in run_sweep(plain.trainer, method, plain.space, search)
     }
     assert calls == ["fit", "mask_gradients"]
     sizes = [
@@ -634,8 +632,7 @@ def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch
     )
     assert result.init == "ticket" and result.config.within(points["kappa=0.5"])
     # What the search cost on top of the pretraining.
-    paths = JobPaths(plain.job.model_dir).search(search_folder_of(method, plain.space))
-    with open(paths.cost, encoding="utf-8") as file:
+    with open(plain.job.paths.search(folder).cost, encoding="utf-8") as file:
         cost = json.load(file)["proper"]
     assert cost["steps"] == 1 and 0 < cost["seconds"] < 60
     assert search.spent is not None and cost == dataclasses.asdict(search.spent)
@@ -682,11 +679,11 @@ def test_the_supernet_is_the_pretrained_model_and_its_saliency_that_of_a_trainin
 def test_variants_share_the_search() -> None:
     """Whatever training does not depend on leaves the folder as it is."""
     names = {
-        search_folder_of(METHODS.build(f"sseds({one})"), SPACE)
+        search_folder(METHODS.build(f"sseds({one})"), SPACE)
         for one in ("", "kappa=0.3", "in_dims=True", "ticket=False, retrain=False")
     }
     assert len(names) == 1
-    assert search_folder_of(METHODS.build("sseds(batches=2)"), SPACE) not in names
+    assert search_folder(METHODS.build("sseds(batches=2)"), SPACE) not in names
     inits = {
         "": "ticket",
         "ticket=False": "fresh",

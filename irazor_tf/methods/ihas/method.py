@@ -193,7 +193,7 @@ class IHAS(RoutingMethod):
         for, or only one is left. The search returned has counted the clusters."""
         self.check(trainer, space)
         self._check_budget(trainer.schema, space, budget)
-        search = self.train_or_resume(trainer, space) if search is None else search.again()
+        search = (self.train_or_resume(trainer, space) if search is None else search).again()
         params, census = self.params, search.counted.census
         clusters = None
         if params.retrain and params.clusters > 1:
