@@ -7,9 +7,7 @@ central difference of the oracle."""
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
-import types
 
 import numpy as np
 import pytest
@@ -23,18 +21,20 @@ from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.evaluation.task import TASKS
-from irazor_tf.jobs import final_models
+from irazor_tf.jobs import figures, final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
-from irazor_tf.methods.ihas import clustering, equations
+from irazor_tf.jobs.job import Job
+from irazor_tf.methods.ihas import census as censuses
+from irazor_tf.methods.ihas import clustering, equations, settings
 from irazor_tf.methods.ihas import method as ihas
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.noise import batch_uniform
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.search.method import METHODS, BudgetError
-from irazor_tf.search.run import search_folder_of, search_with
+from irazor_tf.search.notices import Notices
+from irazor_tf.search.run import run_search
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
@@ -452,7 +452,7 @@ def test_the_search_starts_from_the_pretrained_base_model(data, tmp_path, monkey
         return fit(self, model, name, plan)
 
     monkeypatch.setattr(Trainer, "fit", watched)
-    METHODS.build("ihas(epochs=1, pretrain_epochs=1, every=25)").train(trainer, space)
+    METHODS.build("ihas(epochs=1, pretrain_epochs=1, every=25)").train_or_resume(trainer, space)
     assert len(starts) == 2
     pretrained = trainer.pretrain(space, epochs=1, patience=0)
     assert not pretrained.gates
@@ -552,7 +552,7 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
 
 # Method
 @pytest.mark.parametrize(
-    "settings, message",
+    "values, message",
     [
         ("epochs=0", "`epochs` of ihas should be at least 1"),
         ("pretrain_epochs=0", "`pretrain_epochs` of ihas should be at least 1"),
@@ -574,9 +574,9 @@ def test_a_budget_takes_the_most_frequent_columns_that_fit():
         ),
     ],
 )
-def test_settings_are_checked(settings, message):
+def test_settings_are_checked(values, message):
     with pytest.raises(ValueError, match=message + r".* Received: "):
-        METHODS.build(f"ihas({settings})")
+        METHODS.build(f"ihas({values})")
 
 
 def test_masks_of_the_space_stay():
@@ -607,7 +607,7 @@ def test_masks_of_the_space_stay():
         "kernel": gate.kernel.numpy(),
         "centroids": np.eye(6, dtype=np.float32)[:2],
     }
-    router = ihas.ClusterRouter(SCHEMA, ihas._unmasked(space), 20, arrays)
+    router = ihas.ClusterRouter(SCHEMA, ihas.unmasked(space), 20, arrays)
     rows, wide = (table.stack(table(batch["ids"])) for table in (router.embedding, model.embedding))
     np.testing.assert_array_equal(rows, wide)
     flat = equations.columns_of(wide, gate.slots)
@@ -638,8 +638,8 @@ WIDTH = 3
 
 @pytest.fixture(scope="module")
 def search(data, tmp_path_factory):
-    """spec -> result, supernet, trainer: one training, whose files every search finds in a folder
-    of its own."""
+    """spec -> result, search, trainer: one training, whose files every search finds in a folder of
+    its own."""
     schema, directory = data
     space = InputConfig.uniform(schema, WIDTH)
     trained = Trainer(
@@ -650,11 +650,11 @@ def search(data, tmp_path_factory):
         OPTIONS,
         str(tmp_path_factory.mktemp("run")),
     )
-    model = METHODS.build(FAST).train(trained, space)
+    once = METHODS.build(FAST).train_or_resume(trained, space)
 
     def run(spec=FAST, budget=None):
         trainer = trained.inside(str(tmp_path_factory.mktemp("search")))
-        return METHODS.build(spec).search(trainer, space, budget, model)[0], model, trainer
+        return *METHODS.build(spec).search(trainer, space, budget, once), trainer
 
     return run
 
@@ -683,8 +683,8 @@ def oracle_clusters(model, trainer, centroids):
 
 def test_clusters_are_of_the_masked_embeddings_of_the_training_rows(search):
     """Lines 9 to 13 of Algorithm 1."""
-    result, model, trainer = search()
-    _, e, masks = oracle_rows(model, trainer)
+    result, done, trainer = search()
+    _, e, masks = oracle_rows(done.model, trainer)
     assert not masks.all() and e.shape == (tiny_data.ROWS["train"], 6 * WIDTH)
     masked = np.where(masks, e, 0.0).astype(np.float32)
     batches = [
@@ -700,7 +700,8 @@ def test_clusters_are_of_the_masked_embeddings_of_the_training_rows(search):
 
 
 def test_each_cluster_keeps_what_most_of_its_rows_do(search):
-    result, model, trainer = search()
+    result, done, trainer = search()
+    model = done.model
     assert len(result.clusters) == 2 and result.init == "fresh" and result.router.name == "ihas"
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         ids, masks, own = oracle_clusters(model, trainer, arrays["centroids"])
@@ -712,9 +713,8 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
         }
         assert {name: field.labels for name, field in config.fields.items()} == expected
     assert result.clusters[0] != result.clusters[1]
-    census = model.gates["embedding"].census
-    np.testing.assert_allclose(census.frequency, masks.mean(axis=0), rtol=1e-12)
-    pictures = METHODS.build(FAST).pictures(model, result.clusters)
+    np.testing.assert_allclose(done.counted.census.frequency, masks.mean(axis=0), rtol=1e-12)
+    pictures = METHODS.build(FAST).explain(done, result.clusters).pictures
     assert [picture.title for picture in pictures][-2:] == [
         "Training rows per cluster",
         "Dimensions per cluster",
@@ -728,7 +728,8 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
 
 
 def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
-    result, model, trainer = search()
+    result, done, trainer = search()
+    model = done.model
     result.save(str(tmp_path / "result.json"))
     loaded = SearchResult.load(str(tmp_path / "result.json"))
     assert loaded == result
@@ -763,13 +764,11 @@ def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
 
 
 def test_a_search_again_is_the_same(search, data):
-    result, model, trainer = search()
-    assert METHODS.build(FAST).search(trainer, model.config, None, model)[0] == result
-    assert (
-        METHODS.build(FAST).search(trainer.inside("elsewhere"), model.config, None, model)[0]
-        == result
-    )
-    other, _ = METHODS.build(FAST.replace("0.6", "0.4")).search(trainer, model.config, None, model)
+    result, done, trainer = search()
+    space = done.model.config
+    assert METHODS.build(FAST).search(trainer, space, None, done)[0] == result
+    assert METHODS.build(FAST).search(trainer.inside("elsewhere"), space, None, done)[0] == result
+    other, _ = METHODS.build(FAST.replace("0.6", "0.4")).search(trainer, space, None, done)
     assert other.router == result.router and other.clusters != result.clusters
     assert all(
         narrow.within(wide) for narrow, wide in zip(result.clusters, other.clusters, strict=True)
@@ -793,13 +792,14 @@ def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
             )
     narrowest = min(field.vocabulary_size for field in schema.fields)
     _, _, trainer = search()
-    monkeypatch.setattr(ihas.IHAS, "train", None)  # what nothing fits in is said before the search
-    for settings, budget, least in [
+    # What nothing fits in is said before the search.
+    monkeypatch.setattr(ihas.IHAS, "train_or_resume", None)
+    for values, budget, least in [
         ("", 2 * narrowest - 1, f"2 clusters with a column each's {2 * narrowest}"),
         ("clusters=1, ", narrowest - 1, f"the smallest config's {narrowest}"),
         ("retrain=False, ", whole - 1, f"the space's {whole:,}"),
     ]:
-        method = METHODS.build(FAST.replace("ihas(", f"ihas({settings}"))
+        method = METHODS.build(FAST.replace("ihas(", f"ihas({values}"))
         with pytest.raises(
             BudgetError,
             match=f"should be at least {least} embedding parameters. Received: {budget:,}",
@@ -809,32 +809,28 @@ def test_a_budget_is_for_all_clusters_together(search, data, monkeypatch):
 
 def test_one_cluster_needs_no_router(search):
     """iHAS-2: the majority of all rows."""
-    result, model, _ = search(FAST.replace("ihas(", "ihas(clusters=1, "))
-    frequency = model.gates["embedding"].census.frequency.reshape(-1, WIDTH)
+    spec = FAST.replace("ihas(", "ihas(clusters=1, ")
+    result, done, _ = search(spec)
+    model, frequency = done.model, done.counted.census.frequency.reshape(-1, WIDTH)
     assert result.router is None and not result.keep_gates and result.init == "fresh"
     expected = {
         name: tuple(np.flatnonzero(row >= 0.6))
         for name, row in zip(model.schema.names, frequency, strict=True)
     }
     assert {name: field.labels for name, field in result.config.fields.items()} == expected
-    assert (
-        len(
-            METHODS.build(FAST.replace("ihas(", "ihas(clusters=1, ")).pictures(
-                model, result.clusters
-            )
-        )
-        == 3
-    ), "nothing of clusters"
+    pictures = METHODS.build(spec).explain(done, result.clusters).pictures
+    assert len(pictures) == 3, "nothing of clusters"
 
 
 def test_without_retraining_the_supernet_is_the_result(search, data):
     """iHAS-1."""
     spec = FAST.replace("ihas(", "ihas(retrain=False, ")
-    result, model, _ = search(spec)
+    result, done, _ = search(spec)
+    model = done.model
     assert (
         result.config == model.config
         and result.keep_gates
-        and result.init == METHODS.build(spec).init == "keep"
+        and result.init == METHODS.build(spec).traits.init == "keep"
     )
     with pytest.raises(ValueError, match="budget"):
         search(spec, budget=model.config.num_params(data[0]) - 1)
@@ -842,9 +838,8 @@ def test_without_retraining_the_supernet_is_the_result(search, data):
 
 
 def test_more_clusters_than_rows(search, monkeypatch):
-    monkeypatch.setattr(
-        ihas, "MOST_CLUSTERS", 10**6
-    )  # these rows are more than the clusters that there may be
+    # These rows are more than the clusters that there may be.
+    monkeypatch.setattr(settings, "MOST_CLUSTERS", 10**6)
     rows = tiny_data.ROWS["train"]
     with pytest.raises(
         ValueError,
@@ -857,7 +852,7 @@ def test_more_clusters_than_rows(search, monkeypatch):
 def test_an_empty_cluster_is_dropped(search, monkeypatch):
     fit = clustering.fit_centroids
     monkeypatch.setattr(
-        ihas,
+        clustering,
         "fit_centroids",
         lambda *args, **kwargs: np.insert(fit(*args, **kwargs), 1, 100.0, axis=0),
     )
@@ -870,7 +865,7 @@ def test_an_empty_cluster_is_dropped(search, monkeypatch):
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
         assert arrays["centroids"].shape == (2, 18) and np.abs(arrays["centroids"]).max() < 10
     monkeypatch.setattr(
-        ihas, "fit_centroids", lambda *args, **kwargs: np.array([[100.0] * 18, [0.0] * 18])
+        clustering, "fit_centroids", lambda *args, **kwargs: np.array([[100.0] * 18, [0.0] * 18])
     )
     result, _, _ = search()
     assert (
@@ -882,19 +877,19 @@ def test_an_empty_cluster_is_dropped(search, monkeypatch):
 
 
 def test_many_small_clusters_are_told_of_once(search):
-    result, model, trainer = search(FAST.replace("ihas(", "ihas(clusters=60, "))
+    result, done, trainer = search(FAST.replace("ihas(", "ihas(clusters=60, "))
     (notice,) = [notice for notice in result.notices if "too small" in notice]
     left = len(result.clusters)
     assert notice.startswith(f"{60 - left} clusters of ") and notice.endswith(
         f"the nearest of those left, {left} in the end"
     )
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
-        *_, own = oracle_clusters(model, trainer, arrays["centroids"])
+        *_, own = oracle_clusters(done.model, trainer, arrays["centroids"])
     assert left > 1 and np.bincount(own, minlength=left).min() >= OPTIONS.batch_size
 
 
 def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
-    result, model, _ = search(FAST.replace("0.6", "1.0"))
+    result, done, _ = search(FAST.replace("0.6", "1.0"))
     few = [config.total_dims for config in result.clusters]
     lacking = [
         notice
@@ -902,33 +897,31 @@ def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
         if "No column is open in the majority of cluster" in notice
     ]
     assert lacking and few.count(1) >= len(lacking)
-    census = model.gates["embedding"].census
-    if census.undecided:
+    if done.counted.census.undecided:
         assert any("no local minimum in the histogram" in notice for notice in result.notices)
 
 
-def test_one_cluster_without_a_majority_says_so(search, caplog):
+def test_one_cluster_without_a_majority_says_so(search):
     one = FAST.replace("ihas(", "ihas(clusters=1, ").replace("0.6", "1.0")
-    _, model, _ = search(one)
-    census = dataclasses.replace(
-        model.gates["embedding"].census, frequency=np.linspace(0.1, 0.9, 6 * WIDTH)
+    _, done, _ = search(one)
+    frequency = np.linspace(0.1, 0.9, 6 * WIDTH)
+    census = dataclasses.replace(done.counted.census, frequency=frequency)
+    rare = dataclasses.replace(
+        done, counted=dataclasses.replace(done.counted, census=census), notices=Notices()
     )
-    gate = types.SimpleNamespace(census=census)
-    model = types.SimpleNamespace(
-        gates={"embedding": gate}, schema=model.schema, config=model.config
-    )
-    with caplog.at_level(logging.WARNING, "irazor_tf"):
-        config = METHODS.build(one).derive(model, model.config)
-    assert (
-        "no column is open in the majority of the rows: the one open most often is kept"
-        in caplog.text
+    method = METHODS.build(one)
+    config = method.derive(rare, done.model.config)
+    (notice,) = rare.notices
+    assert str(notice) == (
+        f"{method.spec()}: no column is open in the majority of the rows: the one open most often "
+        "is kept"
     )
     assert config.total_dims == 1 and list(config.fields.values())[-1].labels == (WIDTH - 1,)
 
 
 def test_notices_tell_of_fallbacks():
     empty = np.zeros(2)
-    census = clustering.Census(
+    census = censuses.Census(
         empty,
         empty,
         empty,
@@ -945,7 +938,7 @@ def test_notices_tell_of_fallbacks():
     assert not dataclasses.replace(census, undecided=0.0, closed=0.0).notices()
 
 
-def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path, caplog):
+def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path):
     schema, directory = data
     trainer = Trainer(
         schema,
@@ -955,11 +948,13 @@ def test_an_epoch_shorter_than_the_gates_turn(data, tmp_path, caplog):
         dataclasses.replace(OPTIONS, batch_size=500),
         str(tmp_path),
     )
-    with caplog.at_level(logging.WARNING, "irazor_tf"):
-        model = METHODS.build("ihas(epochs=1, pretrain_epochs=1)").train(
-            trainer, InputConfig.uniform(schema, 2)
-        )
-    assert "an epoch has 6 training batches, and the gates move once in each" in caplog.text
+    method = METHODS.build("ihas(epochs=1, pretrain_epochs=1)")
+    search = method.train_or_resume(trainer, InputConfig.uniform(schema, 2))
+    (notice,) = search.notices
+    assert str(notice) == (
+        f"{method.spec()}: an epoch has 6 training batches, and the gates move once in each"
+    )
+    model = search.model
     assert model.step.every == 6 and int(model.clock) == 1
 
 
@@ -976,7 +971,7 @@ def job(data, tmp_path_factory):
     """Of one search that serves every choice; on a model whose fields have to be aligned."""
     options = dataclasses.replace(OPTIONS, patience=1, epochs=2)
     folder = str(tmp_path_factory.mktemp("job"))
-    return JobConfig(
+    config = JobConfig(
         folder,
         "deepfm(hidden=(4,))",
         FAST,
@@ -986,16 +981,16 @@ def job(data, tmp_path_factory):
         seed=3,
         progress=False,
     )
+    return Job(config)
 
 
-def candidate_of(job, schema, rows, start):
-    method, space = chosen(rows, start), InputConfig.uniform(schema, WIDTH)
-    result, supernet = search_with(trainer_of(job, schema), method, space)
-    return Candidate(Role.FOUND, "ihas", result, search_folder_of(method, space)), supernet
+def candidate_of(job, rows, start):
+    outcome = run_search(job.trainer, chosen(rows, start), job.space)
+    return Candidate(Role.FOUND, "ihas", outcome.result, outcome.folder), outcome.search
 
 
-def test_other_final_models_are_of_the_same_search(job, data):
-    found = [candidate_of(job, data[0], *choice)[0] for choice in CHOICES]
+def test_other_final_models_are_of_the_same_search(job):
+    found = [candidate_of(job, *choice)[0] for choice in CHOICES]
     assert (
         len({candidate.search_folder for candidate in found}) == 1
         and len({candidate.key for candidate in found}) == 4
@@ -1007,16 +1002,17 @@ def test_other_final_models_are_of_the_same_search(job, data):
         assert [config.dims for config in candidate.result.clusters] == [
             config.dims for config in found[0].result.clusters
         ]
-    assert METHODS.build("ihas(start='searched', clusters=1)").init == "continue"
-    assert METHODS.build("ihas(retrain=False)").init == "keep"
+    assert METHODS.build("ihas(start='searched', clusters=1)").traits.init == "continue"
+    assert METHODS.build("ihas(retrain=False)").traits.init == "keep"
 
 
 @pytest.mark.parametrize("rows, start", CHOICES)
-def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypatch, rows, start):
+def test_what_a_cluster_s_model_starts_from_and_learns_from(job, monkeypatch, rows, start):
     """As published: fresh numbers and the cluster's rows (Algorithm 1, lines 15 to 21); the judge
     sees what the model will score."""
-    schema, fits = data[0], []
-    candidate, supernet = candidate_of(job, schema, rows, start)
+    fits = []
+    candidate, search = candidate_of(job, rows, start)
+    supernet = search.model
 
     def record(self, model, name, plan):
         fits.append(
@@ -1025,11 +1021,11 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, data, monkeypat
 
     monkeypatch.setattr(Trainer, "fit", record)
     monkeypatch.setattr(Trainer, "is_done", lambda self, name: False)
-    monkeypatch.setattr(METHODS.get("ihas"), "train", lambda self, trainer, space: supernet)
-    models = final_models._models(job, schema, candidate, train=True)
+    monkeypatch.setattr(METHODS.get("ihas"), "train_or_resume", lambda self, trainer, space: search)
+    models = final_models.trained_model(job, candidate)
     assert [name for name, _, _ in fits] == ["cluster-0", "cluster-1"]
     wide = {piece.key: (piece.read(), piece.axes) for piece in supernet.pieces()}
-    trainer, seen = trainer_of(job, schema), {"train": 0, "judge": 0}
+    trainer, seen = job.trainer, {"train": 0, "judge": 0}
     for cluster, (_, pieces, plan) in enumerate(fits):
         config = models.models[cluster].config
         assert plan.keep_start == (start == "searched") and config.num_fields
@@ -1065,21 +1061,19 @@ class Killed(Exception):
     """The process ends here."""
 
 
-def test_final_models_of_clusters_that_were_killed_end_like_others(
-    job, data, tmp_path, monkeypatch
-):
+def test_final_models_of_clusters_that_were_killed_end_like_others(job, tmp_path, monkeypatch):
     """In the second cluster's second epoch: the first model is not trained again, and the second
     goes on where it was."""
-    schema, whole = data[0], dataclasses.replace(job, model_dir=str(tmp_path / "whole"))
-    broken, fit, calls = (
-        dataclasses.replace(job, model_dir=str(tmp_path / "broken")),
-        Recommender.fit,
-        [],
-    )
-    candidate, _ = candidate_of(job, schema, "all", "searched")
-    for folder in (whole, broken):
-        shutil.copytree(job.path("search"), folder.path("search"))
-    final_models.train_candidate(whole, schema, candidate)
+
+    def elsewhere(name):
+        """The job in another folder, in a process of its own as it were."""
+        return Job(dataclasses.replace(job.config, model_dir=str(tmp_path / name)))
+
+    fit, calls = Recommender.fit, []
+    candidate, _ = candidate_of(job, "all", "searched")
+    for name in ("whole", "broken"):
+        shutil.copytree(job.paths.searches, elsewhere(name).paths.searches)
+    figures.train_candidate(elsewhere("whole"), candidate)
 
     def watched(self, *args, initial_epoch=0, **kwargs):
         calls.append(initial_epoch)
@@ -1089,20 +1083,16 @@ def test_final_models_of_clusters_that_were_killed_end_like_others(
 
     monkeypatch.setattr(Recommender, "fit", watched)
     with pytest.raises(Killed):
-        final_models.train_candidate(broken, schema, candidate)
+        figures.train_candidate(elsewhere("broken"), candidate)
     assert calls == [0, 1, 0, 1]
-    final_models.train_candidate(broken, schema, candidate)
+    figures.train_candidate(elsewhere("broken"), candidate)
     assert calls == [0, 1, 0, 1, 1]
-    one, other = (
-        final_models.restored_model(folder, schema, candidate) for folder in (whole, broken)
-    )
+    jobs = [elsewhere(name) for name in ("whole", "broken")]
+    one, other = (final_models.restored_model(done, candidate) for done in jobs)
     for a, b in zip(one.variables, other.variables, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.name)
     timing = {"train_seconds", "train_peak_mib"}
-    records = [
-        read_json(folder.path("models", candidate.key, "metrics.json"))[0]
-        for folder in (whole, broken)
-    ]
+    records = [read_json(done.paths.model(candidate.key).metrics)[0] for done in jobs]
     assert [
         {key: value for key, value in record.items() if key not in timing} for record in records
     ][0].items() <= records[1].items()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from fractions import Fraction
 from typing import Any
 
@@ -26,12 +25,13 @@ from irazor_tf.evaluation.task import TASKS
 from irazor_tf.jobs import final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
-from irazor_tf.methods import sseds
+from irazor_tf.jobs.job import Job
+from irazor_tf.methods.sseds import equations
+from irazor_tf.methods.sseds import method as sseds
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError
-from irazor_tf.search.run import search_folder_of, search_with, sweep_with
+from irazor_tf.search.method import METHODS, BudgetError, Search
+from irazor_tf.search.run import run_search, run_sweep, search_folder
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import tiny_data
@@ -191,7 +191,7 @@ def test_one_pass_gives_the_derivative_in_every_mask_entry(base: str, space: Inp
         atol=1e-5,
     )
     expected = oracle_derivative(model, batch)
-    found, seconds, compiling = sseds.mask_gradients(model, [batch])
+    found, seconds, compiling = equations.mask_gradients(model, [batch])
     assert found.shape == (3, DIM) and np.abs(expected).max() > 0.01 and 0 < compiling < seconds
     np.testing.assert_allclose(found, np.abs(expected), rtol=1e-4, atol=3e-6)
     assert np.all(found[~space.slots] == 0)
@@ -200,7 +200,7 @@ def test_one_pass_gives_the_derivative_in_every_mask_entry(base: str, space: Inp
 def test_several_batches_are_averaged_by_magnitude() -> None:
     model, batches = supernet_of(), [batch_of(seed) for seed in range(3)]
     derivatives = np.stack([oracle_derivative(model, batch) for batch in batches])
-    found, *_ = sseds.mask_gradients(model, batches)
+    found, *_ = equations.mask_gradients(model, batches)
     np.testing.assert_allclose(found, np.abs(derivatives).mean(axis=0), rtol=1e-4, atol=3e-6)
     assert np.abs(found - np.abs(derivatives.mean(axis=0))).max() > 1e-3, (
         "of the mean gradient it would be something else"
@@ -245,7 +245,7 @@ def test_saliency_is_normalized_over_the_columns() -> None:
     magnitudes, real = generator.exponential(1, (3, DIM)), NARROW.slots
     np.testing.assert_array_equal(real, [[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
     total = sum(magnitudes[i, j] for i, width in enumerate((2, 4, 1)) for j in range(width))
-    found = sseds.normalize(magnitudes, real)  # what stands in the padding has no part in it
+    found = equations.normalize(magnitudes, real)  # what stands in the padding has no part in it
     np.testing.assert_allclose(found, np.where(real, magnitudes / total, 0), rtol=1e-12)
     np.testing.assert_allclose(found.sum(), 1, rtol=1e-12)
 
@@ -259,7 +259,7 @@ def test_a_batch_without_a_gradient(value: float) -> None:
         match=r"A batch should give the masks of some columns a gradient.* Received: magnitudes "
         r"that sum to",
     ):
-        sseds.normalize(magnitudes, NARROW.slots)
+        equations.normalize(magnitudes, NARROW.slots)
 
 
 def test_tables_of_zeros_give_no_gradient() -> None:
@@ -267,16 +267,14 @@ def test_tables_of_zeros_give_no_gradient() -> None:
     assert model.embedding is not None
     for table in model.embedding.tables:
         table.assign(tf.zeros_like(table))
-    magnitudes, *_ = sseds.mask_gradients(model, [batch_of(0)])
+    magnitudes, *_ = equations.mask_gradients(model, [batch_of(0)])
     with pytest.raises(ValueError, match="Received: magnitudes that sum to 0"):
-        sseds.normalize(magnitudes, SPACE.slots)
+        equations.normalize(magnitudes, SPACE.slots)
 
 
 # Equation 12
-def with_saliency(saliency: np.ndarray, space: InputConfig = SPACE) -> Recommender:
-    model = supernet_of(space)
-    model.gates["embedding"].saliency.assign(saliency)
-    return model
+def with_saliency(saliency: np.ndarray, space: InputConfig = SPACE) -> Search:
+    return Search(supernet_of(space), saliency)
 
 
 BY_HAND = np.array(
@@ -307,10 +305,10 @@ BY_HAND = np.array(
     ],
 )
 def test_a_ranking_by_hand(settings: str, kept: dict[str, tuple[int, ...]]) -> None:
-    model = with_saliency(BY_HAND)
+    search = with_saliency(BY_HAND)
     method = METHODS.build(f"sseds({settings})")
-    config = method.derive(model, SPACE)
-    assert labels_of(config) == kept and config == method.derive(model, SPACE)
+    config = method.derive(search, SPACE)
+    assert labels_of(config) == kept and config == method.derive(search, SPACE)
     assert config.fields["goods"] == (
         FieldConfig(len(kept["goods"]), kept["goods"]) if kept["goods"] else FieldConfig(0)
     )
@@ -320,42 +318,47 @@ def test_a_ranking_by_hand(settings: str, kept: dict[str, tuple[int, ...]]) -> N
 @pytest.mark.parametrize("in_dims", [False, True])
 def test_rankings_against_the_oracle(space: InputConfig, in_dims: bool) -> None:
     generator = np.random.default_rng(1)
-    model = with_saliency(BY_HAND, space)
+    search = with_saliency(BY_HAND, space)
     costs = dict.fromkeys(SIZES, 1) if in_dims else SIZES
     total = sum(costs[name] * field.dim for name, field in space.fields.items())
     nothing = 0
     for _ in range(60):
         saliency = generator.integers(0, 5, (3, DIM)) / 10  # with ties, and zeros
-        model.gates["embedding"].saliency.assign(saliency)
+        search = dataclasses.replace(search, counted=saliency)
         kappa = int(generator.integers(1, 100)) / 100
         expected = oracle_config(
             saliency, space, costs, lambda size, kappa=kappa: size < Fraction(repr(kappa)) * total
         )
         method = METHODS.build(f"sseds(kappa={kappa}, in_dims={in_dims})")
         if any(expected.values()):
-            assert labels_of(method.derive(model, space)) == expected
+            assert labels_of(method.derive(search, space)) == expected
         else:
             nothing += 1
             with pytest.raises(BudgetError, match="budget"):
-                method.derive(model, space)
+                method.derive(search, space)
     assert nothing < 40
 
 
 def test_the_share_is_taken_as_it_is_written() -> None:
     """0.07 * 100 is 7.000000000000001 in binary, and 7 would be below it."""
     assert (
-        sseds.below(0.07, 100) == 6 and sseds.below(0.29, 100) == 28 and sseds.below(0.1, 30) == 2
+        equations.below(0.07, 100) == 6
+        and equations.below(0.29, 100) == 28
+        and equations.below(0.1, 30) == 2
     )
-    assert sseds.below(0.071, 100) == 7 and sseds.below(1, 100) == sseds.below(1.0, 100) == 100
+    assert (
+        equations.below(0.071, 100) == 7
+        and equations.below(1, 100) == equations.below(1.0, 100) == 100
+    )
 
 
 def test_budgets_in_parameters() -> None:
     """At most the budget; `in_dims` does not change what a budget counts."""
-    model = with_saliency(BY_HAND)
+    search = with_saliency(BY_HAND)
     for settings in ("", "in_dims=True"):
         method = METHODS.build(f"sseds({settings})")
         for budget in range(7, 201):
-            config = method.derive(model, SPACE, budget)
+            config = method.derive(search, SPACE, budget)
             assert labels_of(config) == oracle_config(
                 BY_HAND, SPACE, SIZES, lambda size, budget=budget: size <= budget
             )
@@ -365,48 +368,46 @@ def test_budgets_in_parameters() -> None:
             BudgetError,
             match="at least the column of largest saliency's 7 embedding parameters. Received: 6",
         ):
-            method.derive(model, SPACE, 6)
+            method.derive(search, SPACE, 6)
 
 
-def test_columns_that_do_not_fit_may_be_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_columns_that_do_not_fit_may_be_passed_over() -> None:
     """hour 7, gender 3, hour 7, hour 7, hour 7 make 31; goods would be 71; gender 34, gender 37,
     gender 40 and no more."""
-    model = with_saliency(BY_HAND)
-    with caplog.at_level("WARNING", "irazor_tf"):
-        plain = METHODS.build("sseds(kappa=0.34)").derive(model, SPACE)
-        filled = METHODS.build("sseds(kappa=0.34, fill=True)").derive(model, SPACE)
+    search = with_saliency(BY_HAND)
+    plain = METHODS.build("sseds(kappa=0.34)").derive(search, SPACE)
+    filled = METHODS.build("sseds(kappa=0.34, fill=True)").derive(search, SPACE)
     assert plain.dims == {"gender": 1, "goods": 0, "hour": 4} and plain.num_params(SCHEMA) == 31
-    assert (
-        "the ranking ends at a column with 40 parameters, and the 31 kept are less than half of "
-        "the 67 allowed" in caplog.text
+    (notice,) = search.notices
+    assert str(notice) == (
+        "sseds(kappa=0.34): the ranking ends at a column with 40 parameters, and the 31 kept are "
+        "less than half of the 67 allowed (`fill` passes over it)"
     )
-    caplog.clear()
     assert filled.dims == {"gender": 4, "goods": 0, "hour": 4} and filled.num_params(SCHEMA) == 40
     early = with_saliency(
         BY_HAND[:, ::-1] + np.array([[0], [1], [0.5]])
     )  # goods' columns first, then hour's
-    with caplog.at_level("WARNING", "irazor_tf"):
-        config = METHODS.build("sseds").derive(early, SPACE, 79)
-    assert config.dims == {"gender": 0, "goods": 1, "hour": 0} and not caplog.text
+    config = METHODS.build("sseds").derive(early, SPACE, 79)
+    assert config.dims == {"gender": 0, "goods": 1, "hour": 0} and not list(early.notices)
     with pytest.raises(
         BudgetError,
         match="should be above that of the smallest column, which has 3. Received: 0.01",
     ):
-        METHODS.build("sseds(kappa=0.01, fill=True)").derive(model, SPACE)
+        METHODS.build("sseds(kappa=0.01, fill=True)").derive(search, SPACE)
     small = METHODS.build("sseds(preset='small_log')").params
     assert (small.batches, small.on_validation, small.fill) == (8, True, True)
 
 
 def test_a_share_below_the_first_column() -> None:
-    model = with_saliency(BY_HAND)
+    search = with_saliency(BY_HAND)
     message = (
         "`kappa` of sseds, the budget as a share of 200 parameters, should be above that of "
         "the column of largest saliency, which has 7"
     )
     with pytest.raises(BudgetError, match=f"{message}. Received: 0.035"):
-        METHODS.build("sseds(kappa=0.035)").derive(model, SPACE)
+        METHODS.build("sseds(kappa=0.035)").derive(search, SPACE)
     with pytest.raises(BudgetError, match="a share of 12 columns, .* which has 1. Received: 0.08"):
-        METHODS.build("sseds(kappa=0.08, in_dims=True)").derive(model, SPACE)
+        METHODS.build("sseds(kappa=0.08, in_dims=True)").derive(search, SPACE)
 
 
 def test_masks_of_the_space_stay() -> None:
@@ -419,9 +420,9 @@ def test_masks_of_the_space_stay() -> None:
     )
     space = InputConfig({"gender": FieldConfig(0), "goods": goods, "hour": hour})
     saliency = np.array([[0.1, 0.3, 0, 0], [0.2, 0.15, 0.15, 0.1]])
-    model = with_saliency(saliency, space)
+    search = with_saliency(saliency, space)
     second, first = int(entries[:, 1].sum()), int(entries[:, 0].sum())
-    config = METHODS.build("sseds").derive(model, space, second + 3 + 3)
+    config = METHODS.build("sseds").derive(search, space, second + 3 + 3)
     hour = FieldConfig(2, (0, 1), BitMask.from_array(features))
     assert config.fields == {
         "gender": FieldConfig(0),
@@ -429,7 +430,7 @@ def test_masks_of_the_space_stay() -> None:
         "hour": hour,
     }
     assert config.within(space) and config.num_params(SCHEMA) == second + 3 + 3
-    assert METHODS.build("sseds").derive(model, space, first + second + 12) == space
+    assert METHODS.build("sseds").derive(search, space, first + second + 12) == space
 
 
 @pytest.mark.parametrize(
@@ -478,26 +479,24 @@ WIDTH = 6
 class Setting:
     """A job on the tiny data, and its search."""
 
-    job: JobConfig
+    job: Job
     schema: Schema
 
     @property
     def space(self) -> InputConfig:
-        return InputConfig.uniform(self.schema, WIDTH)
+        return self.job.space
 
     @property
     def trainer(self) -> Trainer:
-        return trainer_of(self.job, self.schema)
+        return self.job.trainer
 
     def initial(self, spec: str) -> tuple[InputConfig, Recommender]:
         """The config that a method finds, and the model that its final training starts from."""
-        method = METHODS.build(spec)
-        result, _ = search_with(self.trainer, method, self.space)
-        candidate = Candidate(Role.FOUND, "sseds", result, search_folder_of(method, self.space))
-        trainer = trainer_of(self.job, self.schema, "models", candidate.key)
-        return result.config, final_models.initial_model(
-            self.job, self.schema, candidate, trainer, result.config
-        )
+        outcome = run_search(self.trainer, METHODS.build(spec), self.space)
+        config = outcome.result.config
+        candidate = Candidate(Role.FOUND, "sseds", outcome.result, outcome.folder)
+        trainer = self.job.final_trainer(candidate)
+        return config, final_models.initial_model(self.job, candidate, trainer, config)
 
 
 @pytest.fixture(scope="module")
@@ -524,7 +523,7 @@ def setting(request, data, tmp_path_factory) -> Setting:
         seed=3,
         progress=False,
     )
-    return Setting(job, schema)
+    return Setting(Job(job), schema)
 
 
 def test_the_winning_ticket(setting: Setting) -> None:
@@ -590,7 +589,7 @@ def plain(data, tmp_path) -> Setting:
         seed=3,
         progress=False,
     )
-    return Setting(job, schema)
+    return Setting(Job(job), schema)
 
 
 def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch, caplog) -> None:
@@ -609,10 +608,10 @@ def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch
     watch(sseds, "mask_gradients")
     caplog.set_level("INFO", "irazor_tf")
     method = METHODS.build("sseds(kappa=0.3, sweep=(0.2, 0.25, 0.5, 0.9, 1))")
-    result, supernet = search_with(plain.trainer, method, plain.space)
+    _, result, search, folder = run_search(plain.trainer, method, plain.space)
     points = {
-        label: found.config
-        for label, found, _ in sweep_with(plain.trainer, method, plain.space, supernet)
+        label: outcome.result.config
+        for label, outcome in run_sweep(plain.trainer, method, plain.space, search)
     }
     assert calls == ["fit", "mask_gradients"]
     sizes = [
@@ -633,12 +632,10 @@ def test_one_training_and_one_pass_serve_every_kappa(plain: Setting, monkeypatch
     )
     assert result.init == "ticket" and result.config.within(points["kappa=0.5"])
     # What the search cost on top of the pretraining.
-    with open(
-        os.path.join(plain.job.path(search_folder_of(method, plain.space)), "cost.json"),
-        encoding="utf-8",
-    ) as file:
-        cost = json.load(file)
+    with open(plain.job.paths.search(folder).cost, encoding="utf-8") as file:
+        cost = json.load(file)["proper"]
     assert cost["steps"] == 1 and 0 < cost["seconds"] < 60
+    assert search.spent is not None and cost == dataclasses.asdict(search.spent)
     assert (
         "the saliency of 36 columns took 1 forward and backward passes of 128 rows: " in caplog.text
     )
@@ -648,30 +645,30 @@ def test_the_supernet_is_the_pretrained_model_and_its_saliency_that_of_a_trainin
     plain: Setting,
 ) -> None:
     method = METHODS.build("sseds")
-    supernet, pretrained = (
-        method.train(plain.trainer, plain.space),
-        plain.trainer.pretrain(plain.space),
-    )
+    search = method.train_or_resume(plain.trainer, plain.space)
+    supernet, pretrained = search.model, plain.trainer.pretrain(plain.space)
     ids = next(iter(plain.trainer.valid.ordered(300)))["ids"]
     np.testing.assert_allclose(supernet(ids), pretrained(ids), rtol=0, atol=1e-6)
-    saliency = method.architecture(supernet)["saliency"]
+    saliency = method.explain(search, ()).arrays["saliency"]
     np.testing.assert_allclose(saliency.sum(), 1, rtol=1e-6)
-    again = method.architecture(method.train(plain.trainer, plain.space))["saliency"]
+    resumed = method.train_or_resume(plain.trainer, plain.space)
+    again = method.explain(resumed, ()).arrays["saliency"]
     np.testing.assert_array_equal(again, saliency)
     for spec, source, count in (
         ("sseds", "train", 1),
         ("sseds(batches=2)", "train", 2),
         ("sseds(on_validation=True)", "valid", 1),
     ):
-        found = METHODS.build(spec).train(plain.trainer, plain.space)
+        other = METHODS.build(spec).train_or_resume(plain.trainer, plain.space)
         batches = (
             getattr(plain.trainer, source)
             .batches(128, seed_of(plain.trainer.seed, "rows", "saliency"))
             .take(count)
         )
-        expected = sseds.normalize(sseds.mask_gradients(found, batches)[0], plain.space.slots)
+        magnitudes, *_ = equations.mask_gradients(other.model, batches)
+        expected = equations.normalize(magnitudes, plain.space.slots)
         np.testing.assert_allclose(
-            method.architecture(found)["saliency"], expected, rtol=0, atol=1e-7
+            method.explain(other, ()).arrays["saliency"], expected, rtol=0, atol=1e-7
         )
         assert spec == "sseds" or np.abs(expected - saliency).max() > 1e-5
     everything = {piece.key: piece.read() for piece in supernet.pieces()}
@@ -680,34 +677,36 @@ def test_the_supernet_is_the_pretrained_model_and_its_saliency_that_of_a_trainin
 
 
 def test_variants_share_the_search() -> None:
-    """Whatever `train` does not depend on leaves the folder as it is."""
+    """Whatever training does not depend on leaves the folder as it is."""
     names = {
-        search_folder_of(METHODS.build(f"sseds({one})"), SPACE)
+        search_folder(METHODS.build(f"sseds({one})"), SPACE)
         for one in ("", "kappa=0.3", "in_dims=True", "ticket=False, retrain=False")
     }
     assert len(names) == 1
-    assert search_folder_of(METHODS.build("sseds(batches=2)"), SPACE) not in names
+    assert search_folder(METHODS.build("sseds(batches=2)"), SPACE) not in names
     inits = {
         "": "ticket",
         "ticket=False": "fresh",
         "retrain=False": "keep",
         "ticket=False, retrain=False": "keep",
     }
-    assert {settings: METHODS.build(f"sseds({settings})").init for settings in inits} == inits
+    assert {
+        settings: METHODS.build(f"sseds({settings})").traits.init for settings in inits
+    } == inits
     assert METHODS.build("sseds(preset='paper')").spec() == parse_spec(
         "sseds(optimizer='adam(learning_rate=0.001)')"
     )
-    assert [other.init for _, other in METHODS.build("sseds(retrain=False)").sweep(SPACE)] == [
-        "keep"
-    ] * 3
+    assert [
+        other.traits.init for _, other in METHODS.build("sseds(retrain=False)").sweep(SPACE)
+    ] == ["keep"] * 3
 
 
 def test_pictures() -> None:
-    model = with_saliency(BY_HAND)
-    found = METHODS.build("sseds(kappa=0.1)").derive(
-        model, SPACE, SPACE.num_params(SCHEMA) * 38 // 100
+    search = with_saliency(BY_HAND)
+    config = METHODS.build("sseds(kappa=0.1)").derive(
+        search, SPACE, SPACE.num_params(SCHEMA) * 38 // 100
     )
-    lines, bars = METHODS.build("sseds(kappa=0.1)").pictures(model, (found,))
+    lines, bars = METHODS.build("sseds(kappa=0.1)").explain(search, (config,)).pictures
     np.testing.assert_array_equal(lines.x, np.arange(1, 13))
     (ranked,) = lines.series.values()
     np.testing.assert_allclose(ranked, np.sort(BY_HAND.ravel())[::-1], rtol=1e-6)

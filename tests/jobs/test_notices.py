@@ -15,7 +15,7 @@ import pytest
 from irazor_tf.config import integrity
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.jobs import stages as jobs
-from irazor_tf.methods.ihas import method as ihas
+from irazor_tf.methods.ihas import settings as ihas
 from irazor_tf.search.pictures import load_pictures
 from launch import stages
 from tests.jobs import small_jobs

@@ -1,25 +1,121 @@
-"""Clusters of rows by their masked probabilities, and what is open in each (iHAS, section 3.3)."""
+"""Clusters of rows by their masked embeddings (iHAS, Algorithm 1, lines 9 to 13), and what is open
+in each."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.input_config import digest
+from irazor_tf.config.layout import SearchPaths
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.methods.ihas.equations import HALF, Selection, columns_of, nearest
+from irazor_tf.methods.ihas.census import Census, GatedRows, gated_rows
+from irazor_tf.methods.ihas.equations import nearest
 from irazor_tf.methods.ihas.settings import Settings
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.training.source import Source
 from irazor_tf.training.trainer import Trainer
 
-Selected = tuple[np.ndarray, Selection, np.ndarray]  # see `_selector`
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """Clusters of the training rows.
+
+    Args:
+      rows: Number of training rows in each, [C].
+      frequency: Share of a cluster's rows in which each gate is open, [C, M].
+      probability: Mean of p over a cluster's rows, [C, M].
+      params: Number of values that the router stores.
+      weights: Path of the npz with those values, relative to the search's folder.
+      notices: Fallbacks taken on the way, in words.
+    """
+
+    rows: np.ndarray
+    frequency: np.ndarray
+    probability: np.ndarray
+    params: int
+    weights: str
+    notices: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What iHAS counts in a trained search.
+
+    Args:
+      census: Of all training rows.
+      clusters: Of the setting that the search was derived with; None where no clusters were looked
+        for.
+    """
+
+    census: Census
+    clusters: Clusters | None = None
+
+
+def find_clusters(trainer: Trainer, supernet: Recommender, params: Settings) -> Clusters:
+    """The clusters of the training rows (Algorithm 1, lines 9 to 13): found once, written to the
+    search's folder with what the router needs, and then read from there."""
+    key = digest([params.clusters, params.tolerance, params.passes])
+    name = f"router-{key}.json"
+    path = SearchPaths(trainer.work_dir).at(name)
+    if not os.path.exists(path):
+        _write_clusters(path, trainer, supernet, params)
+    value, arrays = read_json(path)
+    return Clusters(
+        np.array(value["rows"]),
+        arrays["frequency"],
+        arrays["probability"],
+        params=value["params"],
+        weights=f"{name}.npz",
+        notices=tuple(value["notices"]),
+    )
+
+
+def _write_clusters(path: str, trainer: Trainer, supernet: Recommender, params: Settings) -> None:
+    # The first batch has to have a row for every centroid.
+    batches = gated_rows(supernet, max(trainer.options.eval_batch_size, params.clusters))
+    centroids = fit_centroids(
+        lambda: (rows.masked for rows in batches(trainer.train)),
+        params.clusters,
+        seed=seed_of(trainer.seed, "clusters"),
+        tolerance=params.tolerance,
+        passes=params.passes,
+    )
+
+    def members_of(centroids: np.ndarray) -> tuple[_Members, _Members]:
+        train, valid = batches(trainer.train), batches(trainer.valid)
+        return _members(train, centroids), _members(valid, centroids)
+
+    smallest = trainer.options.batch_size
+    centroids, members, dropped = _drop_small(centroids, members_of, smallest)
+    notices = _dropped_notices(dropped, len(centroids), smallest)
+    if len(centroids) == 1:
+        notices.append("One cluster is left: one model for all rows, without a router")
+    stored = _router_arrays(supernet, centroids)
+    value = {
+        "rows": members.rows.tolist(),
+        "notices": notices,
+        "params": sum(int(array.size) for array in stored.values()),
+    }
+    shares = {"frequency": members.frequency, "probability": members.probability}
+    write_json(path, value, stored | shares)
+
+
+def _router_arrays(supernet: Recommender, centroids: np.ndarray) -> dict[str, np.ndarray]:
+    """What `ClusterRouter` takes."""
+    gate, embedding = supernet.gates["embedding"], supernet.embedding
+    assert embedding is not None
+    arrays = {"bias": gate.bias.numpy(), "centroids": np.asarray(centroids, np.float32)}
+    if gate.kernel is not None:
+        arrays["kernel"] = gate.kernel.numpy()
+    tables = {f"table/{name}": embedding.field_table(name) for name in supernet.config.kept}
+    return arrays | tables
 
 
 def fit_centroids(
@@ -33,201 +129,114 @@ def fit_centroids(
     """Mini-batch k-means: centroids [C, M].
 
     Args:
-      batches: gives the rows anew for every pass, [b, M] at a time, the first of at least
+      batches: Gives the rows anew for every pass, [b, M] at a time, the first of at least
         `clusters` rows.
       clusters: C.
-      seed: of the first centroids, which are those of k-means on the first batch.
-      tolerance: a pass that moves the centroids by no more, relative to their length, is the last.
-      passes: at most.
+      seed: Seed of the first centroids, which are those of k-means on the first batch.
+      tolerance: A pass that moves the centroids by no more, relative to their length, is the last.
+      passes: Most passes.
     """
     model = None
     for _ in range(passes):
         before = None if model is None else model.cluster_centers_.copy()
         for rows in batches():
-            with threadpool_limits(
-                1
-            ):  # threads add up in the order they end, which changes the last bits
+            # Threads add up in the order they end, which changes the last bits.
+            with threadpool_limits(1):
                 if model is None:
-                    start = (
-                        KMeans(clusters, n_init=3, max_iter=100, random_state=seed)
-                        .fit(rows)
-                        .cluster_centers_
-                    )
-                    model = MiniBatchKMeans(
-                        clusters, init=start, n_init=1, random_state=seed, compute_labels=False
-                    )
+                    model = _first_model(rows, clusters, seed)
                 model.partial_fit(rows)
         assert model is not None
         after = model.cluster_centers_
-        if before is not None and np.linalg.norm(after - before) <= tolerance * np.linalg.norm(
-            before
-        ):
-            break
+        if before is not None:
+            moved, length = np.linalg.norm(after - before), np.linalg.norm(before)
+            if moved <= tolerance * length:
+                break
     return after
 
 
-@dataclasses.dataclass(frozen=True)
-class Census:
-    """What the deterministic gates of the training rows do, as `train` left them.
+def _first_model(rows: np.ndarray, clusters: int, seed: int) -> MiniBatchKMeans:
+    """Mini-batch k-means that starts from the centroids of k-means on `rows`."""
+    whole = KMeans(clusters, n_init=3, max_iter=100, random_state=seed).fit(rows)
+    return MiniBatchKMeans(
+        clusters,
+        init=whole.cluster_centers_,
+        n_init=1,
+        random_state=seed,
+        compute_labels=False,
+    )
+
+
+class _Members(NamedTuple):
+    """What the rows nearest to each centroid have in common.
 
     Args:
-      frequency: share of the rows in which each gate is open, [M].
-      probability: mean of p, [M].
-      histogram: mean of the rows' histograms, [bins].
-      sample: histogram of the first row, [bins].
-      threshold: mean of the rows' thresholds.
-      sample_threshold: that of the first row.
-      undecided: share of the rows without a local minimum.
-      closed: share of the rows in which no gate reached the threshold.
-    """
-
-    frequency: np.ndarray
-    probability: np.ndarray
-    histogram: np.ndarray
-    sample: np.ndarray
-    threshold: float
-    sample_threshold: float
-    undecided: float
-    closed: float
-
-    def notices(self) -> list[str]:
-        """The fallbacks taken, in words."""
-        found = []
-        if self.undecided:
-            share = (
-                f"{self.undecided:.1%} of the training rows have no local minimum in the "
-                "histogram of their gates' probabilities"
-            )
-            found.append(f"{share}: their gates are open from p = {HALF} on")
-        if self.closed:
-            found.append(
-                f"{self.closed:.1%} of the training rows have no gate at the threshold: that of "
-                "largest p is open"
-            )
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Clusters:
-    """Clusters of the training rows.
-
-    Args:
-      rows: training rows in each, [C].
-      frequency, probability: see `Census`, by cluster, [C, M].
-      params: values that the router stores.
-      notices: what happened on the way.
+      rows: Their number, [C].
+      frequency: Share of them in which each gate is open, [C, M].
+      probability: Their mean p, [C, M].
+      varied: Whether both labels are among them, [C].
     """
 
     rows: np.ndarray
     frequency: np.ndarray
     probability: np.ndarray
-    params: int
-    notices: tuple[str, ...]
+    varied: np.ndarray
 
 
-def _selector(supernet: Recommender, size: int) -> Callable[[Source], Iterator[Selected]]:
-    """A function that goes through a source, `size` rows at a time: embeddings [b, M],
-    deterministic gates, labels [b]."""
-    embedding, gate = supernet.embedding, supernet.gates["embedding"]
-    assert embedding is not None
-
-    @tf.function(reduce_retracing=True)
-    def selected(ids: tf.Tensor) -> tuple[tf.Tensor, Selection]:
-        flat = columns_of(embedding.stack(embedding(ids)), gate.slots)
-        return flat, gate.select(flat)
-
-    def batches(source: Source) -> Iterator[Selected]:
-        for batch in source.ordered(size):
-            flat, found = selected(batch["ids"])
-            yield flat.numpy(), Selection(*(part.numpy() for part in found)), batch["label"].numpy()
-
-    return batches
+def _members(batches: Iterable[GatedRows], centroids: np.ndarray) -> _Members:
+    count = len(centroids)
+    rows = np.zeros(count, np.int64)
+    lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+    opened, p = np.zeros(centroids.shape), np.zeros(centroids.shape)
+    for batch in batches:
+        cluster = nearest(batch.masked, centroids).numpy()
+        member = np.eye(count)[:, cluster]
+        rows += np.bincount(cluster, minlength=count)
+        opened += member @ batch.gates.open
+        p += member @ batch.gates.p
+        np.minimum.at(lowest, cluster, batch.labels)
+        np.maximum.at(highest, cluster, batch.labels)
+    divisor = np.maximum(rows, 1)[:, None]
+    return _Members(rows, opened / divisor, p / divisor, lowest < highest)
 
 
-def _census(trainer: Trainer, supernet: Recommender) -> Census:
-    """Counted once, and then read from the search's folder."""
-    path = os.path.join(trainer.work_dir, "census.json")
-    if not os.path.exists(path):
-        sums, first = [np.zeros(())] * 6, None
-        for _, found, _ in _selector(supernet, trainer.options.eval_batch_size)(trainer.train):
-            thresholds = np.where(found.valley >= 0, found.valley / found.histogram.shape[1], HALF)
-            parts = (
-                found.open,
-                found.p,
-                found.histogram,
-                thresholds,
-                found.valley < 0,
-                found.closed,
-            )
-            sums = [
-                total + part.sum(axis=0, dtype=np.float64)
-                for total, part in zip(sums, parts, strict=True)
-            ]
-            first = first or (found.histogram[0], float(thresholds[0]))
-        assert first is not None
-        frequency, probability, histogram, *shares = [total / trainer.train.rows for total in sums]
-        scalars = dict(zip(("threshold", "undecided", "closed"), map(float, shares), strict=True))
-        arrays = {
-            "frequency": frequency,
-            "probability": probability,
-            "histogram": histogram,
-            "sample": first[0],
-        }
-        write_json(path, scalars | {"sample_threshold": first[1]}, arrays)
-    scalars, arrays = read_json(path)
-    return Census(**(arrays | scalars))
+def _drop_small(
+    centroids: np.ndarray,
+    members_of: Callable[[np.ndarray], tuple[_Members, _Members]],
+    smallest: int,
+) -> tuple[np.ndarray, _Members, list[tuple[int, int]]]:
+    """Drops clusters until every one that is left can train a model and judge it, or one is left.
+
+    They go one at a time, that of fewest training rows first: its rows may make up for what another
+    lacks.
+
+    Args:
+      centroids: [C, M].
+      members_of: Centroids -> members among the training and among the validation rows.
+      smallest: Fewest training rows that a model can be trained on: a batch.
+
+    Returns:
+      The centroids left, their training rows, and training and validation rows of the clusters
+      dropped, in the order they went.
+    """
+    dropped: list[tuple[int, int]] = []
+    while True:
+        train, valid = members_of(centroids)
+        fit = (train.rows >= smallest) & valid.varied
+        if fit.all() or len(centroids) == 1:
+            return centroids, train, dropped
+        gone = int(np.argmin(np.where(fit, np.inf, train.rows)))
+        dropped.append((int(train.rows[gone]), int(valid.rows[gone])))
+        centroids = np.delete(centroids, gone, axis=0)
 
 
-def _clusters(trainer: Trainer, supernet: Recommender, params: Settings, name: str) -> Clusters:
-    """Found once, written with what the router needs to `name` in the search's folder, and then
-    read from there."""
-    path = os.path.join(trainer.work_dir, name)
-    if not os.path.exists(path):
-        batches = _selector(supernet, max(trainer.options.eval_batch_size, params.clusters))
-        centroids = fit_centroids(
-            lambda: (np.where(found.open, flat, 0) for flat, found, _ in batches(trainer.train)),
-            params.clusters,
-            seed=seed_of(trainer.seed, "clusters"),
-            tolerance=params.tolerance,
-            passes=params.passes,
-        )
-        dropped: list[tuple[int, int]] = []
-        while True:
-            rows, frequency, probability, _ = _members(batches(trainer.train), centroids)
-            judged, _, _, varied = _members(batches(trainer.valid), centroids)
-            fit = (rows >= trainer.options.batch_size) & varied
-            if fit.all() or len(centroids) == 1:
-                break
-            gone = int(
-                np.argmin(np.where(fit, np.inf, rows))
-            )  # one at a time: its rows may make up for what another lacks
-            dropped.append((int(rows[gone]), int(judged[gone])))
-            centroids = np.delete(centroids, gone, axis=0)
-        notices = _told(dropped, len(centroids), trainer.options.batch_size)
-        if len(centroids) == 1:
-            notices.append("One cluster is left: one model for all rows, without a router")
-        gate, embedding = supernet.gates["embedding"], supernet.embedding
-        assert embedding is not None
-        stored = {"bias": gate.bias.numpy(), "centroids": np.asarray(centroids, np.float32)}
-        if gate.kernel is not None:
-            stored["kernel"] = gate.kernel.numpy()
-        for field, kept in supernet.config.fields.items():
-            if kept.dim:
-                stored[f"table/{field}"] = embedding.field_table(field)
-        value = {
-            "rows": rows.tolist(),
-            "notices": notices,
-            "params": sum(int(array.size) for array in stored.values()),
-        }
-        write_json(path, value, stored | {"frequency": frequency, "probability": probability})
-    value, arrays = read_json(path)
-    found = (arrays["frequency"], arrays["probability"], value["params"])
-    return Clusters(np.array(value["rows"]), *found, tuple(value["notices"]))
+def _dropped_notices(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str]:
+    """A notice of the clusters that were dropped; none where none was.
 
-
-def _told(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str]:
-    """A notice of the clusters that were dropped, given their training and validation rows in the
-    order they went."""
+    Args:
+      dropped: Training and validation rows of each, in the order they went.
+      left: Number of the clusters left.
+      batch: Rows of a training batch.
+    """
     if not dropped:
         return []
     needs = (
@@ -246,27 +255,3 @@ def _told(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str
         f"{clusters} are {needs}: one after another their rows go to the nearest of those left, "
         f"{left} in the end"
     ]
-
-
-def _members(
-    batches: Iterable[Selected], centroids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """By cluster: rows [C], share of open gates and mean p of each column [C, M], whether labels
-    differ [C]."""
-    count = len(centroids)
-    rows, lowest, highest = (
-        np.zeros(count, np.int64),
-        np.full(count, np.inf),
-        np.full(count, -np.inf),
-    )
-    opened, p = np.zeros(centroids.shape), np.zeros(centroids.shape)
-    for flat, found, label in batches:
-        own = nearest(np.where(found.open, flat, 0), centroids).numpy()
-        member = np.eye(count)[:, own]
-        rows += np.bincount(own, minlength=count)
-        opened += member @ found.open
-        p += member @ found.p
-        np.minimum.at(lowest, own, label)
-        np.maximum.at(highest, own, label)
-    several = np.maximum(rows, 1)[:, None]
-    return rows, opened / several, p / several, lowest < highest

@@ -1,4 +1,7 @@
-"""The equations of iHAS on tensors and arrays, without any state."""
+"""The equations of iHAS on tensors and arrays, without any state.
+
+B rows, N fields of up to D columns, M columns in all: the slots of the padded [N, D] that are
+columns, field after field."""
 
 from __future__ import annotations
 
@@ -8,61 +11,78 @@ import numpy as np
 import tensorflow as tf
 
 from irazor_tf.config.input_config import InputConfig
+from irazor_tf.search.selection import take_while_fits
 
-MOST_CLUSTERS = 1_000  # each has a model
+HALF = 0.5  # where gates open in a row whose histogram has no local minimum
 
 
 def slots_of(space: InputConfig) -> np.ndarray:
-    """[M]: which slots of the padded and flattened [N * D] are columns."""
+    """Which slots of the padded and flattened [N * D] are columns, [M] int32."""
     return np.flatnonzero(space.slots).astype(np.int32)
 
 
 def columns_of(x: tf.Tensor, slots: np.ndarray) -> tf.Tensor:
-    """[B, N, D] -> [B, M]."""
+    """The columns of padded embeddings, field after field: [B, N, D] -> [B, M].
+
+    Args:
+      x: Embeddings, narrow fields padded to D.
+      slots: Which of the N * D slots are columns, [M]; see `slots_of`.
+    """
     flat = tf.reshape(x, (-1, x.shape[1] * x.shape[2]))
     return flat if len(slots) == flat.shape[1] else tf.gather(flat, slots, axis=1)
 
 
 def gate_logits(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor) -> tf.Tensor:
-    """e W + b, [B, M] (section 3.3.1); without a kernel b alone, the same for all rows (iHAS-4)."""
+    """Logits of the gates' probabilities, e W + b (section 3.3.1), [B, M].
+
+    Args:
+      flat: e, the embeddings of each row side by side, [B, M].
+      kernel: W, [M, M]. If None, b alone is the logit, the same for all rows (iHAS-4).
+      bias: b, [M].
+    """
     return bias + (tf.matmul(flat, kernel) if kernel is not None else tf.zeros_like(flat))
 
 
 def stochastic_mask(logits: tf.Tensor, u: tf.Tensor, v: tf.Tensor, temperature: float) -> tf.Tensor:
     """Straight-through Gumbel-softmax over (p, 1 - p), p = sigmoid(logits), of which the first
-    entry is taken.
+    entry is taken, [B, M].
 
     Forwards 1 where log p + G(u) >= log(1 - p) + G(v), else 0 (equation 1); backwards the
     derivative of softmax((log p + G(u), log(1 - p) + G(v)) / temperature)_1 (equation 2, with the
     first power alone in the numerator); G(u) = -log(-log u).
 
     Args:
-      logits: [B, M].
-      u, v: uniform numbers in [0, 1), [B, M].
-      temperature: tau.
+      logits: Those of the gates' probabilities, [B, M].
+      u, v: Uniform numbers in [0, 1), [B, M].
+      temperature: tau, above 0.
     """
     # log p - log(1 - p) is the logit, and a softmax over two is the sigmoid of their difference.
     difference = logits + _gumbel(u) - _gumbel(v)
     soft = tf.sigmoid(difference / temperature)
-    return tf.cast(difference >= 0, logits.dtype) + (
-        soft - tf.stop_gradient(soft)
-    )  # adds an exact 0
+    exact_zero = soft - tf.stop_gradient(soft)  # which has the gradient of `soft`
+    return tf.cast(difference >= 0, logits.dtype) + exact_zero
 
 
 def _gumbel(u: tf.Tensor) -> tf.Tensor:
-    return -tf.math.log(
-        -tf.math.log(tf.maximum(u, 2.0**-24))
-    )  # a 0 stands for numbers below the resolution
+    resolved = tf.maximum(u, 2.0**-24)  # a 0 stands for numbers below the resolution
+    return -tf.math.log(-tf.math.log(resolved))
 
 
 def regularizer(p: tf.Tensor, penalty: float, polarization: float) -> tf.Tensor:
-    """mean_i sum_j (penalty p_ij - polarization |p_ij - mean_j p_ij|) (equation 5; polarization 0:
-    equation 4), p [B, M]."""
-    apart = tf.abs(p - tf.reduce_mean(p, axis=1, keepdims=True))
-    return tf.reduce_mean(tf.reduce_sum(penalty * p - polarization * apart, axis=1))
+    """mean_i sum_j (penalty p_ij - polarization |p_ij - mean_j p_ij|) (equation 5; equation 4 at
+    polarization 0), a scalar.
+
+    Args:
+      p: Probabilities that gates are open, [B, M].
+      penalty: lambda.
+      polarization: Weight of the second part, 1 in the paper.
+    """
+    return tf.reduce_mean(tf.reduce_sum(penalty * p - polarization * distances(p), axis=1))
 
 
-HALF = 0.5  # where gates open in a row whose histogram has no local minimum
+def distances(p: tf.Tensor) -> tf.Tensor:
+    """|p_ij - mean_j p_ij|, how far every gate's probability is from its row's mean, [B, M]."""
+    return tf.abs(p - tf.reduce_mean(p, axis=1, keepdims=True))
 
 
 def first_valley(counts: tf.Tensor) -> tf.Tensor:
@@ -70,16 +90,15 @@ def first_valley(counts: tf.Tensor) -> tf.Tensor:
     none.
 
     That is a bin, or of a plateau the leftmost bin, lower than the bin before it and than the first
-    different one after it. The
-    outermost bins are none: nothing comes before the first, nothing rises after the last.
+    different one after it. The outermost bins are none: nothing comes before the first, nothing
+    rises after the last.
 
     Args:
       counts: [B, bins] int32.
     """
     bins = counts.shape[1]
-    rises = [
-        tf.zeros_like(counts[:, 0], tf.bool)
-    ]  # whether the next different count to the right is larger, from the last bin on
+    # Whether the next different count to the right is larger, from the last bin on.
+    rises = [tf.zeros_like(counts[:, 0], tf.bool)]
     for k in reversed(range(bins - 1)):
         here, there = counts[:, k], counts[:, k + 1]
         rises.append((there > here) | ((there == here) & rises[-1]))
@@ -94,12 +113,13 @@ class Selection(NamedTuple):
     """Deterministic gates of some rows.
 
     Args:
-      open: [B, M] bool.
-      valley: bin of the local minimum whose lower edge is the threshold, [B]; -1 where there is
-        none.
-      closed: [B] bool: no gate reached the threshold, and the largest p was taken instead.
-      histogram: [B, bins] int32.
-      p: [B, M] float64.
+      open: Whether each gate is open, [B, M] bool.
+      valley: Bin of the local minimum whose lower edge is the threshold, [B] int32; -1 where there
+        is none.
+      closed: Whether no gate reached the threshold, and the one of largest p is open instead, [B]
+        bool.
+      histogram: Counts of the row's p by bin, [B, bins] int32.
+      p: Probabilities, [B, M] float64.
     """
 
     open: tf.Tensor
@@ -118,9 +138,9 @@ def select(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, bins: int
     largest p are.
 
     Args:
-      flat: [B, M].
-      kernel, bias: of the gate.
-      bins: of the histogram.
+      flat: Embeddings of each row side by side, [B, M].
+      kernel, bias: W and b of the gates; see `gate_logits`.
+      bins: Number of bins of the histogram.
     """
     # In double precision: a matrix product in single precision differs in the last bits from one
     # compilation or batch size to another, which would move rows over the edge of a bin, and so to
@@ -139,18 +159,29 @@ def select(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, bins: int
 
 
 def nearest(masked: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """The closest centroid of each row by Euclidean distance, of equal ones the first: [B, M], [C,
-    M] -> [B] int32."""
-    masked, centroids = tf.cast(masked, tf.float64), tf.cast(centroids, tf.float64)  # see `select`
-    distances = tf.reduce_sum(tf.square(centroids), axis=1) - 2.0 * tf.matmul(
-        masked, centroids, transpose_b=True
-    )
-    return tf.argmin(distances, axis=1, output_type=tf.int32)
+    """The closest centroid of each row by Euclidean distance, of equal ones the first (section
+    3.5.2), [B] int32.
+
+    Args:
+      masked: Embeddings of each row, 0 where its gate is closed, [B, M].
+      centroids: [C, M].
+    """
+    # In double precision, as in `select`. The row's own squared length, a part of its distance to
+    # every centroid, is left out.
+    masked, centroids = tf.cast(masked, tf.float64), tf.cast(centroids, tf.float64)
+    products = tf.matmul(masked, centroids, transpose_b=True)
+    squared = tf.reduce_sum(tf.square(centroids), axis=1) - 2.0 * products
+    return tf.argmin(squared, axis=1, output_type=tf.int32)
 
 
 def majority(frequency: np.ndarray, share: float) -> np.ndarray:
     """Columns whose gates are open in at least `share` of the rows; where there are none, the one
-    that is open most often. [M] bool."""
+    that is open most often. [M] bool.
+
+    Args:
+      frequency: Share of the rows in which each gate is open, [M].
+      share: In (0, 1].
+    """
     kept = frequency >= share
     if not kept.any():
         kept[np.argmax(frequency)] = True
@@ -161,16 +192,12 @@ def most_frequent(
     frequency: np.ndarray, probability: np.ndarray, costs: np.ndarray, budget: int
 ) -> np.ndarray:
     """Columns by descending frequency, of equal ones by descending probability, each as long as it
-    fits. [M] bool."""
-    kept = np.zeros(len(costs), bool)
-    for j in np.lexsort((-probability, -frequency)):
-        if costs[j] <= budget:
-            kept[j] = True
-            budget -= int(costs[j])
-    return kept
+    fits. [M] bool.
 
-
-MOST_EVERY = 1_000  # they stand behind each other in one graph
-
-
-MOST_BINS = 1_000  # each row has a histogram
+    Args:
+      frequency: Share of the rows in which each gate is open, [M].
+      probability: Mean of each gate's p over the rows, [M].
+      costs: Embedding parameters of each column, [M].
+      budget: Most parameters of all kept columns together.
+    """
+    return take_while_fits(np.lexsort((-probability, -frequency)), costs, budget, fill=True)

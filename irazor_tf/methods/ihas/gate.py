@@ -10,10 +10,10 @@ import tf_keras as keras
 
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.methods.ihas.clustering import Census, Clusters
 from irazor_tf.methods.ihas.equations import (
     Selection,
     columns_of,
+    distances,
     gate_logits,
     regularizer,
     select,
@@ -29,23 +29,22 @@ class BernoulliGate(Gate):
     """out_ij = x_ij m_ij, m_ij a Bernoulli variable of probability p_i = sigmoid(e_i W + b), e_i
     the row's embeddings side by side.
 
-    While training m is drawn (`stochastic_mask`), otherwise it is `select`. The gradient of the
-    loss runs through p into the embeddings,
-    too: in equation 3 the mask is a function of them. The regularizer enters the gradient of W and
-    b alone (Algorithm 1, lines 5 and 7).
+    While training, m is drawn (`stochastic_mask`), otherwise it is what `select` chooses. The
+    gradient of the loss runs through p into the embeddings, too: in equation 3 the mask is a
+    function of them. The regularizer enters the gradient of W and b alone (Algorithm 1, lines 5 and
+    7).
 
     Args:
-      space: the config whose columns are gated; what pads a narrow field has no gate.
-      params: temperature, bins, weights of the regularizer, and whether W is there.
-      seed: of initial values and noise.
+      space: The config whose columns are gated; what pads a narrow field has no gate.
+      params: The method's settings, of which the gate reads temperature, bins, the weights of the
+        regularizer, and whether W is there.
+      seed: Seed of initial values and noise.
     """
 
     def __init__(self, space: InputConfig, params: Settings, *, seed: int):
         super().__init__(name="bernoulli")
         self.shape = (space.num_fields, space.max_dim)
         self.slots = slots_of(space)
-        self.census: Census | None = None  # set where training ends
-        self.clusters: Clusters | None = None
         # For every slot of [N * D] its gate; the last index is a column of zeros.
         self._places = np.full(self.shape[0] * self.shape[1], len(self.slots), np.int32)
         self._places[self.slots] = np.arange(len(self.slots))
@@ -55,15 +54,11 @@ class BernoulliGate(Gate):
     def build(self, input_shape: Any) -> None:
         columns = len(self.slots)
         initializer = keras.initializers.GlorotUniform(seed=seed_of(self._noise_seed, "start"))
-        instance_wise = self._params.instance_wise
-        self.kernel = (
-            self.add_architecture("kernel", (columns, columns), initializer)
-            if instance_wise
-            else None
-        )
-        self.bias = self.add_architecture(
-            "bias", (columns,), "zeros" if instance_wise else initializer
-        )
+        self.kernel = None
+        if self._params.instance_wise:
+            self.kernel = self.add_architecture("kernel", (columns, columns), initializer)
+        start = initializer if self.kernel is None else "zeros"
+        self.bias = self.add_architecture("bias", (columns,), start)
         # Means of the last training batch: of p, of |p - its row's mean|, of |2 p - 1|.
         self.moving = self.add_weight(
             "moving_means",
@@ -86,10 +81,8 @@ class BernoulliGate(Gate):
             )
             mask = stochastic_mask(logits, u, v, self._params.temperature)
             p = tf.stop_gradient(tf.sigmoid(logits))
-            apart = tf.abs(p - tf.reduce_mean(p, axis=1, keepdims=True))
-            self.moving.assign(
-                tf.stack([tf.reduce_mean(part) for part in (p, apart, tf.abs(2.0 * p - 1.0))])
-            )
+            parts = (p, distances(p), tf.abs(2.0 * p - 1.0))
+            self.moving.assign(tf.stack([tf.reduce_mean(part) for part in parts]))
         else:
             mask = tf.cast(self.select(flat).open, x.dtype)
         if len(self.slots) < len(self._places):
@@ -97,7 +90,7 @@ class BernoulliGate(Gate):
         return x * tf.reshape(mask, (-1, *self.shape))
 
     def select(self, flat: tf.Tensor) -> Selection:
-        """Deterministic gates of rows [B, M]."""
+        """Deterministic gates of rows whose embeddings are `flat`, [B, M]."""
         return select(flat, self.kernel, self.bias, self._params.bins)
 
     def penalty(
@@ -107,15 +100,21 @@ class BernoulliGate(Gate):
         value = regularizer(p, self._params.penalty, self._params.polarization)
         return {"architecture": self._params.regularizer_weight * value}
 
+    def padded(self, columns: np.ndarray) -> np.ndarray:
+        """Numbers of the columns in their slots, 0 where there is none: [M] -> [N, D] float64."""
+        slots = np.zeros(self.shape)
+        slots.ravel()[self.slots] = columns
+        return slots
+
     def traces(self) -> dict[str, tf.Tensor]:
-        """Of the last training batch: mean p, how far p is from 1/2 (0 to 1), the parts of the
-        regularizer; and tau."""
-        opened, apart, decided = tf.unstack(tf.convert_to_tensor(self.moving))
+        """Curves of the search: of the last training batch the mean of p, how far p is from 1/2 (0
+        to 1), and the two parts of the regularizer; and tau."""
+        opened, distance, decided = tf.unstack(tf.convert_to_tensor(self.moving))
         scale = self._params.regularizer_weight * len(self.slots)
         return {
             "gate_open": opened,
             "gate_decided": decided,
             "sparsity_penalty": scale * self._params.penalty * opened,
-            "polarization_penalty": -scale * self._params.polarization * apart,
+            "polarization_penalty": -scale * self._params.polarization * distance,
             "temperature": tf.constant(self._params.temperature),
         }

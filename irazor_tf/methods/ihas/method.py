@@ -6,7 +6,7 @@ Recommendation Models (CIKM 2023, 10.1145/3583780.3614925)."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,44 +14,41 @@ from typing import Any
 import numpy as np
 
 from irazor_tf.config.files import read_arrays
-from irazor_tf.config.input_config import FieldConfig, InputConfig, digest
+from irazor_tf.config.input_config import FieldConfig, InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.methods.ihas.clustering import _census, _clusters
+from irazor_tf.methods.ihas.census import take_census
+from irazor_tf.methods.ihas.clustering import Clusters, Counted, find_clusters
 from irazor_tf.methods.ihas.equations import majority, most_frequent
 from irazor_tf.methods.ihas.gate import BernoulliGate
+from irazor_tf.methods.ihas.pictures import pictures_of
 from irazor_tf.methods.ihas.router import ClusterRouter
 from irazor_tf.methods.ihas.settings import Settings
 from irazor_tf.model.gate import Gate
-from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
-from irazor_tf.search.method import METHODS, SearchMethod, budget_error
-from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Picture
+from irazor_tf.search.method import (
+    METHODS,
+    Explanation,
+    RoutingMethod,
+    Search,
+    SearchMethod,
+    Traits,
+    budget_error,
+    build_supernet,
+    group_optimizers,
+    variants,
+)
+from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
-
-_notices = logging.getLogger("irazor_tf")
-
-# Mathematics. B rows, M = sum of the fields' widths: the slots of [N, D] that are columns, field
-# after field.
-
-
-# Gate ---------------------------------------------------------------------------------------------
-
-
-# Router -------------------------------------------------------------------------------------------
-
-
-# Method -------------------------------------------------------------------------------------------
-
 
 _DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 
 
 @METHODS.register("ihas")
-class IHAS(SearchMethod):
+class IHAS(RoutingMethod):
     """iHAS.
 
     Search (Algorithm 1, lines 1-8), mini-batch k-means on the masked embeddings of the training
@@ -79,8 +76,8 @@ class IHAS(SearchMethod):
             "pretrain_epochs": 5,
             "clusters": 2,
         },
-        # For an epoch of fewer than thousands of batches. The regulariser's weight is not a matter
-        # of size: at 1 polarisation alone decides, and gates stay on the side they started on.
+        # For an epoch of fewer than thousands of batches. The regularizer's weight is not a matter
+        # of size: at 1 polarization alone decides, and gates stay on the side they started on.
         "small_log": {
             "every": 1,
             "gate_optimizer": "adam(learning_rate=0.01)",
@@ -88,29 +85,31 @@ class IHAS(SearchMethod):
             "regularizer_weight": 0.003,
         },
     }
-    derive_only = frozenset(
-        {"clusters", "majority", "sweep", "tolerance", "passes", "retrain", "rows", "start"}
+    traits = Traits(
+        budget="exceeded",  # the router is at least as large as the space
+        # As published the gates move once in a hundred batches: after an epoch or two of a small
+        # log they open as they did at the start.
+        ranks_fields=False,
+        result="clusters",
+        derive_only=frozenset(
+            {"clusters", "majority", "sweep", "tolerance", "passes", "retrain", "rows", "start"}
+        ),
     )
-    # As published the gates move once in a hundred batches: after an epoch or two of a small log
-    # they open as they did at the start.
-    ranks_fields = False
-    obeys_budget = False  # the router is at least as large as the space
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        self.init = (
-            {"fresh": "fresh", "searched": "continue"}[self.params.start]
-            if self.params.retrain
-            else "keep"
-        )
-        self.one_config = not self.params.retrain or self.params.clusters == 1
-        self.narrows = self.params.retrain
+        if not self.params.retrain:
+            init, result = "keep", "gates"
+        else:
+            init = {"fresh": "fresh", "searched": "continue"}[self.params.start]
+            result = "config" if self.params.clusters == 1 else "clusters"
+        self.traits = dataclasses.replace(self.traits, init=init, result=result)
 
-    def check_space(self, trainer: Trainer, space: InputConfig) -> None:
+    def check(self, trainer: Trainer, space: InputConfig) -> None:
         if self.params.clusters > trainer.train.rows:
-            rows, given = trainer.train.rows, self.params.clusters
             raise ValueError(
-                f"`clusters` of ihas should be at most the {rows} training rows. Received: {given}"
+                f"`clusters` of ihas should be at most the {trainer.train.rows} training rows. "
+                f"Received: {self.params.clusters}"
             )
 
     def gates(self, schema: Schema, space: InputConfig, seed: int = 0) -> dict[str, Gate]:
@@ -120,63 +119,51 @@ class IHAS(SearchMethod):
         return Alternating(every=self.params.every)
 
     def optimizers(self) -> dict[str, str]:
-        weights = self.params.weights_optimizer
-        chosen = {"architecture": self.params.gate_optimizer, "bias": weights, "network": weights}
-        return {group: spec for group, spec in chosen.items() if spec is not None}
+        return group_optimizers(
+            architecture=self.params.gate_optimizer, weights=self.params.weights_optimizer
+        )
 
-    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
-        params = self.params
+    def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
+        params, notices = self.params, Notices()
         step = self.step()
         batches = trainer.train.batches_per_epoch(trainer.options.batch_size)
         if params.every > batches:
-            _notices.warning(
-                "%s: an epoch has %d training batches, and the gates move once in each",
-                self.spec(),
-                batches,
+            notices.add(
+                f"an epoch has {batches} training batches, and the gates move once in each",
+                str(self.spec()),
             )
             step = Alternating(every=batches)
         pretrained = trainer.pretrain(space, epochs=params.pretrain_epochs, patience=0)
-        with trainer.scope():
-            gates = self.gates(trainer.schema, space, seed_of(trainer.seed, "gates"))
-        supernet = trainer.build(space, gates)
+        seed = seed_of(trainer.seed, "gates")
+        supernet = build_supernet(trainer, space, lambda: self.gates(trainer.schema, space, seed))
         supernet.inherit(pretrained)
-        trainer.fit(
-            supernet,
-            "supernet",
-            FitPlan(
-                step=step,
-                epochs=params.epochs,
-                patience=params.patience,
-                optimizers=self.optimizers(),
-            ),
+        plan = FitPlan(
+            step=step,
+            epochs=params.epochs,
+            patience=params.patience,
+            optimizers=self.optimizers(),
         )
-        supernet.gates["embedding"].census = _census(trainer, supernet)
-        return supernet
+        trainer.fit(supernet, "supernet", plan)
+        return Search(supernet, Counted(take_census(trainer, supernet)), notices)
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         """One config from all training rows: the columns open in most of them, or with a budget the
         most often open ones.
 
         Without retraining the space itself, since the gates go on choosing in it.
         """
+        schema, census = search.model.schema, search.counted.census
         if not self.params.retrain:
-            size = space.num_params(supernet.schema)
+            size = space.num_params(schema)
             if budget is not None and budget < size:
                 raise budget_error(budget, size)
             return space
-        census = supernet.gates["embedding"].census
         if budget is None and census.frequency.max() < self.params.majority:
-            _notices.warning(
-                "%s: no column is open in the majority of the rows: the one open most often is "
-                "kept",
-                self.spec(),
+            search.notices.add(
+                "no column is open in the majority of the rows: the one open most often is kept",
+                str(self.spec()),
             )
-        return self._config(supernet.schema, space, census.frequency, census.probability, budget)
-
-    def notices(self, supernet: Recommender) -> list[str]:
-        return supernet.gates["embedding"].census.notices()
+        return self._config(schema, space, census.frequency, census.probability, budget)
 
     def _config(
         self,
@@ -185,15 +172,14 @@ class IHAS(SearchMethod):
         frequency: np.ndarray,
         probability: np.ndarray,
         budget: int | None,
-        models: int = 1,
     ) -> InputConfig:
-        """Of one of `models` that share the budget."""
+        """The config of some rows, whose share with each gate open and whose mean p are [M]."""
         if budget is None:
             return space.with_columns(majority(frequency, self.params.majority))
         costs = space.column_params(schema)
-        kept = most_frequent(frequency, probability, costs, budget // models)
+        kept = most_frequent(frequency, probability, costs, budget)
         if not kept.any():
-            raise budget_error(budget // models, int(costs.min()))
+            raise budget_error(budget, int(costs.min()))
         return space.with_columns(kept)
 
     def search(
@@ -201,66 +187,70 @@ class IHAS(SearchMethod):
         trainer: Trainer,
         space: InputConfig,
         budget: int | None = None,
-        supernet: Recommender | None = None,
-    ) -> tuple[SearchResult, Recommender]:
-        params = self.params
-        self.check_space(trainer, space)
-        models = params.clusters if params.retrain else 1
-        least = (
-            models * int(space.column_params(trainer.schema).min())
-            if params.retrain
-            else space.num_params(trainer.schema)
-        )
-        if budget is not None and budget < least:  # said before the search, which takes a while
-            owner = "the smallest config" if params.retrain and models == 1 else "the space"
-            raise budget_error(
-                budget,
-                least,
-                owner=f"{models} clusters with a column each" if models > 1 else owner,
-            )
-        supernet = self.train(trainer, space) if supernet is None else supernet
-        gate = supernet.gates["embedding"]
-        notices = self.notices(supernet)
-        gate.clusters = None
+        search: Search | None = None,
+    ) -> tuple[SearchResult, Search]:
+        """The search, and a config per cluster of rows; one config where clusters are not asked
+        for, or only one is left. The search returned has counted the clusters."""
+        self.check(trainer, space)
+        self._check_budget(trainer.schema, space, budget)
+        search = (self.train_or_resume(trainer, space) if search is None else search).again()
+        params, census = self.params, search.counted.census
+        clusters = None
         if params.retrain and params.clusters > 1:
-            settings = {"space": _unmasked(space).to_json(), "bins": params.bins}
-            key = digest([params.clusters, params.tolerance, params.passes])
-            gate.clusters = found = _clusters(trainer, supernet, params, f"router-{key}.json")
-            notices += found.notices
-            if len(found.rows) > 1:
-                parts, models = (
-                    zip(found.frequency, found.probability, strict=True),
-                    len(found.rows),
-                )
-                configs = tuple(
-                    self._config(trainer.schema, space, *own, budget, models) for own in parts
-                )
-                lacking = [
-                    k
-                    for k, own in enumerate(found.frequency)
-                    if budget is None and own.max() < params.majority
-                ]
-                notices += [
-                    f"No column is open in the majority of cluster {k}'s rows: it keeps the one "
-                    "open most often"
-                    for k in lacking
-                ]
-                router = RouterRef(
-                    self.spec().name, settings, f"router-{key}.json.npz", found.params
-                )
-                everywhere = params.rows == "all"
-                return SearchResult(
-                    configs,
-                    self.spec(),
-                    self.init,
-                    router,
-                    all_rows=everywhere,
-                    notices=tuple(notices),
-                ), supernet
-        config = self.derive(supernet, space, budget)
+            clusters = find_clusters(trainer, search.model, params)
+        search = dataclasses.replace(search, counted=Counted(census, clusters))
+        notices = (*census.notices(), *(clusters.notices if clusters is not None else ()))
+        if clusters is not None and len(clusters.rows) > 1:
+            result = self._result_of_clusters(trainer.schema, space, clusters, budget)
+            notices += result.notices
+            return dataclasses.replace(result, notices=notices), search
+        config = self.derive(search, space, budget)
+        result = SearchResult(
+            (config,),
+            self.spec(),
+            self.traits.init,
+            keep_gates=not params.retrain,
+            notices=notices,
+        )
+        return result, search
+
+    def _check_budget(self, schema: Schema, space: InputConfig, budget: int | None) -> None:
+        """Raises BudgetError where nothing fits: before the search, which takes a while."""
+        owner, models = "the space", 1
+        least = space.num_params(schema)
+        if self.params.retrain:
+            models = self.params.clusters
+            owner = f"{models} clusters with a column each" if models > 1 else "the smallest config"
+            least = models * int(space.column_params(schema).min())
+        if budget is not None and budget < least:
+            raise budget_error(budget, least, owner=owner)
+
+    def _result_of_clusters(
+        self, schema: Schema, space: InputConfig, clusters: Clusters, budget: int | None
+    ) -> SearchResult:
+        """A config per cluster, a budget in equal parts; its notices are of clusters without a
+        majority."""
+        part = None if budget is None else budget // len(clusters.rows)
+        configs = tuple(
+            self._config(schema, space, frequency, probability, part)
+            for frequency, probability in zip(clusters.frequency, clusters.probability, strict=True)
+        )
+        notices = tuple(
+            f"No column is open in the majority of cluster {cluster}'s rows: it keeps the one open "
+            "most often"
+            for cluster, frequency in enumerate(clusters.frequency)
+            if budget is None and frequency.max() < self.params.majority
+        )
+        settings = {"space": unmasked(space).to_json(), "bins": self.params.bins}
+        router = RouterRef(self.spec().name, settings, clusters.weights, clusters.params)
         return SearchResult(
-            (config,), self.spec(), self.init, keep_gates=not params.retrain, notices=tuple(notices)
-        ), supernet
+            configs,
+            self.spec(),
+            self.traits.init,
+            router,
+            all_rows=self.params.rows == "all",
+            notices=notices,
+        )
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         assert ref.weights is not None
@@ -270,69 +260,26 @@ class IHAS(SearchMethod):
         )
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return self.each("majority", self.params.sweep) if self.params.retrain else []
+        return variants(self, "majority", self.params.sweep) if self.params.retrain else []
 
-    def field_scores(self, supernet: Recommender) -> dict[str, float]:
-        """Mean share of the training rows in which a field's gates are open."""
-        frequency, space = self.architecture(supernet)["frequency"], supernet.config
-        return {
-            name: float(own[: space.fields[name].dim].mean())
-            for name, own in zip(space.kept, frequency, strict=True)
+    def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
+        """A field's score is the mean share of the training rows in which its gates are open."""
+        space, census = search.model.config, search.counted.census
+        frequency = search.gate.padded(census.frequency)
+        scores = {
+            name: float(shares[: space.fields[name].dim].mean())
+            for name, shares in zip(space.kept, frequency, strict=True)
         }
-
-    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
-        gate = supernet.gates["embedding"]
-        return {"frequency": _padded(gate, gate.census.frequency)}
-
-    def pictures(self, supernet: Recommender, clusters: Sequence[InputConfig]) -> list[Picture]:
-        gate, names = supernet.gates["embedding"], supernet.config.kept
-        census, columns = gate.census, tuple(str(j) for j in range(gate.shape[1]))
-        edges = np.linspace(0, 1, len(census.histogram) + 1)
-        found: list[Picture] = [
-            Histogram(
-                "Gate probabilities of one training row",
-                edges,
-                census.sample,
-                "gates",
-                {"threshold": census.sample_threshold},
-            ),
-            Histogram(
-                "The same, mean over the rows",
-                edges,
-                census.histogram,
-                "gates",
-                {"mean threshold": census.threshold},
-            ),
-            HeatMap(
-                "How often gates are open",
-                _padded(gate, census.frequency),
-                names,
-                columns,
-                "share of the training rows",
-            ),
-        ]
-        if gate.clusters is not None:
-            numbered = tuple(f"cluster {k}" for k in range(len(gate.clusters.rows)))
-            dims = np.array(
-                [[config.dims[name] for config in clusters] for name in names], np.float64
-            )
-            found.append(Bars("Training rows per cluster", numbered, gate.clusters.rows, "rows"))
-            if len(clusters) > 1:
-                found.append(HeatMap("Dimensions per cluster", dims, names, numbered, "dimensions"))
-        return found
+        return Explanation(
+            scores,
+            {"frequency": frequency},
+            pictures_of(search, configs),
+            tuple(map(Notice, census.notices())),
+        )
 
 
-# Passes over the training rows --------------------------------------------------------------------
-
-
-def _padded(gate: BernoulliGate, columns: np.ndarray) -> np.ndarray:
-    """[M] -> [N, D], 0 in padding."""
-    found = np.zeros(gate.shape)
-    found.ravel()[gate.slots] = columns
-    return found
-
-
-def _unmasked(space: InputConfig) -> InputConfig:
+def unmasked(space: InputConfig) -> InputConfig:
+    """The same columns without the space's masks, as the searched tables have them."""
     return InputConfig(
         {name: FieldConfig(field.dim, field.columns) for name, field in space.fields.items()}
     )

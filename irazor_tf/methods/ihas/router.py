@@ -19,9 +19,9 @@ class ClusterRouter(Router):
     searched tables and gates.
 
     Args:
-      schema: the data's fields.
-      space: the config of the searched tables, without masks.
-      bins: of a row's histogram.
+      schema: The data's fields.
+      space: The config of the searched tables, without masks.
+      bins: Number of bins of a row's histogram.
       arrays: "table/<field>" [V, dim], "bias" [M], "centroids" [C, M], and "kernel" [M, M] where
         the gates are instance-wise.
     """
@@ -50,7 +50,11 @@ class ClusterRouter(Router):
         return self.embedding.fields
 
     def select(self, ids: tf.Tensor) -> tuple[tf.Tensor, Selection]:
-        """Columns [B, M] of the rows, field after field, and their deterministic gates."""
+        """The rows' embeddings side by side, [B, M], and their deterministic gates.
+
+        Args:
+          ids: [B, fields in the schema].
+        """
         flat = columns_of(self.embedding.stack(self.embedding(ids)), self._slots)
         return flat, select(flat, self.constants.get("kernel"), self.constants["bias"], self._bins)
 

@@ -1,0 +1,3 @@
+"""SSEDS."""
+
+from irazor_tf.methods.sseds import method as method
