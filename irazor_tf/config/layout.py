@@ -43,12 +43,14 @@ class RecordsPaths(Folder):
     manifest = property(lambda self: self.at("manifest.json"))
     schema = property(lambda self: self.at("schema.json"))
     counts = property(lambda self: self.at("counts.npz"))
-    log = property(lambda self: self.at("log"))  # of a generated log: the log itself
-    truth = property(lambda self: self.at("log", "truth.json"))  # and what it was generated from
+    vocabularies = property(lambda self: self.at("vocab"))
+    # where a generated log lies, and the truth about it
+    log = property(lambda self: self.at("log"))
+    truth = property(lambda self: self.at("log", "truth.json"))
 
     def vocabulary(self, field: str) -> str:
         """The text file with a line per feature of `field`."""
-        return self.at("vocab", f"{field}.txt")
+        return os.path.join(self.vocabularies, f"{field}.txt")
 
 
 class FitPaths(Folder):
