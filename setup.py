@@ -44,6 +44,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": [
             "pytest>=8.3,<10",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.12,<1",
             "mypy>=1.15,<3",
             "types-PyYAML",

@@ -18,7 +18,8 @@ from absl import app, flags, logging
 
 from benchmarks.common import Points
 from benchmarks.real_data import EXPERIMENTS
-from data_pipelines.lines import read_chunks
+from data_pipelines.text.lines import read_chunks
+from irazor_tf.config import integrity
 from irazor_tf.report.tables import text_table
 
 ACCUMULATORS = ("0.1", "1e-3", "1e-8")  # Keras' default first, the network's last
@@ -33,7 +34,7 @@ def first_rows(log: str, rows: int, folder: str) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"first-{rows}.tsv")
     if not os.path.exists(path):
-        with open(path + ".partial", "wb") as file:
+        with integrity.replacing(path) as partial, open(partial, "wb") as file:
             left = rows
             for _, text in read_chunks(log):
                 lines = text.splitlines(keepends=True)[:left]
@@ -41,7 +42,6 @@ def first_rows(log: str, rows: int, folder: str) -> str:
                 left -= len(lines)
                 if not left:
                     break
-        os.replace(path + ".partial", path)
     return path
 
 

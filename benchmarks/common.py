@@ -17,15 +17,15 @@ from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
-from irazor_tf.jobs import final_models, trainers
+from irazor_tf.jobs import figures
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.recipe import resolved_job
+from irazor_tf.jobs.job import Job
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.report.tables import text_table
-from irazor_tf.search import run as searching
-from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.search.method import METHODS, Search, SearchMethod
+from irazor_tf.search.run import run_search, search_folder
 from irazor_tf.training.options import TrainOptions
 
 # What the tables of docs/results.md were trained with where an experiment says nothing else: the
@@ -101,10 +101,9 @@ class Points:
             progress=False,
         )
         self.schema = jobs.preprocess(self.job)
-        self.job = resolved_job(self.job, self.schema)
-        self.space = InputConfig.uniform(self.schema, experiment.width)
-        self._trainer = trainers.trainer_of(self.job, self.schema)
-        self._supernets: dict[str, Any] = {}
+        self.work = Job(self.job)
+        self.space = self.work.space
+        self._searches: dict[str, Search] = {}
         self._points: list[tuple[str, str, Candidate]] = []
 
     def add(
@@ -119,11 +118,12 @@ class Points:
         """Searches (once per supernet) and notes the derived config as a point, unless `train` is
         off or it keeps no field."""
         method = METHODS.build(spec) if isinstance(spec, str) else spec
-        folder = searching.search_folder_of(method, self.space)
-        result, self._supernets[folder] = searching.search_with(
-            self._trainer, method, self.space, budget, self._supernets.get(folder)
+        folder = search_folder(method, self.space)
+        outcome = run_search(
+            self.work.trainer, method, self.space, budget, self._searches.get(folder)
         )
-        candidate = Candidate(Role.CURVE, f"{series} {label}", result, folder)
+        self._searches[folder] = outcome.search
+        candidate = Candidate(Role.CURVE, f"{series} {label}", outcome.result, folder)
         if train and not all(config.num_fields for config in candidate.result.clusters):
             print(f"  {series} {label} keeps no field: no point")
         elif train:
@@ -165,10 +165,10 @@ class Points:
 
     def supernet(self, spec: str) -> Recommender:
         """The supernet of a search that `add` was told of."""
-        return self._supernets[searching.search_folder_of(METHODS.build(spec), self.space)]
+        return self._searches[search_folder(METHODS.build(spec), self.space)].model
 
     def _searched(self, spec: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        folder = searching.search_folder_of(METHODS.build(spec), self.space)
+        folder = search_folder(METHODS.build(spec), self.space)
         return read_json(os.path.join(self.job.model_dir, folder, "scores.json"))
 
     def run(self, *, test: bool = True) -> list[dict[str, Any]]:
@@ -176,11 +176,11 @@ class Points:
         records = []
         for number, (series, label, candidate) in enumerate(self._points):
             start = time.perf_counter()
-            final_models.train_candidate(self.job, self.schema, candidate)
+            figures.train_candidate(self.work, candidate)
             if test:
-                record = final_models.evaluate_candidate(self.job, self.schema, candidate)
+                record = figures.evaluate_candidate(self.work, candidate)
             else:
-                record = final_models.describe_candidate(self.job, self.schema, candidate)
+                record = figures.describe_candidate(self.work, candidate)
             records.append(record | {"series": series, "label": label})
             quality = f"valid {record['valid_auc']:.4f}" + (
                 f" test {record['auc']:.4f}" if test else ""

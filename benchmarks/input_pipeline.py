@@ -20,7 +20,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import timing
-from data_pipelines import records
+from data_pipelines import manifest, records
 from irazor_tf.report.tables import text_table
 from irazor_tf.training.source import Source
 
@@ -33,7 +33,7 @@ def _write_blocks(directory: str, ids: np.ndarray, label: np.ndarray) -> None:
     with records.BlockWriter(directory, "train", len(label), _BLOCK, _FILES) as writer:
         writer.add(ids, label)
         entry = writer.finish()
-    records.save_manifest(
+    manifest.save_manifest(
         directory,
         {"options": {}, "fingerprint": "", "block_rows": _BLOCK, "splits": {"train": entry}},
     )

@@ -23,7 +23,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.report.tables import text_table
 from irazor_tf.search.entries import largest
 from irazor_tf.search.method import METHODS
-from irazor_tf.search.run import search_folder_of
+from irazor_tf.search.run import search_folder
 
 SEARCHES = {
     "the flags' optimizers": ("dnis()", "magnitude(per='entry')"),
@@ -76,7 +76,7 @@ def main(_: list[str]) -> None:
                     found.append(np.count_nonzero(kept & other) / np.count_nonzero(kept))
             folder = os.path.join(
                 points.job.model_dir,
-                search_folder_of(METHODS.build(dnis), points.space),
+                search_folder(METHODS.build(dnis), points.space),
                 "supernet",
             )
             state = read_json(os.path.join(folder, "state.json"))[0]

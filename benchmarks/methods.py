@@ -207,7 +207,7 @@ def points_of(
     for label, size in budgets.items():
         spec = specs if isinstance(specs, str) else specs[label.split(" of ")[0]]
         filled = spec.format(size=size, width=width, slow=SLOW[name])
-        if not SEARCHES.build(filled).obeys_budget:
+        if SEARCHES.build(filled).traits.budget == "exceeded":
             own = (OWN_SIZE, filled, None)
             if part:
                 return [own]

@@ -20,9 +20,10 @@ from absl import app, flags, logging
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
-from data_pipelines import planted
+from data_pipelines.generated import planted
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.config.files import write_json
+from irazor_tf.config.layout import JobPaths
 from irazor_tf.report.tables import text_table
 from irazor_tf.search.method import BudgetError
 
@@ -111,7 +112,7 @@ def main(_: list[str]) -> None:
     searches = {name: SEARCHES[name] for name in given.searches}
     records = {seed: run_seed(experiment, given.out, seed, searches) for seed in seeds}
     write_json(os.path.join(given.out, "planted.json"), list(records.values()))
-    with open(os.path.join(given.out, "data", "log", "truth.json"), encoding="utf-8") as file:
+    with open(JobPaths(given.out).records.truth, encoding="utf-8") as file:
         ceiling = json.load(file)["ceiling_auc"]
     fields = planted.FIELDS
     kept = []

@@ -20,10 +20,11 @@ from absl import app, flags, logging
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.common import FORMER, Experiment, Points, mean_and_spread
-from data_pipelines import planted_groups
+from data_pipelines.generated import planted_groups
 from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.config.files import write_json
 from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.layout import JobPaths, RecordsPaths
 from irazor_tf.jobs.final_models import restored_model
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.report.tables import text_table
@@ -54,9 +55,9 @@ MEASURES = {"rand_index": "adjusted Rand index", "selectivity": "selectivity"}
 
 def groups(directory: str) -> np.ndarray:
     """Group of every id of the field `user`, -1 where it is not known, [V]."""
-    with open(os.path.join(directory, "log", "truth.json"), encoding="utf-8") as file:
+    with open(RecordsPaths(directory).truth, encoding="utf-8") as file:
         of_user = json.load(file)["group_of_user"]
-    with open(os.path.join(directory, "vocab", "user.txt"), encoding="utf-8") as file:
+    with open(RecordsPaths(directory).vocabulary("user"), encoding="utf-8") as file:
         return np.array([-1, *(of_user.get(line.rstrip("\n"), -1) for line in file)])
 
 
@@ -87,11 +88,11 @@ def run_seed(experiment: Experiment, out: str, seed: int) -> list[dict[str, Any]
     added = {name: points.add(name, "", spec) for name, spec in SEARCHES.items()}
     points.add_widths((2, 4, 8))
     records = points.run()
-    of_id = groups(os.path.join(out, "data"))
+    of_id = groups(JobPaths(out).records.root)
     for record in records:
         candidate = added.get(record["series"])
         if candidate is not None and candidate.result.router is not None:
-            model = restored_model(points.job, points.schema, candidate)
+            model = restored_model(points.work, candidate)
             record |= agreement(model, points.space, Source(points.job.records_dir, "valid"), of_id)
         elif (
             candidate is not None and METHODS.build(SEARCHES[record["series"]]).params.clusters > 1

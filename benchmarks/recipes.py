@@ -40,7 +40,8 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.report.tables import markdown_table, text_table
 from irazor_tf.training.options import TrainOptions
 from launch import flags as launch_flags
-from launch.flags import PRESETS
+from launch.flagfiles import PRESETS
+from launch.job import job_config
 
 FORM = """
 header: true
@@ -190,7 +191,7 @@ def _preset(path: str) -> JobConfig:
     launch_flags.define()
     with flagsaver.flagsaver():
         flags.FLAGS(["recipes", f"--flagfile={path}", "--model_dir=", "--input=x"])
-        return launch_flags.job_config()
+        return job_config()
 
 
 def cell(

@@ -23,6 +23,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
+from irazor_tf.training.steps import Joint
 
 K = TypeVar("K")
 
@@ -131,8 +132,11 @@ def build(
         stddev=options.stddev,
     )
     specs = options.optimizers()
-    result.optimizers = {group: make_optimizer(specs[group]) for group in result.groups}
-    result.compile(steps_per_execution=options.steps_per_execution)
+    result.prepare(
+        Joint(),
+        {group: make_optimizer(specs[group]) for group in result.groups},
+        steps_per_execution=options.steps_per_execution,
+    )
     return result
 
 

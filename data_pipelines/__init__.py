@@ -1,2 +1,2 @@
-"""From a raw log to `schema.json`, vocabularies, counts and block records: readers, vocabularies,
-the record writer, `preprocess`."""
+"""From a raw log to a data folder: formats (`readers`), vocabularies, block records and their
+manifest (`preprocess`)."""

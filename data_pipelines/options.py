@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from data_pipelines.labels import Binary, LabelRule
 from data_pipelines.reader import READERS, Reader
-from irazor_tf.config.checks import check_types
+from irazor_tf.config.checks import at_least, check_choice, check_ranges, check_types
 from irazor_tf.config.recipe import AUTO
 from irazor_tf.config.schema import TRANSFORMS
 from irazor_tf.config.specs import parse_spec
@@ -22,25 +23,25 @@ class PreprocessOptions:
 
     Args:
       reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
-      input: files or glob patterns (a single one may be given as a plain string); none for a
-        generated log.
+      input: files or glob patterns (a single one may be a plain string); none for a generated log.
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
-      schema: YAML file that describes the columns, for the readers that take one.
+      schema: YAML file that describes the columns of the log, for the readers that take one.
       min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto:
         what `recipe.min_count` says for so many training rows.
       max_vocab: at most so many features per field, the most frequent ones; None for all.
       split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by
         `time_boundaries`).
-      fractions: of training, validation and test rows; those of the splits that have files of their
-        own are left out and the rest renormalised.
+      fractions: shares of training, validation and test rows; those of the splits that have files
+        of their own are left out and the rest renormalised.
       time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2,
         test rows time > t2.
-      seed: of split, shuffle and shadows.
+      seed: seed of the split, of the order of the records and of shadow fields.
       positive_above: a label above this is positive; None: the reader's own rule, or labels that
         are 0 and 1 already.
       drop_labels: rows with these labels are left out, before `positive_above` is applied.
-      numeric_transform: `log_square` or `floor` for every numeric field; None: the reader's own.
+      numeric_transform: `log_square` or `floor` for every numeric field; None: what the reader says
+        of each.
       shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split,
         so noise with F's frequencies.
       block_rows: rows per record.
@@ -78,19 +79,15 @@ class PreprocessOptions:
             if isinstance(value, str | Iterable):
                 object.__setattr__(self, key, (value,) if isinstance(value, str) else tuple(value))
         check_types(self)
-        for key in ("min_count", "max_vocab", "block_rows", "num_files"):
-            value = getattr(self, key)
-            if key == "min_count" and isinstance(value, str):
-                if value != AUTO:
-                    raise ValueError(
-                        f"`min_count` should be a whole number, or {AUTO}. Received: {value!r}"
-                    )
-            elif value is not None and value < 1:
-                raise ValueError(f"`{key}` should be at least 1. Received: {value}")
-        if self.split not in SPLIT_RULES:
+        if not isinstance(self.min_count, str):
+            check_ranges(self, min_count=at_least(1))
+        elif self.min_count != AUTO:
             raise ValueError(
-                f"`split` should be one of {', '.join(SPLIT_RULES)}. Received: {self.split!r}"
+                f"`min_count` should be a whole number, or {AUTO}. Received: {self.min_count!r}"
             )
+        one = at_least(1)
+        check_ranges(self, max_vocab=one, block_rows=one, num_files=one)
+        check_choice(self, split=SPLIT_RULES)
         if (
             len(self.fractions) != 3
             or min(self.fractions) < 0
@@ -109,18 +106,15 @@ class PreprocessOptions:
                 "`time_boundaries` should be two ascending times with split=time, and only then. "
                 f"Received: {bounds}"
             )
-        if self.numeric_transform is not None and self.numeric_transform not in TRANSFORMS[1:]:
-            raise ValueError(
-                f"`numeric_transform` should be one of {', '.join(TRANSFORMS[1:])}. Received: "
-                f"{self.numeric_transform!r}"
-            )
+        if self.numeric_transform is not None:
+            check_choice(self, numeric_transform=TRANSFORMS[1:])
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> PreprocessOptions:
-        """Raises ValueError for a key that is no option."""
+        """The options of a JSON object; raises ValueError for a key that is no option."""
         known = [field.name for field in dataclasses.fields(cls)]
         for key in value:
             if key not in known:
@@ -129,12 +123,17 @@ class PreprocessOptions:
                 )
         return cls(**value)
 
+    def label_rule(self, reader: Reader) -> LabelRule:
+        """What the labels of the log mean: the options come before the reader."""
+        above = reader.positive_above if self.positive_above is None else self.positive_above
+        return Binary(above)
+
     def make_reader(self) -> Reader:
+        """The reader, with the schema file where one is given."""
         spec = parse_spec(self.reader)
         if self.schema is not None and "schema" in dict(spec.arguments):
-            received = f"{self.reader} and {self.schema}"
             raise ValueError(
                 "`schema` should be given once, by itself or as the reader's setting. Received: "
-                f"{received}"
+                f"{self.reader} and {self.schema}"
             )
         return READERS.build(spec if self.schema is None else spec.replace(schema=self.schema))

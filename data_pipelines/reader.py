@@ -1,4 +1,5 @@
-"""What a log format is: the fields it declares and the chunks of rows it yields."""
+"""Readers, one per log format: the fields that a format declares and the chunks of rows that it
+yields."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ class RawField:
     """What a reader declares of a column, before vocabularies exist.
 
     Args:
-      name: as in `irazor_tf.schema.Field`.
+      name: name of the field; see `irazor_tf.config.schema.Field`.
       kind: `categorical` or `numeric`.
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.
@@ -94,17 +95,22 @@ class Chunk:
 
 
 class Reader(abc.ABC):
-    """A log format. A subclass registers itself, names its options in `Params` and yields chunks.
+    """Base of all readers: a log format. A subclass registers itself
+    (`@irazor_tf.register_reader("name")`), names its options in `Params` and yields chunks.
+
+    Args:
+      params: Options of the format; None: their defaults.
 
     Attributes:
-      label: name of the label column.
-      positive_above: a label above this is positive, unless the options say otherwise; None where
+      label: Name of the label column.
+      positive_above: A label above this is positive, unless the options say otherwise. None where
         labels are 0 and 1 already.
     """
 
     @dataclasses.dataclass(frozen=True)
     class Params:
-        """Options of the format; none by default."""
+        """Options of the format; none by default. A subclass checks the ranges of its own in
+        `__post_init__`."""
 
     label: str = "label"
     positive_above: float | None = None

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from data_pipelines.reader import RawField
 from irazor_tf.config import integrity
 from irazor_tf.config.encoding import numeric_codes
+from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING, save_counts
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
@@ -77,8 +78,12 @@ class TokenCounts:
             self.merged()
 
     def add_column(self, column: pa.DictionaryArray, rows: np.ndarray | None = None) -> None:
-        """Adds the tokens of a column, of those rows alone that the
-        [B] boolean array `rows` marks."""
+        """Adds the tokens of a column.
+
+        Args:
+          column: [B] tokens, as `tokenize` makes them.
+          rows: [B] boolean array of the rows to count; None: all.
+        """
         indices = column.indices.to_numpy()
         indices = indices if rows is None else indices[rows]
         self.add(column.dictionary, np.bincount(indices, minlength=len(column.dictionary)))
@@ -118,8 +123,8 @@ class Vocabulary:
         # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow
         # with the square of the rows.
         if len(self.tokens) <= _HASH_ABOVE or self._index is None or not len(tokens):
-            found = pc.index_in(tokens, value_set=self.tokens)
-            return found.fill_null(-1).to_numpy().astype(np.int32) + 1
+            positions = pc.index_in(tokens, value_set=self.tokens)
+            return positions.fill_null(-1).to_numpy().astype(np.int32) + 1
         order, keys = self._index
         place = np.minimum(np.searchsorted(keys, _hashes(tokens)), len(keys) - 1)
         candidate = order[place]
@@ -158,13 +163,12 @@ class Vocabulary:
 def build(
     counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None, name: str = ""
 ) -> Vocabulary:
-    """Chooses the tokens that stay.
+    """Chooses the tokens that stay; `MISSING`, where it occurs, does so in any case.
 
     Args:
       counts: counts over the training split.
       min_count: a rarer token is out-of-vocabulary.
-      max_vocab: at most that many tokens stay, the most frequent ones. `MISSING` is exempt from
-        both.
+      max_vocab: at most that many tokens stay, the most frequent ones; None: all.
       name: the field, for messages.
 
     Raises:
@@ -196,14 +200,13 @@ def build(
     )
 
 
-def save(
-    directory: str, vocabularies: dict[str, Vocabulary], counts: dict[str, np.ndarray]
-) -> None:
-    """Writes `vocab/<field>.txt` for every vocabulary, and `counts.npz`."""
-    os.makedirs(os.path.join(directory, "vocab"), exist_ok=True)
+def save(directory: str, vocabularies: dict[str, Vocabulary]) -> None:
+    """Writes the vocabulary file of every field (field name -> vocabulary), and all counts."""
+    paths = RecordsPaths(directory)
+    os.makedirs(paths.vocabularies, exist_ok=True)
     for name, vocabulary in vocabularies.items():
-        vocabulary.save(os.path.join(directory, "vocab", f"{name}.txt"))
-    save_counts(directory, counts)
+        vocabulary.save(paths.vocabulary(name))
+    save_counts(directory, {name: item.counts for name, item in vocabularies.items()})
 
 
 def _hashes(tokens: pa.Array) -> np.ndarray:
@@ -217,12 +220,12 @@ def _hashes(tokens: pa.Array) -> np.ndarray:
     )
     powers = np.cumprod(np.full(int(lengths.max()) + 1, _FACTOR, np.uint64))
     values = (values + np.uint64(1)) * powers[np.arange(len(values)) - np.repeat(starts, lengths)]
-    sums = np.concatenate(
-        [np.zeros(1, np.uint64), np.cumsum(values)]
-    )  # modulo 2^64, so differences are exact
+    # Modulo 2^64, so differences are exact.
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values)])
     hashes = sums[starts + lengths] - sums[starts]
     return hashes ^ (hashes >> np.uint64(32))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())

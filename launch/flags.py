@@ -1,28 +1,23 @@
-"""All absl flags and the settings made from them. The only place
-where flags are defined or read."""
+"""The definitions of all absl flags. What they become: launch/job.py.
+
+A setting of training or of the data has no line here: its flag is made from the field of
+`TrainOptions` or `PreprocessOptions`, with its default and its documentation. No TensorFlow import,
+so that `--help` and a mistyped flag need not wait for it."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import glob
-import logging as std_logging
-import os
-import signal
-import sys
-from collections.abc import Callable
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from absl import app, flags, logging
+from absl import flags
 
-from launch.quiet import import_tensorflow
-from launch.signals import Terminated, terminable
-
-_GOES_ON = "The same command goes on from the last checkpoint"
-PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
+from launch.documented import documented
+from launch.flagfiles import preset_names
 
 FLAGS = flags.FLAGS
-_AUTO_WORDS = "auto: by the log's size."
+AUTO_WORDS = "auto: by the log's size."
 
 # The flags as `--help` groups them; absl knows a group as the module that its flags belong to.
 _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
@@ -33,15 +28,54 @@ _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
     "Training, of searches and final models alike",
     "Running",
 )
+# Field of `PreprocessOptions` -> its flag, where that is called otherwise; None: there is none.
+DATA_FLAGS: Mapping[str, str | None] = {"seed": "split_seed", "num_files": None}
 
 
-def define() -> None:
-    """Defines the flags, once per process. Without TensorFlow, so that `--help` and a mistyped flag
-    need not wait for it."""
+def define(plugins: Sequence[str] = ()) -> None:
+    """Defines the flags, once per process.
+
+    Args:
+      plugins: plug-ins whose entries are named in the help texts, too.
+    """
     if "model_dir" in FLAGS:
         return
-    from irazor_tf.config.registry import entries
+    from data_pipelines.options import SPLIT_RULES, PreprocessOptions
+    from irazor_tf.config.schema import TRANSFORMS
+    from irazor_tf.training.options import TrainOptions
 
+    names = _entry_names(plugins)
+    _define_job()
+    _define_settings(
+        PreprocessOptions(""),
+        _DATA,
+        DATA_FLAGS,
+        choices={"split": SPLIT_RULES, "numeric_transform": TRANSFORMS[1:]},
+        further={
+            "reader": f"The readers are {names['reader']}; the command `settings NAME` lists what "
+            "one takes.",
+            "schema": f"Or the name of a preset: {', '.join(preset_names('yaml'))}.",
+        },
+    )
+    _define_search(names)
+    _define_comparison()
+    _define_settings(TrainOptions(), _TRAIN)
+    _define_running()
+
+
+def _entry_names(plugins: Sequence[str]) -> dict[str, str]:
+    """Kind of entry -> the names that its open set and the plug-ins have, for a help text."""
+    from irazor_tf.config.plugins import entries_of
+    from irazor_tf.config.registry import OPEN_SETS, entries
+
+    added = [entry for plugin in plugins for entry in entries_of(plugin)]
+    return {
+        kind: ", ".join(sorted({*entries(package), *(name for k, name in added if k == kind)}))
+        for kind, package in OPEN_SETS.items()
+    }
+
+
+def _define_job() -> None:
     flags.DEFINE_string(
         "model_dir", None, "Folder for everything the job writes.", required=True, module_name=_JOB
     )
@@ -54,100 +88,30 @@ def define() -> None:
     flags.DEFINE_integer(
         "seed", 1, "Seed of initial values, noise and the order of rows.", module_name=_JOB
     )
-
-    flags.DEFINE_string(
-        "reader",
-        None,
-        "Format of the log: criteo, movielens, libfm(names=...), table (with --schema), "
-        "planted(rows=...), planted_groups(rows=...).",
-        module_name=_DATA,
-    )
-    flags.DEFINE_list("input", [], "Files (or patterns) of the log.", module_name=_DATA)
-    flags.DEFINE_list(
-        "valid_input", [], "Files of the validation split, where it has its own.", module_name=_DATA
-    )
-    flags.DEFINE_list(
-        "test_input", [], "Files of the test split, where it has its own.", module_name=_DATA
-    )
-    flags.DEFINE_string(
-        "schema",
-        None,
-        "YAML file that describes the columns of a table, or the name of a preset.",
-        module_name=_DATA,
-    )
-    _define_auto(
-        "min_count",
-        "Features seen less often in training become out-of-vocabulary.",
-        _DATA,
-        int,
-        least=1,
-    )
-    flags.DEFINE_integer(
-        "max_vocab",
-        None,
-        "Most features per field, the most frequent ones; default: all.",
-        lower_bound=1,
-        module_name=_DATA,
-    )
-    flags.DEFINE_enum(
-        "split",
-        "random",
-        ["random", "sequential", "time"],
-        "How rows are divided.",
-        module_name=_DATA,
-    )
-    flags.DEFINE_list(
-        "fractions",
-        ["0.8", "0.1", "0.1"],
-        "Shares of training, validation and test rows.",
-        module_name=_DATA,
-    )
-    flags.DEFINE_list(
-        "time_boundaries",
+    flags.DEFINE_multi_string(
+        "plugin",
         [],
-        "T1,T2 for --split=time: training <= T1 < validation <= T2 < test.",
-        module_name=_DATA,
+        "Python files or modules, joined by commas, that register methods, base models, tasks or "
+        "readers of their own",
+        module_name=_JOB,
     )
-    flags.DEFINE_integer(
-        "split_seed", 2021, "Seed of split and order of the records.", module_name=_DATA
-    )
-    flags.DEFINE_float(
-        "positive_above",
-        None,
-        "A label above this is positive (ratings); default: the reader's rule.",
-        module_name=_DATA,
-    )
-    flags.DEFINE_list("drop_labels", [], "Rows with these labels are left out.", module_name=_DATA)
-    flags.DEFINE_enum(
-        "numeric_transform",
-        None,
-        ["log_square", "floor"],
-        "For all numeric fields; default: the reader's.",
-        module_name=_DATA,
-    )
-    flags.DEFINE_bool(
-        "shadow_fields",
-        False,
-        "Add a row-shuffled copy of every field: known noise with real cardinality.",
-        module_name=_DATA,
-    )
-    flags.DEFINE_integer("block_rows", 1024, "Rows per record.", lower_bound=1, module_name=_DATA)
 
+
+def _define_search(names: Mapping[str, str]) -> None:
     flags.DEFINE_string(
         "model",
         "mlp",
-        f"Base model ({', '.join(entries('irazor_tf.models'))}), with settings: "
-        "mlp(hidden=(400,400,400), dropout=0.5).",
+        f"Base model ({names['model']}), with settings: mlp(hidden=(400,400,400), dropout=0.5).",
         module_name=_SEARCH,
     )
     flags.DEFINE_string(
         "method",
         "irazor",
-        f"Search method ({', '.join(entries('irazor_tf.methods'))}), with settings: "
+        f"Search method ({names['method']}), with settings: "
         "irazor(temperature=0.05, penalty=1e-3); A + B chains.",
         module_name=_SEARCH,
     )
-    flags.DEFINE_string("task", "ctr", "Task.", module_name=_SEARCH)
+    flags.DEFINE_string("task", "ctr", f"Task ({names['task']}).", module_name=_SEARCH)
     flags.DEFINE_integer(
         "width",
         16,
@@ -174,6 +138,8 @@ def define() -> None:
         "budget_mib", None, "The same in MiB of float32 values.", module_name=_SEARCH
     )
 
+
+def _define_comparison() -> None:
     flags.DEFINE_string(
         "retrain_model",
         None,
@@ -209,84 +175,98 @@ def define() -> None:
         module_name=_COMPARE,
     )
 
-    _define_auto("batch_size", "Rows per step, over all replicas.", _TRAIN, int, least=1)
-    _define_auto("epochs", "Most passes over the training rows.", _TRAIN, int, least=1)
-    _define_auto(
-        "patience",
-        "Epochs without a better validation metric before training stops; 0: never.",
-        _TRAIN,
-        int,
-    )
-    flags.DEFINE_string(
-        "metric",
-        "log_loss",
-        "Validation metric that decides (auc or log_loss).",
-        module_name=_TRAIN,
-    )
-    flags.DEFINE_string(
-        "bias_optimizer",
-        "auto",
-        f"Optimizer of first-order terms and bias. {_AUTO_WORDS}",
-        module_name=_TRAIN,
-    )
-    kinds = "adagrad, adam, lazy_adam, ftrl or sgd, with settings"
-    flags.DEFINE_string(
-        "network_optimizer",
-        "auto",
-        f"Optimizer of embeddings and dense layers: {kinds}. {_AUTO_WORDS}",
-        module_name=_TRAIN,
-    )
-    flags.DEFINE_string(
-        "architecture_optimizer",
-        "adagrad(learning_rate=0.02)",
-        "Optimizer of architecture parameters.",
-        module_name=_TRAIN,
-    )
-    _define_auto(
-        "embedding_l2",
-        "Half of this times the mean squared norm of a row's embeddings enters the loss.",
-        _TRAIN,
-        float,
-    )
-    flags.DEFINE_float("linear_l2", 0.0, "The same for first-order terms.", module_name=_TRAIN)
-    ridge = (
-        "Half of this times the squared norm of all embeddings enters the loss of an epoch, "
-        "summed over its rows: 1/C of scikit-learn."
-    )
-    _define_auto("embedding_ridge", ridge, _TRAIN, float)
-    _define_auto("linear_ridge", "The same for first-order terms.", _TRAIN, float)
-    _define_auto(
-        "search_steps",
-        "Steps of a search by a method with a setting of this name that its spec does not give; 0: "
-        "one epoch.",
-        _TRAIN,
-        int,
-    )
-    flags.DEFINE_float(
-        "stddev", 0.01, "Standard deviation of the embeddings' initial values.", module_name=_TRAIN
-    )
-    flags.DEFINE_integer(
-        "eval_batch_size", 8192, "Rows per step of an evaluation.", module_name=_TRAIN
-    )
-    flags.DEFINE_integer(
-        "steps_per_execution", 8, "Steps per call of the compiled function.", module_name=_TRAIN
-    )
-    flags.DEFINE_integer(
-        "checkpoint_steps",
-        0,
-        "Steps between checkpoints inside an epoch; 0: at the end of epochs.",
-        module_name=_TRAIN,
-    )
+
+def _define_running() -> None:
+    from irazor_tf.training.options import STRATEGIES
 
     flags.DEFINE_enum(
         "distribution_strategy",
-        "off",
-        ["off", "one_device", "mirrored"],
+        STRATEGIES[0],
+        STRATEGIES,
         "tf.distribute strategy.",
         module_name=_RUN,
     )
     flags.DEFINE_bool("progress", True, "Show progress bars.", module_name=_RUN)
     flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.", module_name=_RUN)
+
+
+def _define_settings(
+    settings: Any,
+    group: str,
+    renamed: Mapping[str, str | None] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
+    further: Mapping[str, str] | None = None,
+) -> None:
+    """Defines a flag per field of a dataclass, with its default and its documentation.
+
+    Args:
+      settings: an instance of the dataclass.
+      group: the flags' group.
+      renamed: field -> its flag, where that is called otherwise; None: there is none.
+      choices: field of a closed set of names -> those names.
+      further: field -> a sentence behind those of the documentation.
+    """
+    words, hints = documented(type(settings)), get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        name = (renamed or {}).get(field.name, field.name)
+        if name is None:
+            continue
+        text = " ".join(
+            filter(None, [_sentence(words[field.name]), (further or {}).get(field.name)])
+        )
+        default: Any = None if field.default is dataclasses.MISSING else field.default
+        kinds = kinds_of(hints[field.name])
+        options: dict[str, Any] = {"module_name": group}
+        if field.name in (choices or {}):
+            flags.DEFINE_enum(name, default, choices[field.name], text, **options)  # type: ignore[index]
+        elif default == "auto":
+            _define_auto(settings, field.name, name, text, kinds, options)
+        elif bool in kinds:
+            flags.DEFINE_bool(name, default, text, **options)
+        elif int in kinds:
+            flags.DEFINE_integer(name, default, text, **options)
+        elif float in kinds:
+            flags.DEFINE_float(name, default, text, **options)
+        elif any(get_origin(kind) is tuple for kind in kinds):
+            flags.DEFINE_list(name, list(map(str, default or ())), text, **options)
+        else:
+            flags.DEFINE_string(name, default, text, **options)
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows: int and str of `int | str`."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _sentence(words: str) -> str:
+    """Words of a documentation as a sentence of a help text."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
+
+
+def _define_auto(
+    settings: Any,
+    field: str,
+    name: str,
+    text: str,
+    kinds: Sequence[Any],
+    options: Mapping[str, Any],
+) -> None:
+    """A flag whose default, "auto", is resolved when the log's size is known."""
+    text = f"{text} {AUTO_WORDS}"
+    if kinds == (str,):
+        flags.DEFINE_string(name, "auto", text, **options)
+        return
+    parser = _AutoParser(int if int in kinds else float, _least(settings, field))
+    flags.DEFINE(parser, name, "auto", text, serializer=flags.ArgumentSerializer(), **options)
+
+
+def _least(settings: Any, field: str) -> int:
+    """0 where the settings allow it for a field, else 1."""
+    try:
+        dataclasses.replace(settings, **{field: 0})
+    except ValueError:
+        return 1
+    return 0
 
 
 class _AutoParser(flags.ArgumentParser):
@@ -321,220 +301,3 @@ class _AutoParser(flags.ArgumentParser):
 
     def flag_type(self) -> str:
         return "auto or number"
-
-
-def _define_auto(name: str, help_text: str, group: str, kind: type, least: int = 0) -> None:
-    """A flag whose default, "auto", is resolved when the log's size is known."""
-    parser, words = _AutoParser(kind, least), f"{help_text} {_AUTO_WORDS}"
-    flags.DEFINE(
-        parser, name, "auto", words, module_name=group, serializer=flags.ArgumentSerializer()
-    )
-
-
-def job_config() -> Any:
-    """The `JobConfig` that the flags describe."""
-    from data_pipelines.preprocess import PreprocessOptions
-    from irazor_tf.config.specs import parse_specs
-    from irazor_tf.jobs.config import JobConfig
-    from irazor_tf.training.options import TrainOptions
-
-    data = None
-    if FLAGS.reader is not None:
-        data = PreprocessOptions(
-            reader=FLAGS.reader,
-            input=tuple(FLAGS.input),
-            valid_input=tuple(FLAGS.valid_input),
-            test_input=tuple(FLAGS.test_input),
-            schema=_schema(FLAGS.schema),
-            min_count=FLAGS.min_count,
-            max_vocab=FLAGS.max_vocab,
-            split=FLAGS.split,
-            fractions=_numbers("fractions", 3),
-            time_boundaries=_numbers("time_boundaries", 2) if FLAGS.time_boundaries else None,
-            seed=FLAGS.split_seed,
-            positive_above=FLAGS.positive_above,
-            drop_labels=_numbers("drop_labels"),
-            numeric_transform=FLAGS.numeric_transform,
-            shadow_fields=FLAGS.shadow_fields,
-            block_rows=FLAGS.block_rows,
-        )
-    given = [
-        name for name in ("cpt", "budget_params", "budget_mib") if getattr(FLAGS, name) is not None
-    ]
-    if FLAGS.budget_params == 0:
-        given.remove("budget_params")
-    if len(given) > 1:
-        received = (
-            f"{' and '.join(given)} (--budget_params=0 after --flagfile takes a preset's away)"
-        )
-        raise ValueError(
-            "At most one of --cpt, --budget_params and --budget_mib should be given. Received: "
-            f"{received}"
-        )
-    method = FLAGS.method
-    if FLAGS.cpt is not None:
-        if not 0 <= FLAGS.cpt <= 1:  # nan is in no interval
-            raise ValueError(f"--cpt should lie in [0, 1]. Received: {FLAGS.cpt}")
-        *before, last = parse_specs(method)
-        method = " + ".join(map(str, (*before, _with_cpt(last))))
-    return JobConfig(
-        model_dir=FLAGS.model_dir,
-        data=data,
-        data_dir=FLAGS.data_dir,
-        model=FLAGS.model,
-        retrain_model=FLAGS.retrain_model,
-        method=method,
-        task=FLAGS.task,
-        width=FLAGS.width,
-        train=TrainOptions(
-            **{field.name: getattr(FLAGS, field.name) for field in dataclasses.fields(TrainOptions)}
-        ),
-        seed=FLAGS.seed,
-        budget_params=FLAGS.budget_params or None,
-        budget_mib=FLAGS.budget_mib,
-        controls=tuple(map(str, parse_specs(FLAGS.controls))) if FLAGS.controls else (),
-        curve=FLAGS.curve,
-        calibrate=FLAGS.calibrate,
-        baselines=tuple(FLAGS.baselines),
-        distribution_strategy=FLAGS.distribution_strategy,
-        progress=FLAGS.progress,
-        tensorboard=FLAGS.tensorboard,
-    )
-
-
-def _numbers(name: str, count: int | None = None) -> Any:
-    given = getattr(FLAGS, name)
-    try:
-        found = tuple(float(value) for value in given)
-    except ValueError:
-        found = ()
-    if (count is not None and len(found) != count) or len(found) != len(given):
-        raise ValueError(
-            f"--{name} should be {count or 'some'} numbers separated by commas. Received: "
-            f"{','.join(given)}"
-        )
-    return found
-
-
-def _with_cpt(spec: Any) -> Any:
-    """The spec with --cpt, given to the method that a method works on, if there is one."""
-    if spec.operands:
-        return dataclasses.replace(spec, operands=tuple(map(_with_cpt, spec.operands)))
-    return spec.replace(cpt=FLAGS.cpt)
-
-
-def run(stage: Callable[[Any], None], arguments: list[str] | None = None) -> None:
-    """Parses the command line and runs one stage; bad input ends in one line on stderr and exit
-    code 2."""
-    define()
-    given = sys.argv if arguments is None else arguments
-    if {"--help", "-help", "-h", "--helpshort", "-helpshort"} & set(given[1:]):
-        print(help_text(given[0], sys.modules[stage.__module__].__doc__ or ""))
-        sys.exit(0)
-
-    def parse(words: list[str]) -> list[str]:
-        try:
-            return FLAGS(with_presets(words))
-        except (flags.Error, ValueError) as error:
-            print(f"error: {_one_line(error)} (--help lists the flags)", file=sys.stderr)
-            sys.exit(2)
-
-    def main(rest: list[str]) -> int:
-        logging.set_verbosity(logging.ERROR)  # the libraries'; what a job leaves out is said
-        logging.get_absl_handler().setFormatter(std_logging.Formatter("%(levelname)s: %(message)s"))
-        std_logging.getLogger("irazor_tf").setLevel(std_logging.INFO)
-        try:
-            if len(rest) > 1:
-                raise ValueError(f"A job takes flags only. Received: {' '.join(rest[1:])}")
-            with terminable():
-                import_tensorflow()
-                stage(job_config())
-        except (ValueError, OSError) as error:
-            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            return _fail(_one_line(error) + (f". Make room. {_GOES_ON}" if full else ""), 2)
-        except KeyboardInterrupt:
-            return _fail(f"interrupted. {_GOES_ON}", 128 + signal.SIGINT)
-        except Terminated:
-            return _fail(f"terminated. {_GOES_ON}", 128 + signal.SIGTERM)
-        except Exception as error:
-            if not _exhausted(error):
-                raise
-            return _fail(f"no more memory, or no more room on the disk: {_one_line(error)}", 2)
-        return 0
-
-    app.run(main, given, flags_parser=parse)
-
-
-def _exhausted(error: Exception) -> bool:
-    """Whether memory or disk are full: Python says so in one way, TensorFlow in another."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
-
-
-def help_text(program: str, what: str) -> str:
-    """What `--help` prints: what the job does, and all flags, by group."""
-    names = ", ".join(_known("flags"))
-    lines = [
-        what.strip(),
-        "",
-        f"usage: {program} --model_dir=DIR [flags]",
-        "",
-        "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE). What is "
-        "finished is not done again, what was",
-        "interrupted goes on, and what would not fit to it is refused.",
-        f"--flagfile also takes the name of a preset: {names}.",
-    ]
-    for group in GROUPS:
-        lines.append(FLAGS.module_help(group))
-    return "\n".join([*lines, "", "--helpfull lists the flags of the libraries, too."])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _known(ending: str) -> list[str]:
-    """Names of the presets with this ending."""
-    return sorted(
-        os.path.basename(found).removesuffix(f".{ending}")
-        for found in glob.glob(os.path.join(PRESETS, f"*.{ending}"))
-    )
-
-
-def _preset(flag: str, name: str, ending: str) -> str:
-    """The file called `name`, or else the preset of that name."""
-    path = os.path.join(PRESETS, f"{name}.{ending}")
-    if not os.path.isfile(name) and name in _known(ending):
-        return path
-    if not os.path.exists(name):
-        from irazor_tf.config.checks import did_you_mean
-
-        raise ValueError(
-            f"--{flag} should be a file or one of: {', '.join(_known(ending))}. "
-            f"{did_you_mean(name, _known(ending))}"
-        )
-    return name
-
-
-def with_presets(words: list[str]) -> list[str]:
-    """The command line with the paths of presets for their names."""
-    found = list(words)
-    for place, word in enumerate(words):
-        key, equals, name = word.partition("=")
-        if word == "--":
-            break
-        if key not in ("--flagfile", "-flagfile"):
-            continue
-        if equals:
-            found[place] = f"{key}={_preset('flagfile', name, 'flags')}"
-        elif place + 1 < len(words):
-            found[place + 1] = _preset("flagfile", words[place + 1], "flags")
-    return found
-
-
-def _schema(name: str | None) -> str | None:
-    return None if name is None else _preset("schema", name, "yaml")

@@ -1,20 +1,6 @@
-"""Records -> the found config."""
+"""The stage `search` as `python -m launch.search`; see launch/stages.py."""
 
-from __future__ import annotations
-
-from launch import flags
-
-
-def main() -> None:
-    """Runs the stage with the flags of the command line."""
-    flags.run(_stage)
-
-
-def _stage(job: object) -> None:
-    from irazor_tf.jobs import stages as jobs
-
-    jobs.search(job)  # type: ignore[arg-type]
-
+from launch.stages import run
 
 if __name__ == "__main__":
-    main()
+    run("search")

@@ -1,95 +1,102 @@
 """The settings of methods, base models, tasks and readers: what `NAME(setting=value)` takes, with
 defaults and presets.
 
-`irazor settings` lists the names, `irazor settings NAME` the settings of one.
+`irazor settings` lists the names, `irazor settings NAME` the settings of one. `--plugin=FILE.py`
+adds the entries of a plug-in.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import sys
 import textwrap
-from collections.abc import Iterator
 from typing import Any
 
+from launch.documented import documented
+from launch.flagfiles import without_plugins
 from launch.quiet import import_tensorflow
+
+_WIDTH = 100
 
 
 def main() -> None:
     """Prints what the command line asks for; without a name, the names."""
-    names = sys.argv[1:]
+    plugins, names = without_plugins(sys.argv[1:])
     if {"--help", "-help", "-h"} & set(names):
         print((__doc__ or "").strip())
         return
     import_tensorflow()
+    from launch.run import load_plugins
+
     try:
+        load_plugins(plugins)
         print("\n\n".join(settings_of(name) for name in names) if names else listed())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _registries() -> Iterator[Any]:
-    from data_pipelines.reader import READERS
-    from irazor_tf.evaluation.task import TASKS
-    from irazor_tf.model.base import MODELS
-    from irazor_tf.search.method import METHODS
-
-    yield from (METHODS, MODELS, TASKS, READERS)
-
-
 def listed() -> str:
-    """A line per kind."""
+    """The names of all entries, a line per kind."""
+    from launch.run import registries
+
     return "\n".join(
-        f"{registry.kind + ':':<8} {', '.join(registry.names())}" for registry in _registries()
+        f"{registry.kind + ':':<8} {', '.join(registry.names())}" for registry in registries()
     )
 
 
 def settings_of(name: str) -> str:
-    """Every setting of the entry called `name`, its default and what it does, and the presets.
+    """Every setting of the entry called `name` (or of several, of one kind each): its default and
+    its documentation; and the presets.
 
     Raises:
       ValueError: there is no such entry.
     """
     from irazor_tf.config.checks import did_you_mean
+    from irazor_tf.config.registry import PLUGIN_HINT
+    from launch.run import registries
 
-    found = {entry: registry for registry in _registries() for entry in registry.names()}
-    if name not in found:
-        raise ValueError(f"A name should be one of {', '.join(found)}. {did_you_mean(name, found)}")
-    entry = found[name].get(name)
-    lines = [f"{name}: {(inspect.getdoc(entry) or 'no description').splitlines()[0]}"]
+    names = [entry for registry in registries() for entry in registry.names()]
+    if name not in names:
+        raise ValueError(
+            f"A name should be one of {', '.join(names)}. {did_you_mean(name, names, PLUGIN_HINT)}"
+        )
+    return "\n\n".join(
+        "\n".join(_described(name, registry.get(name)))
+        for registry in registries()
+        if name in registry.names()
+    )
+
+
+def _described(name: str, entry: Any) -> list[str]:
+    """The lines on one entry."""
+    summary, *_ = (inspect.getdoc(entry) or "no description").split("\n\n")
+    lines = _wrapped(f"{name}: {' '.join(summary.split())}", "", "  ")
     if getattr(entry, "takes_operands", False):
         lines.append(f"  takes a method: {name}(METHOD(setting=value))")
-    described = documented(entry.Params)
+    if directions := getattr(entry, "directions", {}):
+        wanted = {1: "larger is better", -1: "smaller is better"}
+        metrics = [f"{metric} ({wanted[sign]})" for metric, sign in directions.items()]
+        lines += _wrapped(f"metrics: {', '.join(metrics)}", "  ", "      ")
+    words = documented(entry.Params)
     for field in dataclasses.fields(entry.Params):
         default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
         lines.append(f"  {field.name}{default}")
-        lines += textwrap.wrap(
-            described.get(field.name, ""), 116, initial_indent="      ", subsequent_indent="      "
-        )
+        lines += _wrapped(words.get(field.name, ""), "      ", "      ")
     for preset, changed in getattr(entry, "presets", {}).items():
         values = ", ".join(f"{key}={value!r}" for key, value in changed.items()) or "the defaults"
-        lines += textwrap.wrap(
-            f"preset={preset!r}: {values}", 120, initial_indent="  ", subsequent_indent="      "
-        )
-    return "\n".join(lines)
+        lines += _wrapped(f"preset={preset!r}: {values}", "  ", "      ")
+    return lines
 
 
-def documented(params: type) -> dict[str, str]:
-    """Setting -> its words in the `Args:` of the class or of those it extends; "a, b: words" tells
-    of both."""
-    found: dict[str, str] = {}
-    for kind in params.__mro__:
-        _, _, arguments = (inspect.cleandoc(kind.__doc__ or "")).partition("Args:\n")
-        for names, words in re.findall(
-            r"^  (\w+(?:, \w+)*): (.*(?:\n    .*)*)", arguments, re.MULTILINE
-        ):
-            for name in names.split(", "):
-                found.setdefault(name, " ".join(words.split()))
-    return found
-
-
-if __name__ == "__main__":
-    main()
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    """Lines of at most `_WIDTH` characters; values and names stay whole."""
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from data_pipelines.delimited import Column, Delimited
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from data_pipelines.text.columns import Column
+from data_pipelines.text.delimited import Delimited
 
 _NUMERIC = tuple(f"I{k}" for k in range(1, 14))
 _CATEGORICAL = tuple(f"C{k}" for k in range(1, 27))

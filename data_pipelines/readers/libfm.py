@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_pipelines.delimited import Column, Delimited
-from data_pipelines.lines import bad_row, first_line, read_chunks
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from data_pipelines.text.columns import Column
+from data_pipelines.text.delimited import Delimited
+from data_pipelines.text.lines import bad_row, first_line, read_chunks
 
 _ONE = re.compile(rb":1(?:\.0*)?(?=[ \r\n])")
 _CELL = rb"-?[0-9]+:1(?:\.0*)?"

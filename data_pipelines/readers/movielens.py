@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from data_pipelines.delimited import Column, Delimited
-from data_pipelines.lines import bad_row, read_chunks
 from data_pipelines.reader import READERS, Chunk, RawField, Reader
+from data_pipelines.text.columns import Column
+from data_pipelines.text.delimited import Delimited
+from data_pipelines.text.lines import bad_row, read_chunks
 
 _USER = ("gender", "age", "occupation", "zip")
 _MOVIE = ("genres", "year")

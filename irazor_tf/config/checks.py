@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a literal is of the type a parameter asks for; a whole number is a float, too, a
+    """Whether a literal is of the type that a parameter asks for. A whole number is a float, too; a
     truth value is no number."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -30,7 +30,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def finite(value: Any) -> bool:
-    """Whether no number in a literal is nan, infinite or a whole number of more than 64 bits."""
+    """Whether every number in a literal is finite and, where it is whole, of 64 bits at most."""
     if isinstance(value, int | float):
         return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
     if isinstance(value, Mapping):
@@ -39,8 +39,8 @@ def finite(value: Any) -> bool:
 
 
 def check_types(settings: Any) -> None:
-    """Raises ValueError where a field of a dataclass instance is not of its annotated type, or a
-    number in it not finite."""
+    """Raises ValueError where a field of a dataclass instance is not of its annotated type, or
+    where a number in it is not finite."""
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -51,11 +51,12 @@ def check_types(settings: Any) -> None:
             )
 
 
-def did_you_mean(name: Any, known: Iterable[str]) -> str:
+def did_you_mean(name: Any, known: Iterable[str], otherwise: str = "") -> str:
     """The end of a message about a name that is not `known`: the name, and the one that it
-    resembles, if there is one."""
+    resembles; where there is none, `otherwise`."""
     close = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
-    return f"Received: {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+    advice = f"did you mean {close[0]!r}?" if close else otherwise
+    return f"Received: {name!r}" + (f" ({advice})" if advice else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Range:
     """An interval of numbers, and how an error names it.
 
     Args:
-      low, high: its ends.
-      open_low, open_high: whether an end itself is outside.
-      words: the interval as a message says it ("be at least 1").
+      low, high: Ends of the interval.
+      open_low, open_high: Whether that end itself lies outside.
+      words: The interval as a message says it ("be at least 1").
     """
 
     low: float
@@ -80,14 +81,17 @@ class Range:
 
 
 def at_least(low: float) -> Range:
+    """The numbers from `low` on."""
     return Range(low, math.inf, False, False, f"be at least {low:,}")
 
 
 def above(low: float) -> Range:
+    """The numbers above `low`, which is not among them."""
     return Range(low, math.inf, True, False, f"be above {low:,}")
 
 
 def at_most(high: float) -> Range:
+    """The numbers up to `high`."""
     return Range(-math.inf, high, False, False, f"be at most {high:,}")
 
 
@@ -102,9 +106,9 @@ def check_ranges(settings: Any, owner: str = "", **ranges: Range) -> None:
     """Raises ValueError where a setting lies outside its range.
 
     Args:
-      settings: a record; a setting of None is not looked at, of a tuple every item is.
-      owner: whose settings they are, for the message ("dnis").
-      ranges: attribute of `settings` -> the range it should lie in.
+      settings: A record. A setting of None is left out; of a tuple, every item is checked.
+      owner: Whose settings they are, for the message (a method's name, say).
+      ranges: Attribute of `settings` -> the range that it should lie in.
     """
     for name, interval in ranges.items():
         value = getattr(settings, name)

@@ -1,5 +1,6 @@
-"""Numeric codes and missing marks: what turns a raw number into a feature, offline and in the
-served graph. No TensorFlow import."""
+"""Numeric codes and missing marks: what turns a raw number into a feature, offline and when served.
+
+No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -20,19 +21,19 @@ def missing_numbers(texts: Sequence[str], dtype: str) -> list[int] | list[float]
             for text in texts
             if re.fullmatch(r"[+-]?[0-9]+", text) and -(2**63) < int(text) < 2**63
         ]
-    found = []
+    numbers = []
     for text in texts:
         try:
-            found.append(float(text))
+            numbers.append(float(text))
         except ValueError:
             continue
-    return [number for number in found if math.isfinite(number)]
+    return [number for number in numbers if math.isfinite(number)]
 
 
 @functools.cache
 def log_square_boundaries() -> np.ndarray:
-    """The numbers exp(sqrt(k)), k = 1, 2, ..., at which floor(log(x)^2) grows by one, up to 2^63;
-    float64.
+    """The numbers exp(sqrt(k)), k = 1, 2, ... up to 2^63, at which floor(log(x)^2) grows by one,
+    [K] float64.
 
     Comparing with these, instead of taking a logarithm, gives the same code in numpy and in the
     served graph."""
@@ -41,15 +42,12 @@ def log_square_boundaries() -> np.ndarray:
 
 
 def numeric_codes(values: np.ndarray, transform: str) -> np.ndarray:
-    """Integer code of each number (nan, that is missing, becomes 0 and is for the caller to mark).
-
-    `log_square`: floor(log(x)^2) for x > 2, floor(x) - 2 otherwise, so that no two integers on
-    different sides of 2 share a code.
-    `floor`: floor(x). Values beyond +-2^62 are clipped.
+    """Integer code of each number. A missing number, nan, gets 0 and is for the caller to mark.
 
     Args:
-      values: [B] float64.
-      transform: `log_square` or `floor`.
+      values: [B] float64; numbers beyond +-2^62 are clipped.
+      transform: `log_square` for floor(log(x)^2) where x > 2 and floor(x) - 2 otherwise, so that no
+        two integers on different sides of 2 share a code; `floor` for floor(x).
 
     Returns:
       [B] int64.

@@ -19,30 +19,39 @@ import numpy as np
 
 from irazor_tf.config import integrity
 
+# What a damaged npz makes numpy and the libraries below it raise.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    struct.error,
+)
+
 
 def write_json(path: str, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes JSON (and `arrays` to `path` + ".npz") beside and renames, so that a reader finds the
     old file or the whole new one."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    npz = path + ".npz"
     if arrays:
-        with integrity.naming(path + ".npz"), open(path + ".npz.partial", "wb") as binary:
+        with integrity.replacing(npz, enter=True) as partial, open(partial, "wb") as binary:
             np.savez(binary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        _rename(path + ".npz")
-    with integrity.naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+    with (
+        integrity.replacing(path, enter=True) as partial,
+        open(partial, "w", encoding="utf-8") as file,
+    ):
         json.dump(value, file, indent=1)
-    _rename(path)
-    if not arrays and os.path.exists(path + ".npz"):  # those of what stood here before
-        os.remove(path + ".npz")
-        integrity.forget(path + ".npz")
-
-
-def _rename(path: str) -> None:
-    integrity.record(path, path + ".partial")
-    os.replace(path + ".partial", path)
+    if not arrays and os.path.exists(npz):  # the arrays of what stood here before
+        os.remove(npz)
+        integrity.forget(npz)
 
 
 def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """Reads what `write_json` wrote: the value and the arrays (none: empty).
+    """Reads what `write_json` wrote: the value and the arrays (an empty dict where there are none).
 
     Raises:
       ValueError: a file is not as it was written; the message names it.
@@ -51,14 +60,10 @@ def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
     with open(path, encoding="utf-8") as file:
         try:
             value = json.load(file)
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # a text that is not UTF-8 is a ValueError, too
+        except (ValueError, RecursionError) as error:  # text that is not UTF-8 is a ValueError, too
             raise ValueError(f"{path} should be JSON. Received: {error}") from None
-    return value, read_arrays(path + ".npz") if os.path.exists(path + ".npz") or integrity.known(
-        path + ".npz"
-    ) else {}
+    npz = path + ".npz"
+    return value, read_arrays(npz) if os.path.exists(npz) or integrity.known(npz) else {}
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
@@ -73,29 +78,35 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        struct.error,
-    ) as error:
+    except _DAMAGE as error:
         raise ValueError(f"An npz should be whole. Received: {path} ({error})") from None
+
+
+def check_version(value: Any, expected: int, what: str, where: str = "") -> None:
+    """Raises ValueError where a file's JSON is not of the version that this code reads.
+
+    Args:
+      value: the JSON value, an object with the key `version`.
+      expected: the only version that can be read.
+      what: what the file holds, as the message begins: "A search result".
+      where: end of the message, which names the file: " in result.json"; empty inside
+        `understanding`, which adds the name.
+    """
+    received = value.get("version") if isinstance(value, Mapping) else type(value).__name__
+    if received != expected:
+        raise ValueError(f"{what} should have `version` {expected}. Received: {received!r}{where}")
 
 
 @contextlib.contextmanager
 def understanding(path: str) -> Iterator[None]:
-    """What is missing or of another type in a file's JSON, met inside, is a `ValueError` that names
-    the file."""
+    """A context in which a missing key or a value of another type in a file's JSON becomes a
+    `ValueError` that names the file."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         if isinstance(error, ValueError) and path in str(error):
             raise
-        said = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise ValueError(
-            f"A file of a job should hold what was written there. Received: {path} ({said})"
+            f"A file of a job should hold what was written there. Received: {path} ({reason})"
         ) from None

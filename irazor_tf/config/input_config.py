@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.files import check_version, read_json, understanding, write_json
 from irazor_tf.config.schema import Schema
 
 _VERSION = 1
@@ -291,10 +291,7 @@ class InputConfig:
     def from_json(
         cls, value: Mapping[str, Any], masks: Mapping[str, np.ndarray] | None = None
     ) -> InputConfig:
-        if value.get("version") != _VERSION:
-            raise ValueError(
-                f"A config should have `version` {_VERSION}. Received: {value.get('version')!r}"
-            )
+        check_version(value, _VERSION, "A config")
         fields = {}
         for name, field in value["fields"].items():
             columns = tuple(field["columns"]) if "columns" in field else None

@@ -1,5 +1,6 @@
-"""Checksums of files, and the ledger of what a job wrote, so that damage is told from work. No
-TensorFlow import.
+"""Checksums of files, and the ledger of what a job wrote, so that damage is told from work.
+
+No TensorFlow import.
 
 While a job is at work in its folder, every JSON file, array and checkpoint that it writes there is
 entered in one ledger, and every one that it reads is compared with it. A file that the ledger does
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from typing import IO
 
 LEDGER = ".checksums"
+PARTIAL = ".partial"  # end of the name of a file or folder that is not whole yet
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _PIECE = 1 << 20
 
@@ -47,12 +49,27 @@ def naming(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def replacing(path: str, enter: bool = False) -> Iterator[str]:
+    """The name under which to write what is to be called `path`: it is renamed when it is whole, so
+    that a reader finds the old file or the whole new one. A full disk names `path`.
+
+    Args:
+      path: what the file is called in the end.
+      enter: whether the ledgers that are open enter the file, which they do before it is renamed.
+    """
+    partial = path + PARTIAL
+    with naming(path):
+        yield partial
+    if enter:
+        record(path, partial)
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
 def beside(path: str) -> Iterator[IO[str]]:
-    """A text file to write that takes the name `path` when it is
-    whole; a full disk names `path`."""
-    with naming(path), open(path + ".partial", "w", encoding="utf-8") as file:
+    """A text file to write, called `path` when it is whole; see `replacing`."""
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
         yield file
-    os.replace(path + ".partial", path)
 
 
 def stamp(path: str) -> tuple[int, int, int] | None:
@@ -83,9 +100,8 @@ class Ledger:
             with open(self._path, encoding="utf-8", errors="replace") as file:
                 lines = file.read().splitlines()
             for line in lines:
-                if match := _LINE.fullmatch(
-                    line
-                ):  # the last line may have been cut off with its process
+                # The last line may have been cut off with its process.
+                if match := _LINE.fullmatch(line):
                     self._enter(match[2], match[1])
             if len(lines) > 100 + 4 * len(self._known):
                 self._shorten()

@@ -54,9 +54,18 @@ class RecordsPaths(Folder):
 
 
 class FitPaths(Folder):
-    """One training: its state, and the checkpoints that the state names."""
+    """One training: its state, the checkpoints that the state names, curves."""
 
     state = property(lambda self: self.at("state.json"))
+    tensorboard = property(lambda self: self.at("tensorboard"))
+
+    def checkpoint(self, step: int) -> str:
+        """Name, in the folder, of the checkpoint after so many steps."""
+        return f"step-{step}"
+
+    def checkpoint_files(self, name: str = "step-*") -> list[str]:
+        """Paths of the files that a checkpoint consists of; of all checkpoints by default."""
+        return sorted(glob.glob(os.path.join(glob.escape(self.root), f"{name}.*")))
 
 
 class SearchPaths(Folder):
@@ -140,6 +149,11 @@ class JobPaths(Folder):
     def baseline(self, name: str) -> str:
         """The figures of a baseline."""
         return self.at("baselines", f"{name}.json")
+
+
+def shared_fit(key: str) -> str:
+    """Name of the folder of a training that several searches share."""
+    return os.path.join("pretrained", key)
 
 
 def fits_in(folder: str) -> list[FitPaths]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 
 _logger = logging.getLogger("irazor_tf")
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn_once(message: str, *args: object) -> None:
-    """Warns, unless this process has given the very same warning (of a path, say) before; `message
-    % args`."""
+    """Warns with `message % args`, unless this process has given the very same warning before."""
     text = message % args
-    if text not in _said:
-        _said.add(text)
+    if text not in _warned:
+        _warned.add(text)
         _logger.warning("%s", text)

@@ -1,9 +1,8 @@
-"""Registries of methods, models, tasks and readers, and the spec strings that name their entries.
+"""Registries of methods, models, tasks and readers: named entries that spec strings ask for.
 
-An open set (models, methods, readers) is a folder: every module in it is imported on first use and
-registers what it defines, so that adding an entry is adding one file. A spec string is Python call
-syntax with literal arguments only, for example ``irazor(cpt=0.4) + fde(dim=16)``; it is parsed with
-`ast` and never executed."""
+An open set is a folder: every module in it is imported on first use and registers what it defines,
+so that adding an entry is adding one file. A module outside the folder registers its entries in the
+same way (see `irazor_tf.config.plugins`). Specs: `irazor_tf.config.specs`. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -12,13 +11,22 @@ import dataclasses
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from irazor_tf.config.checks import did_you_mean, finite, fits
 from irazor_tf.config.specs import Spec, parse_spec
 
 T = TypeVar("T")
+
+# What an entry of each open set is called -> the package with a file or a folder per entry.
+OPEN_SETS: Mapping[str, str] = {
+    "method": "irazor_tf.methods",
+    "model": "irazor_tf.models",
+    "task": "irazor_tf.tasks",
+    "reader": "data_pipelines.readers",
+}
+PLUGIN_HINT = "the name of a plug-in's entry needs --plugin"
 
 
 def modules(package: str) -> list[str]:
@@ -29,40 +37,62 @@ def modules(package: str) -> list[str]:
 
 
 def entries(package: str) -> list[str]:
-    """The names that a package's files register by `@REGISTRY.register("name")`, read from their
-    source, without importing them."""
+    """The names that a package's files register, read from their source without importing them."""
     folders = importlib.import_module(package).__path__
-    paths = [
+    return sorted(
+        name for folder in folders for path in sources_in(folder) for name in entries_in(path)
+    )
+
+
+def sources_in(folder: str) -> list[str]:
+    """The paths of the Python files anywhere in a folder."""
+    return [
         os.path.join(top, name)
-        for folder in folders
         for top, _, names in os.walk(folder)
         for name in names
         if name.endswith(".py")
     ]
-    return sorted(name for path in paths for name in entries_in(path))
 
 
 def entries_in(path: str) -> list[str]:
     """The names that one source file registers."""
+    return [name for _, name in registrations(path)]
+
+
+def registrations(path: str) -> list[tuple[str, str]]:
+    """(kind, name) of every class in a source file that is decorated by `@METHODS.register("name")`
+    or `@irazor_tf.register_method("name")`, read without importing the file. The kind is that of
+    the registry, as in `OPEN_SETS`."""
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read())
-    found = []
-    for node in ast.walk(tree):
-        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
-            if (
-                isinstance(call, ast.Call)
-                and isinstance(call.func, ast.Attribute)
-                and call.func.attr == "register"
-            ):
-                found += [ast.literal_eval(argument) for argument in call.args[:1]]
-    return found
+    return [
+        (kind, str(call.args[0].value))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call)
+        and (kind := _kind_registered_by(call.func))
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    ]
+
+
+def _kind_registered_by(decorator: ast.expr) -> str:
+    """The kind of entry that a decorator registers: "method" for `METHODS.register`,
+    `register_method` and `irazor_tf.register_method`; empty for any other decorator."""
+    name = ast.unparse(decorator)
+    owner, _, last = name.rpartition(".")
+    if last == "register":
+        return owner.rpartition(".")[2].lower().removesuffix("s")
+    prefix, _, kind = last.partition("_")
+    return kind if prefix == "register" else ""
 
 
 class Registry:
     """Named entries of one kind, found by scanning a package.
 
     Args:
-      kind: what an entry is called in messages ("method", "model", "reader").
+      kind: what an entry is called in messages ("method", "model", "task", "reader").
       package: dotted name of the package whose modules are imported on first use.
     """
 
@@ -73,10 +103,11 @@ class Registry:
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Class decorator: enters the class under `name`."""
+        """Class decorator: enters the class under `name`, which should be free."""
 
         def enter(entry: T) -> T:
-            if self._entries.get(name, entry) is not entry:
+            holder = self._entries.get(name, entry)
+            if holder is not entry and not _defined_again(holder, entry):
                 raise ValueError(
                     f"The {self.kind} name {name!r} should be free. Received: a second entry "
                     f"{entry!r}"
@@ -92,6 +123,7 @@ class Registry:
         self._entries.pop(name, None)
 
     def names(self) -> list[str]:
+        """The names of all entries, sorted."""
         self._scan()
         return sorted(self._entries)
 
@@ -105,67 +137,83 @@ class Registry:
         if name not in self._entries:
             raise ValueError(
                 f"The {self.kind} should be one of {', '.join(self.names())}. "
-                f"{did_you_mean(name, self.names())}"
+                f"{did_you_mean(name, self.names(), PLUGIN_HINT)}"
             )
         return self._entries[name]
 
     def build(self, spec: Spec | str) -> Any:
-        """Makes the entry a spec names: ``entry(entry.Params(**arguments))``.
+        """Makes the entry a spec names: ``entry(entry.Params(**arguments), *operands)``.
 
         ``preset='name'`` among the arguments takes that entry of the class's `presets` first and
-        lets the other arguments override it."""
+        lets the other arguments override it.
+
+        Raises:
+          ValueError: an entry, a preset or a parameter that does not exist, a value of the wrong
+            type or out of its range, or operands for an entry that takes none.
+        """
         spec = parse_spec(spec) if isinstance(spec, str) else spec
         entry = self.get(spec.name)
+        arguments = self._with_preset(entry, spec)
+        self._check_arguments(entry, spec.name, arguments)
+        params = entry.Params(**arguments)
+        if spec.operands and not getattr(entry, "takes_operands", False):
+            raise ValueError(
+                f"The {self.kind} {spec.name!r} takes named arguments only. Received: {spec}"
+            )
+        return entry(params, *map(self.build, spec.operands))
+
+    def _with_preset(self, entry: Any, spec: Spec) -> dict[str, Any]:
+        """The arguments of a spec, beneath them those of the preset that it names."""
         arguments = dict(spec.arguments)
         preset = arguments.pop("preset", None)
-        if preset is not None:
-            presets = getattr(entry, "presets", {})
-            if preset not in presets:
-                named = ", ".join(sorted(presets)) or "none"
-                raise ValueError(
-                    f"`preset` of {self.kind} {spec.name!r} should be one of: {named}. "
-                    f"{did_you_mean(preset, presets)}"
-                )
-            arguments = dict(presets[preset]) | arguments
+        if preset is None:
+            return arguments
+        presets = getattr(entry, "presets", {})
+        if preset not in presets:
+            named = ", ".join(sorted(presets)) or "none"
+            raise ValueError(
+                f"`preset` of {self.kind} {spec.name!r} should be one of: {named}. "
+                f"{did_you_mean(preset, presets)}"
+            )
+        return dict(presets[preset]) | arguments
+
+    def _check_arguments(self, entry: Any, name: str, arguments: Mapping[str, Any]) -> None:
+        """Raises ValueError for an argument that `entry.Params` has not, or of another type."""
         known = [field.name for field in dataclasses.fields(entry.Params) if field.init]
         for key in arguments:
             if key not in known:
-                named = ", ".join(known) or "none"
-                received = did_you_mean(key, [*known, "preset"])
                 raise ValueError(
-                    f"A parameter of {self.kind} {spec.name!r} should be one of: {named}. "
-                    f"{received}"
+                    f"A parameter of {self.kind} {name!r} should be one of: "
+                    f"{', '.join(known) or 'none'}. {did_you_mean(key, [*known, 'preset'])}"
                 )
         hints = get_type_hints(entry.Params)
         for key, value in arguments.items():
             if not fits(value, hints[key]):
                 wanted = entry.Params.__annotations__.get(key, hints[key])
                 raise ValueError(
-                    f"`{key}` of {self.kind} {spec.name!r} should be of type {wanted}. Received: "
+                    f"`{key}` of {self.kind} {name!r} should be of type {wanted}. Received: "
                     f"{value!r}"
                 )
             if not finite(value):
                 raise ValueError(
-                    f"`{key}` of {self.kind} {spec.name!r} should be finite. Received: {value!r}"
+                    f"`{key}` of {self.kind} {name!r} should be finite. Received: {value!r}"
                 )
-        params = entry.Params(**arguments)
-        if spec.operands:
-            if not getattr(entry, "takes_operands", False):
-                raise ValueError(
-                    f"The {self.kind} {spec.name!r} takes named arguments only. Received: {spec}"
-                )
-            return entry(params, *(self.build(operand) for operand in spec.operands))
-        return entry(params)
 
     def _scan(self) -> None:
         if self._scanned:
             return
-        self._scanned = (
-            True  # before the imports: a module may ask for names while it is being imported
-        )
+        # Before the imports: a module may ask for names while it is being imported.
+        self._scanned = True
         try:
             for name in modules(self._package):
                 importlib.import_module(f"{self._package}.{name}")
         except BaseException:
             self._scanned = False  # or the entries found so far would pass for all there are
             raise
+
+
+def _defined_again(holder: Any, entry: Any) -> bool:
+    """Whether a class takes the place of an earlier definition of itself: a cell of a notebook that
+    is run again defines its class anew."""
+    places = [(one.__module__, one.__qualname__) for one in (holder, entry)]
+    return places[0] == places[1] and entry.__module__ == "__main__"

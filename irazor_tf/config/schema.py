@@ -1,4 +1,6 @@
-"""What the data is: fields, vocabularies, frequencies. No TensorFlow import.
+"""What the data is: fields, vocabularies, frequencies.
+
+No TensorFlow import.
 
 A *field* is a column of the log, a *feature* one value of it. Preprocessing turns every raw value
 into an id: id 0 is out-of-vocabulary, id k >= 1 is line k (counted from 1) of the field's
@@ -15,12 +17,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from irazor_tf.config import integrity
-from irazor_tf.config.files import read_arrays, read_json, understanding, write_json
+from irazor_tf.config.checks import at_least, check_choice, check_ranges
+from irazor_tf.config.files import (
+    check_version,
+    read_arrays,
+    read_json,
+    understanding,
+    write_json,
+)
+from irazor_tf.config.layout import RecordsPaths
 
 MISSING = "__missing__"
-MISSING_INT = np.iinfo(
-    np.int64
-).min  # how a missing value of an int64 field is given to a served model
+# How a missing value of an int64 field is given to a served model.
+MISSING_INT = np.iinfo(np.int64).min
 KINDS = ("categorical", "numeric", "cross")
 DTYPES = ("string", "int64", "float64")
 TRANSFORMS = ("none", "log_square", "floor")
@@ -68,17 +77,8 @@ class Field:
                 "A field `name` should be letters, digits and underscores, a letter first. "
                 f"Received: {self.name!r}"
             )
-        for key, allowed in (
-            ("kind", KINDS),
-            ("dtype", DTYPES),
-            ("transform", TRANSFORMS),
-            ("role", ROLES),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f"`{key}` of field {self.name!r} should be one of {', '.join(allowed)}. "
-                    f"Received: {getattr(self, key)!r}"
-                )
+        owner = f"field {self.name!r}"
+        check_choice(self, owner, kind=KINDS, dtype=DTYPES, transform=TRANSFORMS, role=ROLES)
         if (self.kind == "numeric") != (self.transform != "none"):
             raise ValueError(
                 f"A numeric field, and no other, should have a `transform`. Received: {self}"
@@ -90,11 +90,7 @@ class Field:
             raise ValueError(
                 f"A field `name` should have at most {_LONGEST_NAME} letters. Received: {received}"
             )
-        if self.vocabulary_size < 1:
-            raise ValueError(
-                f"`vocabulary_size` of field {self.name!r} should be at least 1. Received: "
-                f"{self.vocabulary_size}"
-            )
+        check_ranges(self, owner, vocabulary_size=at_least(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +102,7 @@ class Schema:
       fields: the fields, in column order.
       label: name of the label column.
       fingerprint: digest of options, vocabularies and records; equal fingerprints mean equal data.
-      directory: folder that holds `counts.npz` and `vocab/`; None for a schema made in memory.
+      directory: folder that holds the counts and vocabularies; None for a schema made in memory.
     """
 
     fields: tuple[Field, ...]
@@ -153,7 +149,7 @@ class Schema:
             raise ValueError(
                 "`counts` needs a schema loaded from a folder. Received: a schema made in memory"
             )
-        path = os.path.join(self.directory, "counts.npz")
+        path = RecordsPaths(self.directory).counts
         stored = read_arrays(path)
         with understanding(path):
             counts = {name: stored[f"{_COUNTS}{name}"] for name in self.names}
@@ -171,7 +167,7 @@ class Schema:
                 "A vocabulary file needs a schema loaded from a folder. Received: a schema made in "
                 "memory"
             )
-        return os.path.join(self.directory, "vocab", f"{name}.txt")
+        return RecordsPaths(self.directory).vocabulary(name)
 
     def to_json(self) -> dict:
         fields = [
@@ -188,11 +184,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, value: dict, directory: str | None = None) -> Schema:
-        if value.get("version") != _VERSION:
-            raise ValueError(
-                f"A schema file should have `version` {_VERSION}. Received: "
-                f"{value.get('version')!r}"
-            )
+        check_version(value, _VERSION, "A schema file")
         # Schemas written before a key existed have its default.
         fields = tuple(
             Field(
@@ -214,7 +206,7 @@ class Schema:
         )
 
     def save(self, directory: str) -> None:
-        write_json(os.path.join(directory, "schema.json"), self.to_json())
+        write_json(RecordsPaths(directory).schema, self.to_json())
 
     @classmethod
     def load(cls, directory: str) -> Schema:
@@ -223,7 +215,7 @@ class Schema:
         Raises:
           ValueError: there is none, or it is not a schema; the message names the file.
         """
-        path = os.path.join(directory, "schema.json")
+        path = RecordsPaths(directory).schema
         if not os.path.exists(path):
             raise ValueError(
                 f"A finished data folder should hold `schema.json`. Received: {directory}, without"
@@ -235,7 +227,7 @@ class Schema:
 
 def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:
     """Writes `counts.npz`, which `Schema.counts` reads: field name -> [V] int64."""
-    path = os.path.join(directory, "counts.npz")
+    path = RecordsPaths(directory).counts
     with integrity.naming(path):
         np.savez(
             path, allow_pickle=False, **{_COUNTS + name: array for name, array in counts.items()}

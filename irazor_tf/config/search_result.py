@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.files import check_version, read_json, understanding, write_json
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.specs import Spec, parse_spec
 
@@ -107,11 +107,7 @@ class SearchResult:
     def load(cls, path: str) -> SearchResult:
         value, masks = read_json(path)
         with understanding(path):
-            if value.get("version") != _VERSION:
-                raise ValueError(
-                    f"A search result should have `version` {_VERSION}. Received: "
-                    f"{value.get('version')!r} in {path}"
-                )
+            check_version(value, _VERSION, "A search result", f" in {path}")
             clusters = []
             for i, cluster in enumerate(value["clusters"]):
                 own = {

@@ -1,7 +1,5 @@
-"""Spec strings, Python call syntax with literal arguments only, parsed with `ast` and never
-executed: `irazor(cpt=0.4) + fde()`.
-
-No TensorFlow import."""
+"""Spec strings: Python call syntax with literal arguments only, such as `irazor(cpt=0.4) + fde()`,
+parsed with `ast` and never executed. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -9,9 +7,8 @@ import ast
 import dataclasses
 from typing import Any
 
+# Beyond these the parser itself gives up, or takes minutes.
 DEEPEST = 50  # brackets within brackets
-
-
 MOST_ARGUMENTS = 1_000
 
 
@@ -19,7 +16,10 @@ MOST_ARGUMENTS = 1_000
 class Spec:
     """One named entry with its arguments: ``name(arguments...)``.
 
-    `operands` holds positional arguments that are specs themselves (``fields(irazor())``).
+    Args:
+      name: Name of an entry of a registry, or of an optimizer.
+      arguments: Pairs of an argument's name and its value, in the order in which they were written.
+      operands: Positional arguments, which are specs themselves (``fields(irazor())``).
     """
 
     name: str
@@ -46,16 +46,12 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
     _check_depth(text)
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # of a NUL, or of what is nested without brackets
-        said = error.msg if isinstance(error, SyntaxError) else type(error).__name__
+    # All but the first: of a NUL, or of what is nested without brackets.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise ValueError(
             f"A spec should read like `name(key=value)`, joined by `+`. Received: {_short(text)!r} "
-            f"({said})"
+            f"({reason})"
         ) from None
     if len(list(ast.walk(node))) > 100 * MOST_ARGUMENTS:
         raise ValueError(
@@ -70,7 +66,11 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
 
 
 def parse_spec(text: str) -> Spec:
-    """Parses a single spec such as ``mlp(hidden=(400, 400))``."""
+    """Parses a single spec such as ``mlp(hidden=(400, 400))``.
+
+    Raises:
+      ValueError: the text is no spec, or more than one.
+    """
     specs = parse_specs(text)
     if len(specs) != 1:
         raise ValueError(f"Exactly one spec should be given here. Received: {text!r}")
@@ -78,8 +78,8 @@ def parse_spec(text: str) -> Spec:
 
 
 def _check_depth(text: str) -> None:
-    """Raises ValueError for brackets nested, or specs joined, so deep that the parser itself would
-    give up."""
+    """Raises ValueError for brackets nested so deep, or so many specs joined, that the parser
+    itself would give up."""
     depth = deepest = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
@@ -96,10 +96,12 @@ def _check_depth(text: str) -> None:
 
 
 def _short(text: str) -> str:
+    """The text as a message quotes it."""
     return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _spec(node: ast.AST, text: str) -> Spec:
+    """The spec that a node of the parsed `text` stands for."""
     if isinstance(node, ast.Name):
         return Spec(node.id)
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

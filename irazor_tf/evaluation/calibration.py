@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irazor_tf.config.files import read_json, understanding, write_json
+from irazor_tf.config.files import check_version, read_json, understanding, write_json
 
 BINS = 10
 # Between a float32 and 1 there is nothing nearer than this: a sigmoid in float32 rounds to 1 from a
@@ -95,10 +95,7 @@ class Correction:
         """
         value, _ = read_json(path)
         with understanding(path):
-            if value["version"] != _VERSION:
-                raise ValueError(
-                    f"A correction should have `version` {_VERSION}. Received: {value['version']}"
-                )
+            check_version(value, _VERSION, "A correction")
             return cls(
                 float(value["slope"]),
                 float(value["intercept"]),

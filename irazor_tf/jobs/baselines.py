@@ -12,30 +12,26 @@ from tqdm import tqdm
 
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.config.layout import Role
-from irazor_tf.config.schema import Schema
 from irazor_tf.evaluation.baselines import BASELINES, Fitted, sample
 from irazor_tf.evaluation.calibration import without_bins
-from irazor_tf.evaluation.task import TASKS
-from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.job import Job
 from irazor_tf.training.source import Source
 
 _ROWS = 1 << 16  # rows that are read, or predicted for, at a time
 
 
-def baseline_names(job: JobConfig) -> list[str]:
+def baseline_names(job: Job) -> list[str]:
     """The baselines of a job, each once; none where its task does not predict a probability, as
     they do."""
-    return (
-        list(dict.fromkeys(job.baselines)) if TASKS.build(job.task).output == "probability" else []
-    )
+    return list(dict.fromkeys(job.config.baselines)) if job.task.output == "probability" else []
 
 
-def are_fitted(job: JobConfig) -> bool:
+def are_fitted(job: Job) -> bool:
     """Whether all of them are done."""
     return all(os.path.exists(_path(job, name)) for name in baseline_names(job))
 
 
-def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
+def evaluate_baselines(job: Job) -> list[dict[str, Any]]:
     """Fits and judges the job's baselines; `baselines/<name>.json` holds the record of a finished
     one, which is not fitted again.
 
@@ -46,25 +42,25 @@ def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
     """
     pending = [name for name in baseline_names(job) if not os.path.exists(_path(job, name))]
     if pending:
-        task = TASKS.build(job.task)
-        train, valid = (Source(job.records_dir, split) for split in ("train", "valid"))
+        task, schema = job.task, job.schema
+        train, valid = (Source(job.config.records_dir, split) for split in ("train", "valid"))
         start = time.perf_counter()
         # Of the validation rows, too, no more are used to choose by than there are to learn from;
         # the metrics are those of all.
         learned, judged = (
-            _read(source, sample(source.rows, len(schema.fields), job.seed))
+            _read(source, sample(source.rows, len(schema.fields), job.config.seed))
             for source in (train, valid)
         )
         reading = time.perf_counter() - start
-        for name in tqdm(pending, "baselines", unit="model", disable=not job.progress):
+        for name in tqdm(pending, "baselines", unit="model", disable=not job.config.progress):
             start = time.perf_counter()
             fitted = BASELINES[name](
-                *learned, *judged, tuple(map(int, schema.vocabulary_sizes)), job.seed
+                *learned, *judged, tuple(map(int, schema.vocabulary_sizes)), job.config.seed
             )
             record = {
                 "name": name,
                 "role": Role.BASELINE.value,
-                "seed": job.seed,
+                "seed": job.config.seed,
                 "settings": dict(fitted.settings),
             }
             record |= {
@@ -85,8 +81,8 @@ def evaluate_baselines(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
     return [_finished(_path(job, name), name) for name in baseline_names(job)]
 
 
-def _path(job: JobConfig, name: str) -> str:
-    return job.path("baselines", f"{name}.json")
+def _path(job: Job, name: str) -> str:
+    return job.paths.baseline(name)
 
 
 def _finished(path: str, name: str) -> dict[str, Any]:
@@ -114,10 +110,10 @@ def _read(source: Source, positions: np.ndarray | None) -> tuple[np.ndarray, np.
     return np.concatenate(ids), np.concatenate(labels)
 
 
-def _predictions(job: JobConfig, fitted: Fitted, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _predictions(job: Job, fitted: Fitted, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels and predictions of all rows of a split."""
     labels, predicted = [], []
-    for batch in Source(job.records_dir, split).ordered(_ROWS).as_numpy_iterator():
+    for batch in Source(job.config.records_dir, split).ordered(_ROWS).as_numpy_iterator():
         labels.append(batch["label"])
         predicted.append(fitted.predict(batch["ids"]))
     return np.concatenate(labels), np.concatenate(predicted)

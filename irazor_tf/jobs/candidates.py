@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.input_config import digest, identity
-from irazor_tf.config.layout import Role
+from irazor_tf.config.layout import JobPaths, Role
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
-from irazor_tf.config.specs import Spec
+from irazor_tf.config.specs import Spec, parse_specs
 
 _LONGEST = 60  # characters that settings may add to a name; longer ones make way for a number
 
@@ -94,15 +96,83 @@ def unique_names(chosen: Sequence[Candidate]) -> list[Candidate]:
     unique = []
     for candidate in chosen:
         first = firsts.setdefault(candidate.name, candidate)
-        own, other = candidate.result.method.arguments, first.result.method.arguments
-        more = ", ".join(f"{key}={value!r}" for key, value in own if (key, value) not in other)
-        apart = more or ("" if own == other else "fewer settings")
-        names = [
-            candidate.name,
-            *([f"{candidate.name} ({apart})"] if 0 < len(apart) <= _LONGEST else []),
-        ]
+        arguments = candidate.result.method.arguments
+        firsts_arguments = first.result.method.arguments
+        difference = ", ".join(
+            f"{key}={value!r}" for key, value in arguments if (key, value) not in firsts_arguments
+        )
+        if not difference and arguments != firsts_arguments:
+            difference = "fewer settings"
+        names = [candidate.name]
+        if 0 < len(difference) <= _LONGEST:
+            names.append(f"{candidate.name} ({difference})")
         names += [f"{names[-1]} ({number})" for number in range(2, len(chosen) + 2)]
         name = next(name for name in names if name not in taken)
         taken.add(name)
         unique.append(dataclasses.replace(candidate, name=name))
     return unique
+
+
+def save_candidates(paths: JobPaths, candidates: Sequence[Candidate]) -> None:
+    """Writes the results of all candidates, and `candidates.json`, which lists them."""
+    for candidate in candidates:
+        candidate.result.save(paths.model(candidate.key).result)
+    write_json(paths.candidates, [_listed(candidate) for candidate in candidates])
+
+
+def load_candidates(paths: JobPaths) -> list[Candidate]:
+    """What `save_candidates` wrote.
+
+    Raises:
+      ValueError: there is no list, or what is listed is not what lies there.
+    """
+    path = paths.candidates
+    if not os.path.exists(path):
+        raise ValueError(
+            f"Models should be trained before this stage (retrain). Received: no {path}"
+        )
+    entries, _ = read_json(path)
+    with understanding(path):
+        return [_candidate(paths, entry) for entry in entries]
+
+
+def _listed(candidate: Candidate) -> dict[str, Any]:
+    """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
+    return {
+        "role": candidate.role.value,
+        "name": candidate.name,
+        "key": candidate.key,
+        "search_folder": candidate.search_folder,
+        "folders_before": [earlier.folder for earlier in candidate.before],
+        "method": candidate.method,
+        "search_seconds": candidate.result.seconds,
+        "notices": list(candidate.result.notices),
+    }
+
+
+def _candidate(paths: JobPaths, entry: Mapping[str, Any]) -> Candidate:
+    """The candidate of an entry in `candidates.json`."""
+    *before, method = parse_specs(entry["method"])
+    path = paths.model(entry["key"]).result
+    if not os.path.exists(path):
+        raise ValueError(
+            "A trained model should have its `result.json` (run retrain again). Received: no "
+            f"{path}"
+        )
+    stored = SearchResult.load(path)
+    result = dataclasses.replace(
+        stored,
+        method=method,
+        seconds=entry["search_seconds"],
+        notices=tuple(entry.get("notices", stored.notices)),
+    )
+    folders = entry.get("folders_before", [""] * len(before))
+    earlier = tuple(map(Searched, before, folders))
+    candidate = Candidate(
+        Role(entry["role"]), entry["name"], result, entry["search_folder"], earlier
+    )
+    if candidate.key != entry["key"]:
+        raise ValueError(
+            f"`key` should be that of its result, {candidate.key}. Received: {entry['key']}"
+        )
+    return candidate

@@ -8,32 +8,33 @@ import logging
 import os
 from typing import Any
 
-from data_pipelines.records import load_manifest
+from data_pipelines.manifest import load_manifest
 from irazor_tf.config.files import read_json, understanding, write_json
 from irazor_tf.config.recipe import AUTO, RULE, resolved
 from irazor_tf.config.schema import Schema
-from irazor_tf.jobs.config import NEUTRAL, JobConfig, has_trained
-from irazor_tf.model.base import MODELS
-from irazor_tf.training.options import known_of
+from irazor_tf.jobs.claim import has_trained
+from irazor_tf.jobs.config import NEUTRAL, JobConfig
+from irazor_tf.model.base import BaseModel
+from irazor_tf.training.options import TrainOptions, known_of
 
 _notices = logging.getLogger("irazor_tf")
 
 
-def resolved_job(job: JobConfig, schema: Schema) -> JobConfig:
-    """The job with values for what is "auto" in its training settings.
+def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOptions:
+    """The training settings of a job with values for what is "auto" in them.
 
     `resolved.json` holds what the rule said when the settings were first resolved, and a later call
     takes it from there, whatever the rule says by then. As long as nothing is trained, settings
-    that have changed since (see `job_config.claim`), the base model among them, are resolved anew.
+    that have changed since (see `claim`), the base model among them, are resolved anew.
     What a trained job of an earlier version had no setting for stays as it was without (`NEUTRAL`).
     """
-    path = job.path("resolved.json")
+    path = job.paths.resolved
     given = {key: getattr(job.train, key) for key in RULE}
     stored = read_json(path)[0] if os.path.exists(path) else {}
     with understanding(path):
         if not stored or not has_trained(job):
             manifest = load_manifest(job.records_dir)
-            known = known_of(schema, manifest["splits"]["train"]["rows"], MODELS.build(job.model))
+            known = known_of(schema, manifest["splits"]["train"]["rows"], base)
             now = {
                 "given": given,
                 "fingerprint": schema.fingerprint,
@@ -56,13 +57,13 @@ def resolved_job(job: JobConfig, schema: Schema) -> JobConfig:
         values = {
             key: (NEUTRAL | stored["values"])[key] for key, value in given.items() if value == AUTO
         }
-        return dataclasses.replace(job, train=dataclasses.replace(job.train, **values))
+        return dataclasses.replace(job.train, **values)
 
 
 def recipe_of(job: JobConfig) -> dict[str, Any]:
     """The settings of the rule as the job's trainings have them;
     empty before the data are there."""
-    path = job.path("resolved.json")
+    path = job.paths.resolved
     return read_json(path)[0]["recipe"] if os.path.exists(path) else {}
 
 

@@ -12,32 +12,29 @@ from typing import Any
 
 from irazor_tf.config import integrity
 from irazor_tf.config.files import write_json
-from irazor_tf.config.input_config import InputConfig, digest
+from irazor_tf.config.input_config import digest
 from irazor_tf.config.recipe import AUTO, RULE
-from irazor_tf.config.schema import Schema
-from irazor_tf.config.specs import parse_spec
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.recipe import resolved_job
-from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.model.base import MODELS
 from irazor_tf.training import pricing
+from irazor_tf.training.callbacks import DivergedError
 from irazor_tf.training.cost import fit_seconds, fit_states
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
-from irazor_tf.training.trainer import DivergedError, Trainer
+from irazor_tf.training.trainer import Trainer
 from irazor_tf.training.tuning import DROPOUT, halved, most_epochs, recipes, varied
 
 _notices = logging.getLogger("irazor_tf")
 
 
-def tune_recipes(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
+def tune_recipes(job: Job) -> list[dict[str, Any]]:
     """Successive halving among a dozen recipes, every field at the job's width; trainings that were
     stopped go on.
 
     Args:
       job: its settings as given: what is "auto" in them is what the recipes differ in, and the
         dropout of the final models' base model where its spec does not name it.
-      schema: the data's fields.
 
     Returns:
       A record for each recipe, the best first: `changes` from the rule's, `model`, `settings`,
@@ -48,7 +45,7 @@ def tune_recipes(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
     Raises:
       ValueError: nothing is "auto", or the rule's own recipe cannot be trained.
     """
-    tuning = _Tuning(job, schema)
+    tuning = _Tuning(job)
     numbers = range(len(tuning.changes))
     best = halved(numbers, tuning.epochs, tuning.value)[0]
     # What was trained to its end comes first: of the others the best epoch is not known.
@@ -57,24 +54,25 @@ def tune_recipes(job: JobConfig, schema: Schema) -> list[dict[str, Any]]:
         for number in sorted(numbers, key=lambda number: (number != best, *tuning.place(number)))
     ]
     write_json(
-        job.path("tune", "result.json"),
-        {"metric": job.train.metric, "rows": tuning.rows, "recipes": records},
+        job.paths.tune.result,
+        {"metric": job.config.train.metric, "rows": tuning.rows, "recipes": records},
     )
-    with integrity.beside(job.path("tune", "recipe.flags")) as file:
-        file.write(_flagfile(records, job))
+    with integrity.beside(job.paths.tune.flags) as file:
+        file.write(_flagfile(records, job.config))
     return records
 
 
 class _Tuning:
     """The recipes of a job and their trainings."""
 
-    def __init__(self, job: JobConfig, schema: Schema):
-        self._job, self._schema = job, schema
-        self._model = parse_spec(job.retrain_model or job.model)
-        base = MODELS.build(self._model)
+    def __init__(self, job: Job):
+        self._job, schema, config = job, job.schema, job.config
+        self._model, base = config.specs.final_model, job.final_base
         # Any: in these settings nothing is "auto" any more.
-        self._rule: Any = resolved_job(job, schema).train
-        values = {key: getattr(self._rule, key) for key in RULE if getattr(job.train, key) == AUTO}
+        self._rule: Any = job.options
+        values = {
+            key: getattr(self._rule, key) for key in RULE if getattr(config.train, key) == AUTO
+        }
         values = {key: value for key, value in values.items() if key not in ("epochs", "patience")}
         if (
             hasattr(base.params, DROPOUT)
@@ -83,7 +81,7 @@ class _Tuning:
         ):
             values[DROPOUT] = getattr(base.params, DROPOUT)
         self.epochs = int(self._rule.epochs)
-        self.rows = Source(job.records_dir, "train").rows
+        self.rows = Source(config.records_dir, "train").rows
         self.changes = recipes(values, not base.sites, self.rows)
         if len(self.changes) < 2:
             open_to_it = ", ".join(varied(not base.sites))
@@ -94,11 +92,11 @@ class _Tuning:
                 "model has"
             )
         self._trainers = [self._trainer(number) for number in range(len(self.changes))]
-        self._metric = job.train.metric
+        self._metric = config.train.metric
         self._values: dict[int, float] = {}
         for optimizer in {trainer.options.network_optimizer for trainer in self._trainers}:
             optimizers = self._rule.optimizers() | {"network": optimizer}
-            pricing.check_memory(schema, self._space(), base, self._trainers[0].task, optimizers)
+            pricing.check_memory(schema, job.space, base, self._trainers[0].task, optimizers)
         passes = most_epochs(len(self.changes), self.epochs)
         told = (
             "tune: %d recipes, together at most %d passes over %s training rows (one training: "
@@ -113,13 +111,15 @@ class _Tuning:
         trainer, start = self._trainers[number], time.perf_counter()
         history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
         before = len(history)
-        if self._job.progress:
+        if self._job.config.progress:
             print(f"[{number + 1}/{len(self.changes)}] {self._said(number)}", flush=True)
         if not (trainer.is_done("model") or (epochs is not None and before >= epochs)):
             try:
                 if os.path.exists(marker):
                     raise DivergedError
-                history = trainer.fit(trainer.build(self._space()), "model", FitPlan(pause=epochs))
+                history = trainer.fit(
+                    trainer.build(self._job.space), "model", FitPlan(pause=epochs)
+                )
             except DivergedError:
                 if number == 0:
                     raise
@@ -197,21 +197,19 @@ class _Tuning:
             self._model.replace(dropout=changes[DROPOUT]) if DROPOUT in changes else self._model
         )
 
-    def _space(self) -> InputConfig:
-        return InputConfig.uniform(self._schema, self._job.width)
-
     def _trainer(self, number: int) -> Trainer:
         changes = {key: value for key, value in self.changes[number].items() if key != DROPOUT}
-        job = dataclasses.replace(self._job, train=dataclasses.replace(self._rule, **changes))
+        job, options = self._job, dataclasses.replace(self._rule, **changes)
         settings = [
-            dataclasses.asdict(job.train),
+            dataclasses.asdict(options),
             self._spec(number),
-            job.width,
-            job.seed,
-            self._schema.fingerprint,
-            job.task,
+            job.config.width,
+            job.config.seed,
+            job.schema.fingerprint,
+            job.config.task,
         ]
-        return trainer_of(job, self._schema, "tune", digest(settings), model=self._spec(number))
+        base = MODELS.build(self._spec(number))
+        return job.tuning_trainer(os.path.join("tune", digest(settings)), base, options)
 
 
 def _flagfile(records: list[dict[str, Any]], job: JobConfig) -> str:

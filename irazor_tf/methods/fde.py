@@ -4,15 +4,19 @@ has to beat."""
 from __future__ import annotations
 
 import dataclasses
-import logging
 
+from irazor_tf.config.checks import at_least, check_ranges
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.search_result import SearchResult
-from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, SearchMethod, budget_error
+from irazor_tf.search.method import (
+    METHODS,
+    Search,
+    SearchMethod,
+    Traits,
+    budget_error,
+    variants,
+)
 from irazor_tf.training.trainer import Trainer
-
-_notices = logging.getLogger("irazor_tf")
 
 
 @METHODS.register("fde")
@@ -24,8 +28,11 @@ class FDE(SearchMethod):
         """Settings.
 
         Args:
-          dim: the width; None: the width of the space, field by field.
-          sweep: widths worth a point on the curve, as far as the space goes.
+          dim: Embedding dimension of every field, at least 1; a field that is narrower in the space
+            keeps its width. If None (default), every field keeps its width in the space
+            (`--width`).
+          sweep: Other values of `dim`, each of which is a point on the curve of sizes, as far as
+            the space goes.
         """
 
         dim: int | None = None
@@ -33,30 +40,30 @@ class FDE(SearchMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for dim in (self.dim, *self.sweep):
-                if dim is not None and dim < 1:
-                    raise ValueError(f"`dim` of fde should be at least 1. Received: {dim}")
+            check_ranges(self, "fde", dim=at_least(1), sweep=at_least(1))
 
-    needs = frozenset()
-    ranks_fields = False
-    control_at_budget = False
-    derive_only = frozenset({"dim", "sweep"})
+    traits = Traits(
+        needs=frozenset(),
+        budget="own",
+        ranks_fields=False,
+        derive_only=frozenset({"dim", "sweep"}),
+    )
 
-    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
-        return trainer.build(space)
+    def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
+        """A model without any training: a width needs none."""
+        return Search(trainer.build(space))
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         if budget is None:
             return narrow(space, space.max_dim if self.params.dim is None else self.params.dim)
+        schema = search.model.schema
         fitting = [
             config
             for dim in range(1, space.max_dim + 1)
-            if (config := narrow(space, dim)).num_params(supernet.schema) <= budget
+            if (config := narrow(space, dim)).num_params(schema) <= budget
         ]
         if not fitting:
-            raise budget_error(budget, narrow(space, 1).num_params(supernet.schema))
+            raise budget_error(budget, narrow(space, 1).num_params(schema))
         return fitting[-1]
 
     def search(
@@ -64,25 +71,24 @@ class FDE(SearchMethod):
         trainer: Trainer,
         space: InputConfig,
         budget: int | None = None,
-        supernet: Recommender | None = None,
-    ) -> tuple[SearchResult, Recommender]:
-        result, supernet = super().search(trainer, space, budget, supernet)
+        search: Search | None = None,
+    ) -> tuple[SearchResult, Search]:
+        result, search = super().search(trainer, space, budget, search)
         if budget is None and self.params.dim is not None and self.params.dim > space.max_dim:
             # Not an error: after another method in a chain, how wide its fields are is not known
             # beforehand.
-            _notices.warning(
-                "%s: the space is no wider than %d (--width)", result.method, space.max_dim
+            search.notices.add(
+                f"the space is no wider than {space.max_dim} (--width)", str(self.spec())
             )
             result = dataclasses.replace(result, method=result.method.replace(dim=space.max_dim))
-        return result, supernet
+        return result, search
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return self.each("dim", [dim for dim in self.params.sweep if dim <= space.max_dim])
+        return variants(self, "dim", [dim for dim in self.params.sweep if dim <= space.max_dim])
 
 
 def narrow(space: InputConfig, dim: int) -> InputConfig:
     """Every field of the space at `dim` or at its own smaller width, its first columns."""
-    fields = {}
-    for name, field in space.fields.items():
-        fields[name] = field.cut(field.labels[:dim])
-    return InputConfig(fields)
+    return InputConfig(
+        {name: field.cut(field.labels[:dim]) for name, field in space.fields.items()}
+    )

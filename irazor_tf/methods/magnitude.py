@@ -4,39 +4,51 @@ entries. A control."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from irazor_tf.config.checks import check_choice, check_ranges, inside
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.entries import entry_sizes, keep_entries, largest, split
-from irazor_tf.search.method import METHODS, SearchMethod, budget_error
+from irazor_tf.search.method import (
+    METHODS,
+    Explanation,
+    Search,
+    SearchMethod,
+    Traits,
+    budget_error,
+    variants,
+)
+from irazor_tf.search.selection import take_while_fits
 
 
 @METHODS.register("magnitude")
 class Magnitude(SearchMethod):
-    """Whole (field, column) pairs ranked by the spread of what they put out over the training rows,
-    or entries by their size.
+    """Columns ranked by the spread of what they put out over the training rows, or entries by size.
 
     spread_ij = sqrt(sum_v n_v (E_vj - mean_j)^2 / sum_v n_v), n_v the frequency of feature v of
-    field i. Columns enter by descending spread as long as they fit in the budget; the final model
-    is trained afresh.
+    field i. The columns of all fields enter by descending spread as long as they fit in the budget;
+    the final model is trained afresh.
 
     Per entry, the budget is spent on the largest |E_vj| of all fields together, and the final model
-    is the trained one with the other
-    entries at zero: network pruning in one shot after training, as DNIS is compared with (arXiv
-    2006.04466, section 3.4). A field without entries keeps its first-order terms where the model
-    has them."""
+    is the trained one with the other entries at zero: network pruning in one shot after training,
+    as DNIS is compared with (arXiv 2006.04466, section 3.4). A field without entries keeps its
+    first-order terms where the model has them.
+    """
 
     @dataclasses.dataclass(frozen=True)
     class Params(SearchMethod.Params):
         """Settings.
 
         Args:
-          share: parameters kept, as a share of the space's, where no budget is given.
-          sweep: other shares worth a point on the curve.
-          per: what is kept or removed: "column" or "entry".
+          share: Share, in (0, 1], of the space's embedding parameters that are kept at most, where
+            no budget is given.
+          sweep: Other values of `share`, each of which is a point on the curve of sizes.
+          per: What is kept or removed: "column", a whole embedding dimension of a field, or
+            "entry", a single value of its table.
         """
 
         share: float = 0.5
@@ -45,91 +57,78 @@ class Magnitude(SearchMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.per not in ("column", "entry"):
-                raise ValueError(
-                    f"`per` of magnitude should be one of column, entry. Received: {self.per!r}"
-                )
-            for share in (self.share, *self.sweep):
-                if not 0 < share <= 1:
-                    raise ValueError(
-                        f"`share` of magnitude should lie in (0, 1]. Received: {share}"
-                    )
+            check_choice(self, "magnitude", per=("column", "entry"))
+            check_ranges(self, "magnitude", share=inside(0, 1, "(]"), sweep=inside(0, 1, "(]"))
 
-    derive_only = frozenset(
-        {"share", "sweep", "per"}
-    )  # both kinds are derived from one plain training
+    # Columns and entries are derived from one plain training.
+    traits = Traits(derive_only=frozenset({"share", "sweep", "per"}))
 
     def __init__(self, params: Any = None):
         super().__init__(params)
-        self.init = "keep" if self.params.per == "entry" else "fresh"
+        if self.params.per == "entry":
+            self.traits = dataclasses.replace(self.traits, init="keep")
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
-        schema, setting = supernet.schema, None
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
+        schema, setting = search.model.schema, None
         if budget is None:
-            budget, setting = (
-                int(self.params.share * space.num_params(schema)),
-                ("`share` of magnitude", self.params.share),
-            )
+            budget = int(self.params.share * space.num_params(schema))
+            setting = ("`share` of magnitude", self.params.share)
         if self.params.per == "entry":
             if budget < 1:
                 raise budget_error(budget, 1, setting)
-            return self._largest_entries(supernet, space, budget)
-        spreads = self._spreads(supernet)
-        ranked = []
-        for name, found in spreads.items():
-            costs = space.fields[name].column_params(schema.field(name).vocabulary_size).tolist()
-            ranked += [
-                (-spread, name, label, cost)
-                for spread, label, cost in zip(found, space.fields[name].labels, costs, strict=True)
-            ]
-        kept: dict[str, list[int]] = {name: [] for name in space.fields}
-        left = budget
-        for _, name, label, cost in sorted(ranked):
-            if cost <= left:
-                left -= cost
-                kept[name].append(label)
-        if left == budget:
-            raise budget_error(budget, int(space.column_params(schema).min()), setting)
-        return InputConfig({name: space.fields[name].cut(labels) for name, labels in kept.items()})
-
-    def _largest_entries(
-        self, supernet: Recommender, space: InputConfig, budget: int
-    ) -> InputConfig:
-        assert supernet.embedding is not None
-        sizes = {
-            name: entry_sizes(supernet.embedding.field_table(name), space.fields[name])
-            for name in space.kept
-        }
-        kept = largest(np.concatenate([own.ravel() for own in sizes.values()]), budget)
-        return keep_entries(space, split(kept, sizes), supernet.linear is not None)
-
-    def _spreads(self, supernet: Recommender) -> dict[str, np.ndarray]:
-        found = {}
-        for name in supernet.config.kept:
-            assert supernet.embedding is not None
-            table, counts = (
-                supernet.embedding.field_table(name),
-                supernet.schema.counts[name].astype(np.float64),
-            )
-            weights = counts / max(counts.sum(), 1)
-            mean = weights @ table
-            found[name] = np.sqrt(weights @ np.square(table - mean))
-        return found
+            return _largest_entries(search.model, space, budget)
+        costs = space.column_params(schema)
+        taken = take_while_fits(
+            _by_spread(spreads_of(search.model), space), costs, budget, fill=True
+        )
+        if not costs[taken].any():
+            raise budget_error(budget, int(costs.min()), setting)
+        return space.with_columns(taken)
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return self.each("share", self.params.sweep)
+        return variants(self, "share", self.params.sweep)
 
-    def field_scores(self, supernet: Recommender) -> dict[str, float]:
-        """The spread of a field's widest column."""
-        return {name: float(spread.max()) for name, spread in self._spreads(supernet).items()}
-
-    def architecture(self, supernet: Recommender) -> dict[str, np.ndarray]:
-        spreads = self._spreads(supernet)
+    def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
+        """Scores: the spread of a field's widest column."""
+        spreads = spreads_of(search.model)
         width = max(len(spread) for spread in spreads.values())
-        return {
-            "spread": np.stack(
-                [np.pad(spread, (0, width - len(spread))) for spread in spreads.values()]
-            )
-        }
+        padded = [np.pad(spread, (0, width - len(spread))) for spread in spreads.values()]
+        return Explanation(
+            scores={name: float(spread.max()) for name, spread in spreads.items()},
+            arrays={"spread": np.stack(padded)},
+        )
+
+
+def spreads_of(model: Recommender) -> dict[str, np.ndarray]:
+    """Kept field -> standard deviation of each of its columns over the training rows, [dim]."""
+    assert model.embedding is not None
+    spreads = {}
+    for name in model.config.kept:
+        table = model.embedding.field_table(name)
+        counts = model.schema.counts[name].astype(np.float64)
+        weights = counts / max(counts.sum(), 1)
+        mean = weights @ table
+        spreads[name] = np.sqrt(weights @ np.square(table - mean))
+    return spreads
+
+
+def _by_spread(spreads: Mapping[str, np.ndarray], space: InputConfig) -> list[int]:
+    """Numbers of the space's columns, counted field after field, by descending spread; of equal
+    spreads by the field's name and the column's label."""
+    columns = [
+        (-spread, name, label)
+        for name in space.kept
+        for spread, label in zip(spreads[name], space.fields[name].labels, strict=True)
+    ]
+    return sorted(range(len(columns)), key=lambda number: columns[number])
+
+
+def _largest_entries(model: Recommender, space: InputConfig, budget: int) -> InputConfig:
+    """`space` with the `budget` largest entries of all fields together."""
+    assert model.embedding is not None
+    sizes = {
+        name: entry_sizes(model.embedding.field_table(name), space.fields[name])
+        for name in space.kept
+    }
+    kept = largest(np.concatenate([table.ravel() for table in sizes.values()]), budget)
+    return keep_entries(space, split(kept, sizes), model.linear is not None)

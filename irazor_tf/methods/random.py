@@ -6,10 +6,19 @@ import dataclasses
 
 import numpy as np
 
+from irazor_tf.config.checks import check_ranges, inside
 from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.schema import Schema
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, SearchMethod, budget_error
+from irazor_tf.search.method import (
+    METHODS,
+    Search,
+    SearchMethod,
+    Traits,
+    budget_error,
+    variants,
+)
+from irazor_tf.search.selection import take_while_fits
 from irazor_tf.training.trainer import Trainer
 
 _DRAWS = 64
@@ -20,16 +29,18 @@ class RandomWidths(SearchMethod):
     """Fields in random order take a random width, no wider than what is left of the budget.
 
     Of 64 such draws the one that uses most of the budget is taken, so that the control is not held
-    back by an unlucky draw."""
+    back by an unlucky draw.
+    """
 
     @dataclasses.dataclass(frozen=True)
     class Params(SearchMethod.Params):
         """Settings.
 
         Args:
-          share: parameters kept, as a share of the space's, where no budget is given.
-          sweep: other shares worth a point on the curve.
-          seed: of the draws, together with the training's seed.
+          share: Share, in (0, 1], of the space's embedding parameters that are kept at most, where
+            no budget is given.
+          sweep: Other values of `share`, each of which is a point on the curve of sizes.
+          seed: Seed of the draws, together with the training's seed.
         """
 
         share: float = 0.5
@@ -38,54 +49,47 @@ class RandomWidths(SearchMethod):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for share in (self.share, *self.sweep):
-                if not 0 < share <= 1:
-                    raise ValueError(f"`share` of random should lie in (0, 1]. Received: {share}")
+            check_ranges(self, "random", share=inside(0, 1, "(]"), sweep=inside(0, 1, "(]"))
 
-    needs = frozenset()
-    ranks_fields = False
-    derive_only = frozenset({"share", "seed", "sweep"})
+    traits = Traits(
+        needs=frozenset(),
+        ranks_fields=False,
+        derive_only=frozenset({"share", "seed", "sweep"}),
+    )
 
-    def train(self, trainer: Trainer, space: InputConfig) -> Recommender:
-        return trainer.build(space)
+    def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
+        """A model without any training: a draw needs none."""
+        return Search(trainer.build(space))
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
-        schema, setting = supernet.schema, None
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
+        schema, setting = search.model.schema, None
         if budget is None:
-            budget, setting = (
-                int(self.params.share * space.num_params(schema)),
-                ("`share` of random", self.params.share),
-            )
-        generator = np.random.Generator(np.random.PCG64(seed_of(self.params.seed, supernet.seed)))
-        best: InputConfig | None = None
-        for _ in range(_DRAWS):
-            config = self._draw(generator, supernet, space, budget)
-            if config.num_fields and (
-                best is None or config.num_params(schema) > best.num_params(schema)
-            ):
-                best = config
-        if best is None:
+            budget = int(self.params.share * space.num_params(schema))
+            setting = ("`share` of random", self.params.share)
+        seed = seed_of(self.params.seed, search.model.seed)
+        generator = np.random.Generator(np.random.PCG64(seed))
+        draws = [draw(generator, schema, space, budget) for _ in range(_DRAWS)]
+        drawn = [config for config in draws if config.num_fields]
+        if not drawn:
             raise budget_error(budget, int(space.column_params(schema).min()), setting)
-        return best
+        return max(drawn, key=lambda config: config.num_params(schema))
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        return self.each("share", self.params.sweep)
+        return variants(self, "share", self.params.sweep)
 
-    @staticmethod
-    def _draw(
-        generator: np.random.Generator, supernet: Recommender, space: InputConfig, budget: int
-    ) -> InputConfig:
-        fields = {name: FieldConfig(0) for name in space.fields}
-        for i in generator.permutation(space.num_fields):
-            name = space.kept[i]
-            field = space.fields[name]
-            costs = np.cumsum(field.column_params(supernet.schema.field(name).vocabulary_size))
-            dim = min(
-                int(generator.integers(0, field.dim + 1)),
-                int(np.searchsorted(costs, budget, side="right")),
-            )
-            budget -= int(costs[dim - 1]) if dim else 0
-            fields[name] = field.cut(field.labels[:dim])
-        return InputConfig(fields)
+
+def draw(
+    generator: np.random.Generator, schema: Schema, space: InputConfig, budget: int
+) -> InputConfig:
+    """One config: every field in turn, in a random order, takes its first columns up to a random
+    width, as far as they fit in what is left of the budget."""
+    fields = {name: FieldConfig(0) for name in space.fields}
+    for i in generator.permutation(space.num_fields):
+        name = space.kept[i]
+        field = space.fields[name]
+        costs = field.column_params(schema.field(name).vocabulary_size)
+        width = int(generator.integers(0, field.dim + 1))
+        taken = take_while_fits(range(width), costs, budget)
+        budget -= int(costs[taken].sum())
+        fields[name] = field.cut(field.labels[: int(taken.sum())])
+    return InputConfig(fields)

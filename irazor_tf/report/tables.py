@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_TITLES = {"auc": "AUC"}
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with aligned columns, the first to the left and the others to the right.
@@ -45,12 +47,15 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
       summary: the records of a job's summary.
     """
     calibrated = any(record.get("calibrate") for record in summary)
-    header = ["model", "valid AUC", "valid log loss", "AUC", "log loss", "calibration error"]
+    metrics = _metrics(summary[0])
+    titles = [_TITLES.get(metric, metric.replace("_", " ")) for metric in metrics]
+    header = ["model", *(f"valid {title}" for title in titles), *titles, "calibration error"]
     header += ["calibrated log loss", "calibrated error"] if calibrated else []
     header += ["Fields", "Dims", "Params", "export MiB", "seconds"]
     rows, notes = [], []
     for record in summary:
-        figures = [record[key] for key in ("valid_auc", "valid_log_loss", "auc", "log_loss")]
+        figures = [record[f"valid_{metric}"] for metric in metrics]
+        figures += [record[metric] for metric in metrics]
         figures.append(_error(record, "calibration"))
         if calibrated:
             figures += [record.get("calibrated_log_loss"), _error(record, "calibrated")]
@@ -67,6 +72,11 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
                 "training rows."
             )
     return "\n".join([text_table(header, rows), *notes])
+
+
+def _metrics(record: Mapping[str, Any]) -> list[str]:
+    """The metrics of the job's task: a record has each of both splits."""
+    return [key for key in record if isinstance(record.get(f"valid_{key}"), float)]
 
 
 def _error(record: Mapping[str, Any], key: str) -> float | None:

@@ -12,7 +12,8 @@ from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
 
 
 def entry_sizes(values: np.ndarray, field: FieldConfig) -> np.ndarray:
-    """|values|, [V, dim]; -1 where the field's mask has taken the entry already."""
+    """|values| of a field's table, [V, dim]; -1 where the field's mask has removed the entry
+    already."""
     if field.mask is None:
         return np.abs(values)
     allowed = field.mask.to_array()
@@ -20,8 +21,8 @@ def entry_sizes(values: np.ndarray, field: FieldConfig) -> np.ndarray:
 
 
 def largest(sizes: np.ndarray, count: int) -> np.ndarray:
-    """[E] bool: the `count` largest of `sizes`, [E], of equal ones the first; all that are not
-    negative, where there are no more."""
+    """The `count` largest of `sizes`, [E]; of equal ones the first; negative ones never. [E]
+    bool."""
     count = min(count, int(np.count_nonzero(sizes >= 0)))
     threshold = np.partition(sizes, -count)[-count]
     kept = sizes > threshold
@@ -35,29 +36,35 @@ def keep_entries(
     """`space` with the entries that are kept, and without the columns that keep none.
 
     Args:
-      space: the config that the entries are of.
-      kept: kept field -> [V, dim] bool.
-      first_order: whether the model has first-order terms: a field that keeps no entry then keeps
-        one masked column, because without columns it would lose them; otherwise it goes.
+      space: The config that the entries are of.
+      kept: Kept field -> whether each entry stays, [V, dim] bool.
+      first_order: Whether the model has first-order terms. If so, a field that keeps no entry keeps
+        one column, all masked, because without columns it would lose those terms; if not, it goes.
     """
     fields = dict(space.fields)
-    for name, own in kept.items():
-        columns = np.flatnonzero(own.any(axis=0))
+    for name, entries in kept.items():
+        field = space.fields[name]
+        columns = np.flatnonzero(entries.any(axis=0))
         if not len(columns) and first_order:
             columns = np.array([0])
-        own, labels = (
-            own[:, columns],
-            tuple(space.fields[name].labels[column] for column in columns),
-        )
-        whole = not labels or (own.all() and space.fields[name].mask is None)
-        fields[name] = FieldConfig(len(labels), labels, None if whole else BitMask.from_array(own))
+        entries = entries[:, columns]
+        labels = tuple(field.labels[column] for column in columns)
+        whole = not labels or (entries.all() and field.mask is None)
+        mask = None if whole else BitMask.from_array(entries)
+        fields[name] = FieldConfig(len(labels), labels, mask)
     return dataclasses.replace(space, fields=fields)
 
 
-def split(flat: np.ndarray, sizes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """[E], the fields' entries behind each other -> each in its own shape."""
-    parts = np.split(flat, np.cumsum([own.size for own in sizes.values()])[:-1])
+def split(flat: np.ndarray, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Field -> its part of `flat` in the shape of its table.
+
+    Args:
+      flat: The entries of all fields, field after field, [E].
+      tables: Field -> an array of the shape that its part is to have.
+    """
+    ends = np.cumsum([table.size for table in tables.values()])
+    parts = np.split(flat, ends[:-1])
     return {
-        name: part.reshape(own.shape)
-        for part, (name, own) in zip(parts, sizes.items(), strict=True)
+        name: part.reshape(table.shape)
+        for part, (name, table) in zip(parts, tables.items(), strict=True)
     }

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from data_pipelines.preprocess import PreprocessOptions, expand
+from data_pipelines.inputs import expand
+from data_pipelines.options import PreprocessOptions
 from data_pipelines.reader import Chunk
 from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING_INT, Schema
@@ -59,6 +60,13 @@ class Scorer:
             **{name: tf.constant(values) for name, values in inputs.items()}
         ).values()
         return scores.numpy()
+
+
+def load_export(path: str) -> Scorer:
+    """The exported model in the folder of one version (`DIR/export/1`): called with the raw values
+    of some rows, {field name: [B]}, it returns their scores, [B]. Its `inputs` are the names of the
+    fields that it takes."""
+    return Scorer(path)
 
 
 def score_log(

@@ -1,15 +1,96 @@
-"""What trainings cost: seconds, batches learned from, peak memory."""
+"""What trainings and searches cost: seconds, batches learned from, peak memory."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
+import dataclasses
 import os
 import resource
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.layout import FitPaths, fits_in
 from irazor_tf.training.state import read_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """What a search took apart from any fit; its figures show it beside the rest.
+
+    Args:
+      steps: Batches learned from.
+      seconds: Wall time.
+    """
+
+    steps: int
+    seconds: float
+
+
+class CostMeter:
+    """Counts once what a search takes, over all processes that it takes, and keeps the record.
+
+    A fit remembers its own seconds, whichever process did it; what a call spends beside its fits is
+    measured here, and a call that ends in an error (a budget too small, say) leaves its share for
+    the next one. Peak memory is that of the process which ends the search.
+
+    Args:
+      path: File of the record.
+      folder: Where the search's fits lie.
+      pretrained: Folders of shared pretrainings that the search has asked for -> the seconds that
+        asking took in this process; read when the measuring ends.
+    """
+
+    def __init__(self, path: str, folder: str, pretrained: Mapping[str, float]):
+        self._path, self._folder, self._pretrained = path, folder, pretrained
+        self.record: dict[str, Any] = read_json(path)[0] if os.path.exists(path) else {}
+        self._start, self._fitted = time.perf_counter(), fit_seconds(folder)
+        reset_peak()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the search has been counted before; its record then stays as it is."""
+        return is_finished(self.record)
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[None]:
+        """Keeps what was spent beside the fits where the work inside ends in an error."""
+        try:
+            yield
+        except Exception:
+            if not self.is_finished:
+                write_json(self._path, {"unfinished_seconds": self._beside_fits()})
+            raise
+
+    def finish(self, spent: Spent | None) -> None:
+        """Writes the record, unless there is one: seconds, steps, peak memory in MiB, and what of
+        it went into shared pretrainings and into work apart from any fit."""
+        if self.is_finished:
+            return
+        own = fit_states(self._folder)
+        shared = [read_state(FitPaths(folder).state) for folder in self._pretrained]
+        before = sum(state.get("seconds", 0.0) for state in shared)
+        pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
+        beside = {"steps": 0} if spent is None else dataclasses.asdict(spent)
+        self.record = {
+            "seconds": self._beside_fits() + fit_seconds(self._folder) + before,
+            "steps": sum(map(batches, own)) + pretraining["steps"] + beside["steps"],
+            "peak_mib": peak_mib(),
+            "pretraining": pretraining,
+            "proper": beside,
+        }
+        write_json(self._path, self.record)
+
+    def _beside_fits(self) -> float:
+        in_fits = fit_seconds(self._folder) - self._fitted + sum(self._pretrained.values())
+        spent = max(0.0, time.perf_counter() - self._start - in_fits)
+        return self.record.get("unfinished_seconds", 0.0) + spent
+
+
+def is_finished(record: Mapping[str, Any]) -> bool:
+    """Whether a record of `CostMeter` is of a search that has ended."""
+    return "steps" in record
 
 
 def reset_peak() -> None:
@@ -19,7 +100,8 @@ def reset_peak() -> None:
 
 
 def peak_mib() -> float:
-    """The process's peak memory since `reset_peak`; since its start where that cannot be had."""
+    """The process's peak memory in MiB since `reset_peak`, or since its start where the system
+    cannot tell."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -28,18 +110,15 @@ def peak_mib() -> float:
 
 
 def fit_states(folder: str) -> list[dict[str, Any]]:
-    """States of the fits whose trainer works in `folder`."""
-    return [
-        read_state(path) for path in glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))
-    ]
+    """States of the fits that lie in `folder`."""
+    return [read_state(fit.state) for fit in fits_in(folder)]
 
 
 def fit_seconds(folder: str) -> float:
-    """What those fits took, whichever processes did them."""
+    """Seconds of the fits that lie in `folder`, whichever processes did them."""
     return sum(state.get("seconds", 0.0) for state in fit_states(folder))
 
 
 def batches(state: Mapping[str, Any]) -> int:
-    """Batches that a fit has learned from; states of before they
-    were counted have a batch a step."""
+    """Batches that a fit has learned from; in states of before they were counted, one a step."""
     return state.get("batches", state["step"])

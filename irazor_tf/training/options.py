@@ -1,13 +1,19 @@
-"""Settings of training, search and retraining alike."""
+"""Settings of training, search and retraining alike. No TensorFlow import."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from irazor_tf.config.checks import check_types
 from irazor_tf.config.recipe import AUTO, RULE, Known, resolved
 from irazor_tf.config.schema import Schema
-from irazor_tf.model.base import BaseModel
+
+if TYPE_CHECKING:
+    from irazor_tf.model.base import BaseModel
+
+# Names of `tf.distribute` strategies; off: none.
+STRATEGIES = ("off", "one_device", "mirrored")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,22 +21,31 @@ class TrainOptions:
     """Settings of training, search and retraining alike; "auto" stands for what `recipe.RULE` says
     for the log's size.
 
+    Every field has a flag of the same name, whose help text is what stands here.
+
     Args:
-      batch_size: rows per step, over all replicas; or auto.
-      epochs: passes over the training rows, at most; or auto.
-      patience: epochs without a better validation metric after which training stops; 0: never
-        before `epochs`; or auto.
-      metric: validation metric that decides on stopping and on the best weights.
-      bias_optimizer, network_optimizer: specs for first-order terms, and for tables and dense
-        weights; or auto.
-      architecture_optimizer: spec for the gates' weights.
-      embedding_l2, linear_l2: see `Recommender`; the first may be auto.
-      embedding_ridge, linear_ridge: see `Shares`; or auto.
-      search_steps: steps of a search whose method's spec gives no length; 0: one epoch; or auto.
-      stddev: standard deviation of the embeddings' initial values.
-      eval_batch_size: rows per step of an evaluation.
-      steps_per_execution: steps per call of the compiled function.
-      checkpoint_steps: steps between two checkpoints inside an epoch; 0: at the end of epochs only.
+      batch_size: Rows per step, over all replicas.
+      epochs: Most passes over the training rows.
+      patience: Epochs without a better validation metric before training stops; 0: never.
+      metric: Validation metric that decides when training stops and which weights are kept: one of
+        those that `irazor settings TASK` lists.
+      bias_optimizer: Optimizer of first-order terms and bias, a spec like that of the network's.
+      network_optimizer: Optimizer of embeddings and dense layers: adagrad, adam, lazy_adam, ftrl or
+        sgd, with settings.
+      architecture_optimizer: Optimizer of architecture parameters.
+      embedding_l2: Half of this times the mean squared norm of a row's embeddings enters the loss.
+      linear_l2: Half of this times the mean squared norm of a row's first-order terms enters the
+        loss.
+      embedding_ridge: Half of this times the squared norm of all embeddings enters the loss of an
+        epoch, summed over its rows: 1/C of scikit-learn.
+      linear_ridge: Half of this times the squared norm of all first-order terms enters the loss of
+        an epoch, summed over its rows: 1/C of scikit-learn.
+      search_steps: Steps of a search by a method with a setting of this name that its spec does not
+        give; 0: one epoch.
+      stddev: Standard deviation of the embeddings' initial values.
+      eval_batch_size: Rows per step of an evaluation.
+      steps_per_execution: Steps per call of the compiled function.
+      checkpoint_steps: Steps between checkpoints inside an epoch; 0: at the end of epochs.
     """
 
     batch_size: int | str = AUTO

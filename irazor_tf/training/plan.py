@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from irazor_tf.config.checks import at_least, check_ranges
 from irazor_tf.training.source import Source
@@ -68,3 +69,92 @@ class FitPlan:
             warmup=at_least(0),
             pause=at_least(1),
         )
+
+    def frozen_at(self, epoch: int) -> frozenset[str]:
+        """What does not move in an epoch, counted from 0."""
+        return frozenset(self.frozen) | ({"architecture"} if epoch < self.warmup else set())
+
+    def course(self, options: Any, train: Source, valid: Source) -> Course:
+        """The plan with nothing left open.
+
+        Args:
+          options: `TrainOptions` in which nothing is "auto".
+          train, valid: the training and the validation split.
+
+        Raises:
+          ValueError: a batch is larger than the rows it is to come from.
+        """
+        judge, train_rows = self.judge or valid, self.train or train
+        per_epoch = self.step.steps_per_epoch(train_rows, options.batch_size)
+        epochs = options.epochs if self.epochs is None else self.epochs
+        steps = epochs * per_epoch
+        if self.steps is not None:
+            epochs, steps = -(-self.steps // per_epoch), self.steps
+        return Course(
+            train=train_rows,
+            # Of a part of the rows that is trained on alone (a cluster's), the judge's rows are the
+            # validation rows.
+            valid=valid if self.train is None else judge,
+            judge=judge,
+            metric=self.metric or options.metric,
+            patience=options.patience if self.patience is None else self.patience,
+            warmup=self.warmup,
+            epochs=self.warmup + epochs,
+            steps_per_epoch=per_epoch,
+            steps=self.warmup * per_epoch + steps,
+            stop=self.stop,
+            pause=self.pause,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """A plan's rows, length and end, with nothing left open.
+
+    Args:
+      train: Rows to learn from.
+      valid: What a step that learns from two kinds of rows calls validation rows.
+      judge: Rows that the metric is taken of.
+      metric: Validation metric that decides on stopping and on the best weights.
+      patience, stop, pause: see `FitPlan`.
+      warmup: Epochs of the warm-up.
+      epochs: Most epochs, the warm-up's among them.
+      steps_per_epoch: Steps of a whole epoch.
+      steps: Most steps, the warm-up's among them.
+    """
+
+    train: Source
+    valid: Source
+    judge: Source
+    metric: str
+    patience: int
+    warmup: int
+    epochs: int
+    steps_per_epoch: int
+    steps: int
+    stop: Callable[[list[dict[str, float]]], bool] | None
+    pause: int | None
+
+    def epoch_at(self, step: int) -> tuple[int, int]:
+        """The epoch, counted from 0, that the step after so many is in, and the number of steps
+        after which it ends."""
+        epoch = step // self.steps_per_epoch
+        return epoch, min((epoch + 1) * self.steps_per_epoch, self.steps)
+
+    def is_over(self, history: list[dict[str, float]], best: int | None) -> bool:
+        """Whether the training ends with the last of these records.
+
+        Args:
+          history: a record per epoch.
+          best: number of the best epoch so far; None: there is none yet.
+        """
+        waited = 0 if best is None else len(history) - best
+        return (
+            len(history) >= self.epochs
+            or bool(self.patience and waited >= self.patience)
+            or bool(self.stop and self.stop(history))
+        )
+
+    def pauses(self, epochs: int) -> bool:
+        """Whether `fit` returns after so many epochs though the training has not ended."""
+        return self.pause is not None and epochs >= self.pause

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
-import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from data_pipelines.manifest import Split, load_split
+from data_pipelines.records import block_number, decode
+from irazor_tf.config.checks import check_ranges, inside
 
 # Rows are shuffled within this many blocks; records were shuffled globally when they were written.
 _WINDOW = 16
@@ -29,7 +31,7 @@ class Source:
       directory: folder with records and manifest.
       split: "train", "valid" or "test".
       share: share of the blocks that the split is divided by, in (0, 1]; they are spread evenly.
-      rest: take the blocks that are not in the share.
+      rest: whether the source is the blocks that are not in the share.
     """
 
     directory: str
@@ -38,64 +40,48 @@ class Source:
     rest: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"`share` should lie in (0, 1]. Received: {self.share}")
+        check_ranges(self, share=inside(0, 1, "(]"))
 
     @property
     def name(self) -> str:
         """The split, and which share of it this is."""
-        return (
-            self.split
-            if self.share == 1
-            else f"{self.split}, {'all but ' if self.rest else ''}a share of {self.share:g}"
-        )
+        if self.share == 1:
+            return self.split
+        return f"{self.split}, {'all but ' if self.rest else ''}a share of {self.share:g}"
 
     def held_out(self, share: float) -> tuple[Source, Source]:
         """Two disjoint sources: the rows that remain, and `share` of the blocks set aside."""
-        return dataclasses.replace(self, share=share, rest=True), dataclasses.replace(
-            self, share=share
-        )
+        remaining = dataclasses.replace(self, share=share, rest=True)
+        return remaining, dataclasses.replace(self, share=share)
 
     @functools.cached_property
-    def _manifest(self) -> dict[str, Any]:
-        with open(os.path.join(self.directory, "manifest.json"), encoding="utf-8") as file:
-            manifest = json.load(file)
-        if self.split not in manifest["splits"]:
-            raise ValueError(
-                f"`split` should be one of {', '.join(manifest['splits'])}. Received: "
-                f"{self.split!r}"
-            )
-        return manifest["splits"][self.split]
-
-    @property
-    def _files(self) -> list[str]:
-        return [os.path.join(self.directory, file["name"]) for file in self._manifest["files"]]
+    def _listed(self) -> Split:
+        """The whole split, as the manifest lists it."""
+        return load_split(self.directory, self.split)
 
     def _kept(self, block: Any) -> Any:
-        """Whether a block is in this source; block: int, or numpy or tf int64."""
+        """Whether the block of a number, an int or an int64 tensor, is in this source."""
         if isinstance(block, tf.Tensor):
-            inside = tf.floor(tf.cast(block + 1, tf.float64) * self.share) > tf.floor(
-                tf.cast(block, tf.float64) * self.share
-            )
-            return tf.not_equal(inside, self.rest)
+            before = tf.floor(tf.cast(block, tf.float64) * self.share)
+            after = tf.floor(tf.cast(block + 1, tf.float64) * self.share)
+            return tf.not_equal(after > before, self.rest)
         return (math.floor((block + 1) * self.share) > math.floor(block * self.share)) != self.rest
 
     @functools.cached_property
     def rows(self) -> int:
         """Rows in this source."""
-        files = self._manifest["files"]
+        files = self._listed.blocks
         return sum(
             rows
-            for i, file in enumerate(files)
-            for j, rows in enumerate(file["blocks"])
-            if self._kept(j * len(files) + i)
+            for file, blocks in enumerate(files)
+            for place, rows in enumerate(blocks)
+            if self._kept(block_number(file, place, len(files)))
         )
 
     @property
     def positive_rate(self) -> float | None:
-        """Share of positive labels in the whole split; None where the manifest does not say."""
-        positives, rows = self._manifest.get("positives"), self._manifest["rows"]
-        return None if positives is None or not rows else positives / rows
+        """Share of positive labels in the whole split; None where it is not known."""
+        return self._listed.positive_rate
 
     def batches_per_epoch(self, batch_size: int) -> int:
         """Whole batches in an epoch.
@@ -105,12 +91,10 @@ class Source:
         """
         count = self.rows // batch_size
         if not count:
-            share = (
-                ""
-                if self.share == 1
-                else f" ({'the blocks outside ' if self.rest else ''}a share of {self.share})"
-            )
-            every = sum(sum(file["blocks"]) for file in self._manifest["files"])
+            share = ""
+            if self.share != 1:
+                share = f" ({'the blocks outside ' if self.rest else ''}a share of {self.share})"
+            every = sum(map(sum, self._listed.blocks))
             if every * (1 - self.share if self.rest else self.share) >= batch_size:
                 share += "; shares are whole blocks, and smaller `block_rows` make more of them"
             raise ValueError(
@@ -120,8 +104,12 @@ class Source:
         return count
 
     def batches(self, batch_size: int, seed: int, start: int = 0) -> tf.data.Dataset:
-        """Endless training batches from batch number `start` on, shuffled anew every epoch, all of
-        `batch_size` rows.
+        """Endless training batches, shuffled anew every epoch.
+
+        Args:
+          batch_size: rows of every batch; an epoch leaves out what is too few for one.
+          seed: seed of the order.
+          start: number of the first batch, counted over all epochs.
 
         Returns:
           Elements {"ids": [B, N] int32, "label": [B] float32}.
@@ -130,10 +118,10 @@ class Source:
         first, skipped = divmod(start, per_epoch)
 
         def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = _permutation(len(self._files), seed, epoch, tf.constant(-1, tf.int64))
+            order = _permutation(len(self._listed.files), seed, epoch, tf.constant(-1, tf.int64))
             windows = self._blocks(tf.cast(order, tf.int64), _OPEN_FILES).batch(_WINDOW).enumerate()
             shuffled = windows.map(
-                lambda index, blocks: _shuffle(self.select(_decode(blocks)), seed, epoch, index),
+                lambda index, blocks: _shuffle(self.select(decode(blocks)), seed, epoch, index),
                 tf.data.AUTOTUNE,
             )
             batches = shuffled.rebatch(batch_size, drop_remainder=True).take(per_epoch)
@@ -147,10 +135,10 @@ class Source:
 
     def ordered(self, batch_size: int) -> tf.data.Dataset:
         """Every row once, in the order of the files; the last batch may be short."""
-        files = tf.range(len(self._files), dtype=tf.int64)
+        files = tf.range(len(self._listed.files), dtype=tf.int64)
         windows = self._blocks(files, 1).batch(_WINDOW)
         return (
-            windows.map(lambda blocks: self.select(_decode(blocks)), tf.data.AUTOTUNE)
+            windows.map(lambda blocks: self.select(decode(blocks)), tf.data.AUTOTUNE)
             .rebatch(batch_size)
             .prefetch(tf.data.AUTOTUNE)
         )
@@ -160,37 +148,27 @@ class Source:
         return rows
 
     def _blocks(self, files: tf.Tensor, open_files: int) -> tf.data.Dataset:
-        """Serialized blocks of these files (numbers, [F] int64) that belong to this source."""
-        names = tf.constant(self._files)
+        """Serialized blocks of some files that belong to this source.
+
+        Args:
+          files: their numbers, [F] int64, in reading order.
+          open_files: files that are read at once, a block of each in turn.
+        """
+        names = tf.constant(self._listed.files)
         whole = self.share == 1 and not self.rest
 
         def read(file: tf.Tensor) -> tf.data.Dataset:
             records = tf.data.TFRecordDataset(tf.gather(names, file))
             if whole:
                 return records
-            # Block b lies in file b % F, in ascending order.
-            inside = records.enumerate().filter(
-                lambda index, _: self._kept(index * len(self._files) + file)
+            kept = records.enumerate().filter(
+                lambda place, _: self._kept(block_number(file, place, len(self._listed.files)))
             )
-            return inside.map(lambda _, record: record)
+            return kept.map(lambda _, record: record)
 
         return tf.data.Dataset.from_tensor_slices(files).interleave(
             read, cycle_length=open_files, block_length=1
         )
-
-
-_FEATURES = {
-    "ids": tf.io.FixedLenFeature((), tf.string),
-    "label": tf.io.FixedLenFeature((), tf.string),
-}
-
-
-def _decode(blocks: tf.Tensor) -> dict[str, tf.Tensor]:
-    """[W] serialized blocks -> their rows."""
-    parsed = tf.io.parse_example(blocks, _FEATURES)
-    label = tf.io.decode_raw(tf.strings.reduce_join(parsed["label"]), tf.float32)
-    ids = tf.io.decode_raw(tf.strings.reduce_join(parsed["ids"]), tf.int32)
-    return {"ids": tf.reshape(ids, (tf.size(label), -1)), "label": label}
 
 
 def _shuffle(
@@ -201,7 +179,7 @@ def _shuffle(
 
 
 def _permutation(size: tf.Tensor, seed: int, epoch: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """A random order of `size` things, [size] int32; a pure function of the three numbers."""
+    """A random order of 0 .. size - 1, [size] int32; a pure function of all arguments."""
     seeds = tf.stack([tf.cast(epoch, tf.int64) * 1_000_003 + seed, tf.cast(window, tf.int64)])
     return tf.argsort(
         tf.random.stateless_uniform((size,), seeds, minval=None, maxval=None, dtype=tf.int32)

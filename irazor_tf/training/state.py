@@ -3,19 +3,18 @@ the checkpoints it names."""
 
 from __future__ import annotations
 
-import glob
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from irazor_tf.config import integrity
-from irazor_tf.config.files import read_json, write_json
+from irazor_tf.config.files import check_version, read_json, write_json
+from irazor_tf.config.layout import FitPaths
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.training.plan import Course
 
 _VERSION = 1
 
@@ -34,7 +33,7 @@ class TrainingState:
         self, directory: str, model: Recommender, batches_per_step: int = 1, judge: str = "valid"
     ):
         self.directory = directory
-        self._path = os.path.join(directory, "state.json")
+        self._paths = FitPaths(directory)
         self._model = model
         self._batches_per_step = batches_per_step
         self._checkpoint = tf.train.Checkpoint(
@@ -47,12 +46,12 @@ class TrainingState:
             "best": None,
             "done": False,
             "history": [],
+            "judge": judge,
         }
-        self._value["judge"] = judge
         self._resumed_means: list[np.ndarray] | None = None
         self._since = time.perf_counter()
-        if os.path.exists(self._path):
-            self._value = read_state(self._path)
+        if os.path.exists(self._paths.state):
+            self._value = read_state(self._paths.state)
 
     step = property(lambda self: int(self._value["step"]))
     begun = property(lambda self: self._value["last"] is not None)
@@ -78,68 +77,55 @@ class TrainingState:
           ValueError: it is damaged or gone; the message says which folder to delete, for the fit to
             be done again.
         """
-        path = os.path.join(self.directory, name)
-        said = next(
-            (
-                f"{os.path.basename(file)} is not as it was written"
-                for file in _files(path)
-                if integrity.damaged(file)
-            ),
-            None,
-        )
-        if said is None:
+        path = self._paths.at(name)
+        damaged = [file for file in self._paths.checkpoint_files(name) if integrity.damaged(file)]
+        if damaged:
+            fault = f"{os.path.basename(damaged[0])} is not as it was written"
+        else:
             try:
                 checkpoint.restore(path).expect_partial()
                 return
             except (tf.errors.OpError, ValueError, RuntimeError, TypeError) as error:
-                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+                fault = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"A checkpoint should be whole, and of this model. Received: {path} ({said}). Delete "
+            f"A checkpoint should be whole, and of this model. Received: {path} ({fault}). Delete "
             f"the folder {self.directory} and run the "
             "same command again: what else is finished stays, and this training is done anew"
         )
 
     def begin(self, value: float) -> None:
         """Keeps the weights as they are for the best ones so far, epoch 0."""
-        self._save("step-0", {"best": {"value": value, "epoch": 0, "checkpoint": "step-0"}})
+        name = self._paths.checkpoint(0)
+        self._save(name, {"best": {"value": value, "epoch": 0, "checkpoint": name}})
 
-    def end_epoch(
-        self,
-        step: int,
-        record: dict[str, float],
-        value: float,
-        patience: int,
-        warmup: int,
-        epochs: int,
-        stop: Callable[[list[dict[str, float]]], bool] | None = None,
-    ) -> None:
-        """Records an epoch, the better the larger `value`; writes checkpoint and state; decides
-        whether the fit has ended."""
-        name = f"step-{step}"
+    def end_epoch(self, step: int, record: dict[str, float], value: float, course: Course) -> None:
+        """Records an epoch; writes checkpoint and state; decides whether the fit has ended.
+
+        Args:
+          step: steps taken so far.
+          record: of the epoch.
+          value: the epoch's validation metric, the better the larger.
+          course: of the training.
+        """
+        name = self._paths.checkpoint(step)
         history = [*self._value["history"], record]
         best = self._value["best"]
-        if len(history) > warmup and (best is None or value > best["value"]):
+        if len(history) > course.warmup and (best is None or value > best["value"]):
             best = {"value": value, "epoch": len(history), "checkpoint": name}
-        waited = len(history) - best["epoch"] if best else 0
-        done = (
-            len(history) >= warmup + epochs
-            or bool(patience and waited >= patience)
-            or bool(stop and stop(history))
-        )
         self._save(
             name,
-            {"step": step, "best": best if patience else None, "done": done, "history": history},
+            {
+                "step": step,
+                "best": best if course.patience else None,
+                "done": course.is_over(history, best["epoch"] if best else None),
+                "history": history,
+            },
         )
         self._resumed_means = None
 
-    def callback(self, every: int, per_epoch: int, total: int) -> keras.callbacks.Callback:
-        """Writes a checkpoint every so many steps, but where an epoch ends: there, and after
-        `total` steps, `end_epoch` does."""
-        return _Checkpoints(self, every, per_epoch, total)
-
     def save_inside(self, step: int) -> None:
         """A checkpoint inside an epoch."""
-        self._save(f"step-{step}", {"step": step})
+        self._save(self._paths.checkpoint(step), {"step": step})
 
     def load_means(self) -> None:
         """Keras resets the running means when a fit starts; inside a resumed epoch they go on from
@@ -153,10 +139,11 @@ class TrainingState:
         return [variable for metric in self._model.metrics for variable in metric.variables]
 
     def _save(self, name: str, changes: dict[str, Any]) -> None:
+        """Writes the checkpoint `name` and then the state that names it, and removes what the state
+        names no longer."""
         os.makedirs(self.directory, exist_ok=True)
-        path = os.path.join(self.directory, name)
-        self._checkpoint.write(path)
-        for file in _files(path):
+        self._checkpoint.write(self._paths.at(name))
+        for file in self._paths.checkpoint_files(name):
             integrity.record(file)
         now = time.perf_counter()
         self._value |= changes
@@ -170,9 +157,9 @@ class TrainingState:
         best = self._value["best"]
         if self._value["done"] and best:  # nobody continues from the last epoch any more
             self._value["last"] = best["checkpoint"]
-        write_json(self._path, self._value)
+        write_json(self._paths.state, self._value)
         kept = {self._value["last"], best["checkpoint"] if best else None}
-        for path in glob.glob(os.path.join(glob.escape(self.directory), "step-*")):
+        for path in self._paths.checkpoint_files():
             if os.path.basename(path).split(".")[0] not in kept:
                 os.remove(path)
 
@@ -190,12 +177,7 @@ def read_state(path: str) -> dict[str, Any]:
             f"no {path}"
         )
     value = read_json(path)[0]
-    if not isinstance(value, dict) or value.get("version") != _VERSION:
-        received = value.get("version") if isinstance(value, dict) else type(value).__name__
-        raise ValueError(
-            f"The state of a training should have `version` {_VERSION}. Received: {received!r} "
-            f"({path})"
-        )
+    check_version(value, _VERSION, "The state of a training", f" ({path})")
     lacking = {"step", "last", "best", "done", "history"} - set(value)
     if lacking:
         raise ValueError(
@@ -203,33 +185,3 @@ def read_state(path: str) -> dict[str, Any]:
             "without"
         )
     return value
-
-
-def _files(path: str) -> list[str]:
-    """The files of the checkpoint called `path`."""
-    return sorted(glob.glob(f"{glob.escape(path)}.*"))
-
-
-class _Checkpoints(keras.callbacks.Callback):
-    def __init__(self, state: TrainingState, every: int, per_epoch: int, total: int):
-        super().__init__()
-        self._state = state
-        self._every = every
-        self._per_epoch = per_epoch
-        self._total = total
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = self._saved = self._state.step
-        if self._state.step % self._per_epoch:
-            self._state.load_means()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        step = self._first + batch + 1
-        if (
-            self._every
-            and step - self._saved >= self._every
-            and step % self._per_epoch
-            and step < self._total
-        ):
-            self._saved = step
-            self._state.save_inside(step)

@@ -7,7 +7,7 @@ killed continues from there and ends as if it had not been."""
 from __future__ import annotations
 
 import contextlib
-import math
+import copy
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from irazor_tf.config.input_config import InputConfig, digest, identity
+from irazor_tf.config.layout import FitPaths, shared_fit
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.evaluation.task import Task
@@ -25,7 +25,7 @@ from irazor_tf.model.base import BaseModel
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
-from irazor_tf.model.variables import GROUPS
+from irazor_tf.training.epochs import EpochLoop
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
 from irazor_tf.training.plan import FitPlan
@@ -38,19 +38,20 @@ class Trainer:
     """Trains models of one base model on one data set.
 
     Args:
-      schema: the data's fields.
-      data_dir: folder with records and manifest.
-      base: the base model's settings.
-      task: loss and metrics.
-      options: training settings; what is "auto" in them is resolved by the data's size.
-      work_dir: where states go; every fit has its own folder there.
-      strategy: distribution strategy; None: the default one.
-      seed: seed of initial values, noise and the order of rows.
-      progress: whether to draw progress bars.
-      tensorboard: whether to write curves for TensorBoard beside the states: losses, validation
+      schema: The data's fields.
+      data_dir: Folder with records and manifest.
+      base: The base model's settings.
+      task: Loss and metrics.
+      options: Training settings; what is "auto" in them is resolved by the data's size.
+      work_dir: Where states go; every fit has a folder of its own there.
+      strategy: Distribution strategy. If None (default), TensorFlow's default one.
+      seed: Seed of initial values, noise and the order of rows.
+      progress: Whether to draw progress bars.
+      tensorboard: Whether to write curves for TensorBoard beside the states: losses, validation
         metrics, the gates' traces.
-      shared_dir: where trainings lie that several searches share; default `work_dir`.
-      optimizers: group -> spec, instead of the options', of every fit: a method's recipe.
+      shared_dir: Where trainings lie that several searches share. If None (default), `work_dir`.
+      optimizers: Group of variables -> optimizer spec, instead of the options', of every fit: a
+        method's recipe. If None (default), the options' for every group.
     """
 
     def __init__(
@@ -69,15 +70,10 @@ class Trainer:
         shared_dir: str | None = None,
         optimizers: Mapping[str, str] | None = None,
     ):
+        task.check_metric(options.metric)
         self.schema = schema
         self.base = base
         self.task = task
-        self.work_dir = work_dir
-        self.shared_dir = shared_dir or work_dir
-        self.optimizers = dict(optimizers or {})
-        self.pretrained: dict[
-            str, float
-        ] = {}  # folders of the shared trainings asked for -> seconds that asking took now
         self.seed = seed
         self.train, self.valid, self.test = (
             Source(data_dir, split) for split in ("train", "valid", "test")
@@ -85,37 +81,35 @@ class Trainer:
         # `Any`: these are `TrainOptions` in which nothing is "auto" any more, so that numbers are
         # numbers.
         self.options: Any = options.resolved(known_of(schema, self.train.rows, base))
+        self.shared_dir = shared_dir or work_dir
         self._strategy = strategy
-        self._progress = progress
-        self._tensorboard = tensorboard
-        task.check_metric(options.metric)
+        self.progress = progress
+        self.tensorboard = tensorboard
+        # What differs between a trainer and the one inside it.
+        self.work_dir = work_dir
+        self.optimizers = dict(optimizers or {})
+        # Folders of the shared trainings asked for -> seconds that asking took now.
+        self.pretrained: dict[str, float] = {}
 
-    def inside(
-        self,
-        name: str,
-        options: TrainOptions | None = None,
-        optimizers: Mapping[str, str] | None = None,
-    ) -> Trainer:
-        """The same trainer working in the subfolder `name`, optionally with other options, or with
-        a method's optimizers."""
-        own = self.optimizers if optimizers is None else optimizers
-        return self._at(os.path.join(self.work_dir, name), options or self.options, own)
-
-    def _at(self, work_dir: str, options: TrainOptions, optimizers: Mapping[str, str]) -> Trainer:
-        return Trainer(
-            self.schema,
-            self.train.directory,
-            self.base,
-            self.task,
-            options,
-            work_dir,
-            strategy=self._strategy,
-            seed=self.seed,
-            progress=self._progress,
-            tensorboard=self._tensorboard,
-            shared_dir=self.shared_dir,
-            optimizers=optimizers,
+    def inside(self, name: str, optimizers: Mapping[str, str] | None = None) -> Trainer:
+        """The same trainer working in the subfolder `name`; with a method's optimizers instead of
+        its own where they are not None."""
+        return self._at(
+            os.path.join(self.work_dir, name),
+            self.optimizers if optimizers is None else optimizers,
         )
+
+    def _at(self, work_dir: str, optimizers: Mapping[str, str]) -> Trainer:
+        """A trainer that shares all but folder and optimizers: the data's manifests are read, and
+        the options resolved, once for all."""
+        trainer = copy.copy(self)
+        trainer.work_dir = work_dir
+        trainer.optimizers = dict(optimizers)
+        trainer.pretrained = {}
+        return trainer
+
+    def _paths(self, name: str) -> FitPaths:
+        return FitPaths(os.path.join(self.work_dir, name))
 
     def scope(self) -> contextlib.AbstractContextManager:
         """Where variables have to be made."""
@@ -140,10 +134,7 @@ class Trainer:
             )
 
     def fit(
-        self,
-        model: Recommender,
-        name: str,
-        plan: FitPlan = FitPlan(),
+        self, model: Recommender, name: str, plan: FitPlan = FitPlan()
     ) -> list[dict[str, float]]:
         """Trains as `plan` says; resumes, or returns at once, where that was done before.
 
@@ -156,91 +147,31 @@ class Trainer:
           One record per epoch: epoch, loss, mean penalty by group, the metrics of the plan's
             `judge`, and the gates' traces.
         """
-        options, step, warmup = self.options, plan.step, plan.warmup
-        epochs = options.epochs if plan.epochs is None else plan.epochs
-        patience = options.patience if plan.patience is None else plan.patience
-        metric = self.task.check_metric(plan.metric or options.metric)
-        judge = plan.judge or self.valid
-        # What an alternating step calls validation rows: a cluster's own where one is trained.
-        rows = self.valid if plan.train is None else judge
-        train = plan.train or self.train
-        seed = seed_of(self.seed, "rows", name)
-        per_epoch = step.steps_per_epoch(train, options.batch_size)
-        if plan.steps is not None:
-            epochs = -(-plan.steps // per_epoch)
-        total = warmup * per_epoch + (epochs * per_epoch if plan.steps is None else plan.steps)
-        specs = options.optimizers() | self.optimizers | dict(plan.optimizers)
-        with self.scope():
-            model.optimizers = {group: make_optimizer(specs[group]) for group in model.groups}
-            for group, optimizer in model.optimizers.items():
-                # A function that makes variables is traced twice.
-                optimizer._create_all_weights(model.variable_groups[group])
-            model.compile(steps_per_execution=options.steps_per_execution)
-        model.step = step
-        model.frozen = always = frozenset(plan.frozen)
-        known = {*GROUPS, *(part.name for part in model.layers_in_order())}
-        if always - known:
-            raise ValueError(
-                f"`frozen` should name some of {', '.join(sorted(known))}. Received: "
-                f"{', '.join(sorted(always - known))}"
-            )
-        model.train_function = None
+        self.task.check_metric(plan.metric or self.options.metric)
+        course = plan.course(self.options, self.train, self.valid)
+        self._prepare(model, plan)
         state = TrainingState(
-            os.path.join(self.work_dir, name), model, step.batches_per_step, judge.name
+            self._paths(name).root, model, plan.step.batches_per_step, course.judge.name
         )
-        if state.done:
-            state.restore_final()
-            return state.history
-        state.restore_last()
-        if plan.keep_start and patience and not state.begun:
-            state.begin(self.task.directions[metric] * self.evaluate(model, judge)[metric])
-        callbacks: list[keras.callbacks.Callback] = [
-            _Finite(state),
-            state.callback(options.checkpoint_steps, per_epoch, total),
-            _Progress(warmup + epochs),
-        ]
-        if self._tensorboard:
-            callbacks.append(
-                keras.callbacks.TensorBoard(
-                    os.path.join(state.directory, "tensorboard"), profile_batch=0
-                )
-            )
-        while not state.done and (plan.pause is None or len(state.history) < plan.pause):
-            epoch = state.step // per_epoch
-            end = min((epoch + 1) * per_epoch, total)
-            frozen = always | {"architecture"} if epoch < warmup else always
-            if model.frozen != frozen:
-                model.frozen = frozen
-                model.train_function = None  # it was traced for other groups
-            elements = step.elements(train, rows, options.batch_size, seed, state.step).take(
-                end - state.step
-            )
-            logs = model.fit(
-                elements,
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                steps_per_epoch=end - state.step,
-                verbose="auto" if self._progress else 0,
-                callbacks=callbacks,
-            ).history
-            means = {
-                key: float(values[-1]) for key, values in logs.items()
-            }  # the loss, and the gates' penalties
-            record = {"epoch": epoch + 1} | means | self.evaluate(model, judge)
-            for gate in model.gates.values():
-                record |= {key: float(value) for key, value in gate.traces().items()}
-            value = self.task.directions[metric] * record[metric]
-            if self._tensorboard:
-                _write_scalars(os.path.join(state.directory, "tensorboard", "epochs"), record)
-            state.end_epoch(end, record, value, patience, warmup, epochs, plan.stop)
-            if self._progress:
-                print(
-                    "  " + "  ".join(f"{key} {value:.5g}" for key, value in record.items()),
-                    flush=True,
-                )
+        if not state.done:
+            state.restore_last()
+            seed = seed_of(self.seed, "rows", name)
+            EpochLoop(self, model, plan, course, state, seed).run()
         if state.done:
             state.restore_final()
         return state.history
+
+    def _prepare(self, model: Recommender, plan: FitPlan) -> None:
+        """Makes a model ready for a training, by the plan's optimizers first, then by this
+        trainer's, then by the options'."""
+        specs = self.options.optimizers() | self.optimizers | dict(plan.optimizers)
+        with self.scope():
+            model.prepare(
+                plan.step,
+                {group: make_optimizer(specs[group]) for group in model.groups},
+                frozen=plan.frozen,
+                steps_per_execution=self.options.steps_per_execution,
+            )
 
     def pretrain(
         self,
@@ -256,11 +187,11 @@ class Trainer:
         ask for the same.
 
         Args:
-          space: of the model.
-          epochs, patience: instead of those in the options.
-          gates: site -> gate without weights, for a penalty.
-          step: how a step is made.
-          key: what gates and step do, where they are not the default: trainings with different keys
+          space: Config of the model.
+          epochs, patience: see `FitPlan`.
+          gates: Site -> gate without weights, for a penalty. If None (default), no gates.
+          step: see `FitPlan`.
+          key: What gates and step do, where they are not the default: trainings with different keys
             are different ones.
 
         Returns:
@@ -271,12 +202,11 @@ class Trainer:
         """
         epochs = self.options.epochs if epochs is None else epochs
         patience = self.options.patience if patience is None else patience
-        own = (
-            [self.optimizers] if self.optimizers else []
-        )  # trainings by other optimizers are other trainings
-        name = os.path.join("pretrained", digest([identity(space), epochs, patience, key, *own]))
+        # Trainings by other optimizers are other trainings.
+        recipe = [self.optimizers] if self.optimizers else []
+        name = shared_fit(digest([identity(space), epochs, patience, key, *recipe]))
         start = time.perf_counter()
-        shared = self._at(self.shared_dir, self.options, self.optimizers)
+        shared = self._at(self.shared_dir, self.optimizers)
         model = shared.build(space, gates)
         if model.variable_groups["architecture"]:
             raise ValueError(
@@ -286,12 +216,12 @@ class Trainer:
         try:
             shared.fit(model, name, FitPlan(step=step, epochs=epochs, patience=patience))
         finally:
-            self.pretrained[os.path.join(self.shared_dir, name)] = time.perf_counter() - start
+            self.pretrained[shared._paths(name).root] = time.perf_counter() - start
         return model
 
     def is_done(self, name: str) -> bool:
         """Whether the fit called `name` has ended before."""
-        path = os.path.join(self.work_dir, name, "state.json")
+        path = self._paths(name).state
         return os.path.exists(path) and read_state(path)["done"]
 
     def restore(self, model: Recommender, name: str) -> None:
@@ -300,12 +230,12 @@ class Trainer:
         Raises:
           ValueError: that fit has not ended.
         """
+        folder = self._paths(name).root
         if not self.is_done(name):
             raise ValueError(
-                "Weights can be restored from a fit that has ended. Received: "
-                f"{os.path.join(self.work_dir, name)}"
+                f"Weights can be restored from a fit that has ended. Received: {folder}"
             )
-        TrainingState(os.path.join(self.work_dir, name), model).restore_final()
+        TrainingState(folder, model).restore_final()
 
     def predictions(
         self,
@@ -344,64 +274,6 @@ class Trainer:
         (weight-sharing evaluation)."""
         labels, predicted = self.predictions(model, source, config)
         return self.task.metrics(labels, predicted)
-
-
-class _Finite(keras.callbacks.Callback):
-    """Stops a fit where a mean of the epoch, the loss first, is no longer a finite number, before a
-    checkpoint is made of it."""
-
-    def __init__(self, state: TrainingState):
-        super().__init__()
-        self._state = state
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch, self._first = epoch + 1, self._state.step
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        _check_finite(logs or {}, self._epoch, self._first + batch + 1, self._state.directory)
-
-
-class DivergedError(ValueError):
-    """A training whose loss is no longer a number."""
-
-
-def _check_finite(means: Mapping[str, float], epoch: int, step: int, directory: str) -> None:
-    """Raises DivergedError where a mean is not finite; steps are looked at as often as Keras comes
-    back from the compiled function."""
-    for key, value in sorted(
-        means.items(), key=lambda item: item[0] != "loss"
-    ):  # which the others are part of
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"`{key}` should stay finite. Received: {value} in epoch {epoch}, by step {step} "
-                f"of the training in {directory} (try lower "
-                "learning rates or a smaller `stddev`, in another `model_dir`)"
-            )
-
-
-class _Progress(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar. `Trainer.fit` calls Keras once per epoch, so the number of epochs to
-    count to has to be told.
-
-    Args:
-      epochs: most epochs of the fit, its warm-up among them.
-    """
-
-    def __init__(self, epochs: int):
-        super().__init__(count_mode="steps")
-        self._last = epochs
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        super().set_params(params | {"epochs": self._last})
-
-
-def _write_scalars(directory: str, record: Mapping[str, float]) -> None:
-    """An epoch's metrics and the gates' traces as TensorBoard scalars."""
-    with tf.summary.create_file_writer(directory).as_default(step=int(record["epoch"])) as writer:
-        for key, value in record.items():
-            if key != "epoch":
-                tf.summary.scalar(key, value)
-        writer.flush()
 
 
 @contextlib.contextmanager

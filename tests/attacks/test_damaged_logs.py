@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_pipelines import planted, planted_groups
+from data_pipelines.generated import planted, planted_groups
 from data_pipelines.options import PreprocessOptions
 from data_pipelines.preprocess import preprocess
 from data_pipelines.reader import READERS
@@ -74,7 +74,10 @@ SEPARATORS = {
     "libfm": b" ",
     "libfm without names": b" ",
 }
-COLUMNS = {"planted": planted.COLUMNS, "planted_groups": planted_groups.COLUMNS}
+COLUMNS = {
+    "planted": ("label", *planted.FIELDS),
+    "planted_groups": ("label", *planted_groups.FIELDS),
+}
 FORMATS = (
     "criteo",
     "libfm",
@@ -670,7 +673,7 @@ def check(seed, folder):
     """Judges the damaged log of one seed, and those with an odd value in a column of each kind,
     read in pieces of some size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("data_pipelines.lines.CHUNK_BYTES", (24 << 20, 5000, 700)[seed % 4 % 3])
+        patch.setattr("data_pipelines.text.lines.CHUNK_BYTES", (24 << 20, 5000, 700)[seed % 4 % 3])
         for number, (name, files, target) in enumerate([damaged(seed), *odd_cells(seed)]):
             judge(name, files, target, folder / str(number))
 

@@ -1,25 +1,28 @@
-"""Written once per session: the tiny data set, and one finished search per case, which most laws
-look at."""
+"""Made once per process: the tiny data set, and one finished search per case, which most laws look
+at."""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator
 
 import pytest
 import tensorflow as tf
 
-from tests.conformance import laws, tiny_data
+from tests.conformance import cases, runs, tiny_data
+
+KEPT_RUNS = 3
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> laws.Tiny:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> runs.Tiny:
     directory = str(tmp_path_factory.mktemp("tiny") / "data")
-    return laws.Tiny(tiny_data.write(directory), directory)
+    return runs.Tiny(tiny_data.write(directory), directory)
 
 
 @pytest.fixture(autouse=True)
 def toys() -> Iterator[None]:
-    with laws.registered():
+    with cases.registered():
         yield
 
 
@@ -36,20 +39,27 @@ def two_replicas() -> tf.distribute.Strategy:
 
 @pytest.fixture(scope="session")
 def searched(
-    tiny: laws.Tiny, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[laws.Case], laws.Run]:
-    """case -> its run; the first law that asks waits for it."""
-    runs: dict[laws.Case, laws.Run] = {}
+    tiny: runs.Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[cases.Case], runs.Run]:
+    """case -> its run, searched for the first law that asks.
 
-    def run(case: laws.Case) -> laws.Run:
-        if case not in runs:
+    The tests of a case follow one another (`laws.on_case`), so the last few runs are enough to
+    have each case searched once, and the memory of the others is free.
+    """
+    kept: collections.OrderedDict[cases.Case, runs.Run] = collections.OrderedDict()
+
+    def run(case: cases.Case) -> runs.Run:
+        if case not in kept:
             trainer = tiny.trainer(case, tmp_path_factory.mktemp("run"))
             with pytest.MonkeyPatch.context() as patch:
-                fits = laws.watch_fits(patch)
-                method, result, supernet = laws.train(case, trainer, tiny.space)
-            runs[case] = laws.Run(
-                case, trainer, method, result, supernet, fits, laws.values(supernet)
+                fits = runs.watch_fits(patch)
+                method, result, search = runs.train(case, trainer, tiny.space)
+            kept[case] = runs.Run(
+                case, trainer, method, result, search, fits, runs.values(search.model)
             )
-        return runs[case]
+        kept.move_to_end(case)
+        while len(kept) > KEPT_RUNS:
+            kept.popitem(last=False)
+        return kept[case]
 
     return run

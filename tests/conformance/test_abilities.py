@@ -5,34 +5,45 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import pathlib
 import time
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from irazor_tf.config.files import write_json
 from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import RouterRef, SearchResult
-from irazor_tf.config.specs import Spec
+from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.jobs.candidates import Candidate
-from irazor_tf.jobs.final_models import table_mib
+from irazor_tf.jobs.figures import table_mib
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
-from irazor_tf.search import run as searching
-from irazor_tf.search.method import METHODS, SearchMethod
-from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Lines, load_pictures, save_pictures
+from irazor_tf.search.method import METHODS, Explanation, Search, SearchMethod, Traits
+from irazor_tf.search.notices import Notice
+from irazor_tf.search.pictures import (
+    Bars,
+    HeatMap,
+    Histogram,
+    Lines,
+    Picture,
+    load_pictures,
+    save_pictures,
+)
+from irazor_tf.search.run import run_search, search_folder
 from irazor_tf.serving.export import export
 from irazor_tf.serving.versions import size_report
+from irazor_tf.training import cost as cost_module
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
-from tests.conformance import laws
+from tests.conformance import cases, runs
 from tests.conformance.toys import column_gate
 
-CASE = laws.named("fde")
+CASE = cases.named("fde")
 
 
 class Shrinking(Gate):
@@ -47,17 +58,17 @@ class Shrinking(Gate):
 def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path, monkeypatch):
     root = tiny.trainer(CASE, tmp_path)
     one, other = root.inside("search/one"), root.inside("search/other")
-    fits = laws.watch_fits(monkeypatch)
+    fits = runs.watch_fits(monkeypatch)
     first = one.pretrain(tiny.space, epochs=1)
     assert len(fits) == 1
     second = other.pretrain(tiny.space, epochs=1)
-    assert len(fits) == 1 and not laws.differing(tables(first), tables(second))
+    assert len(fits) == 1 and not runs.differing(tables(first), tables(second))
     assert (
         list(one.pretrained) == list(other.pretrained)
         and len(list(tmp_path.glob("pretrained/*/state.json"))) == 1
     )
     shrunk = other.pretrain(tiny.space, epochs=1, gates={"embedding": Shrinking()}, key="shrinking")
-    assert len(fits) == 2 and laws.differing(tables(first), tables(shrunk))
+    assert len(fits) == 2 and runs.differing(tables(first), tables(shrunk))
     assert np.abs(shrunk.embedding.tables[0]).sum() < np.abs(first.embedding.tables[0]).sum()
     with pytest.raises(ValueError, match="should have no weights to train. Received: .*alpha"):
         one.pretrain(tiny.space, epochs=1, gates={"embedding": column_gate(tiny.space)})
@@ -65,14 +76,14 @@ def test_a_pretraining_is_done_once_for_all_who_ask_for_the_same(tiny, tmp_path,
 
 def test_pretrainings_by_other_optimizers_are_others(tiny, tmp_path, monkeypatch):
     """Whoever asks with the same recipe shares one, and it is by that recipe."""
-    root, fits = tiny.trainer(CASE, tmp_path), laws.watch_fits(monkeypatch)
+    root, fits = tiny.trainer(CASE, tmp_path), runs.watch_fits(monkeypatch)
     ours = {"network": "sgd(learning_rate=0.5)"}
     models = [
         root.inside(name, optimizers=own).pretrain(tiny.space, epochs=1)
         for name, own in (("a", {}), ("b", ours), ("c", ours))
     ]
     assert len(fits) == 2 and len(list(tmp_path.glob("pretrained/*/state.json"))) == 2
-    assert laws.differing(tables(models[0]), tables(models[1])) and not laws.differing(
+    assert runs.differing(tables(models[0]), tables(models[1])) and not runs.differing(
         tables(models[1]), tables(models[2])
     )
     assert (
@@ -107,7 +118,7 @@ def test_a_fit_ends_where_stop_says_so_and_stays_ended(tiny, tmp_path):
 
 
 def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
-    options = dataclasses.replace(laws.OPTIONS, patience=1, epochs=4)
+    options = dataclasses.replace(runs.OPTIONS, patience=1, epochs=4)
     trainer = tiny.trainer(CASE, tmp_path, options=options)
     model = trainer.build(tiny.space)
     trainer.fit(model, "first", FitPlan(epochs=2, patience=0))
@@ -115,13 +126,13 @@ def test_a_trained_model_is_kept_where_going_on_makes_it_worse(tiny, tmp_path):
     wild = {"network": "adam(learning_rate=1.0)", "bias": "adam(learning_rate=1.0)"}
     history = trainer.fit(model, "worse", FitPlan(optimizers=wild, keep_start=True))
     assert [record["auc"] < started for record in history] == [True]
-    assert not laws.differing(before, tables(model))
+    assert not runs.differing(before, tables(model))
     again = trainer.build(tiny.space)
     assert trainer.fit(
         again, "worse", FitPlan(optimizers=wild, keep_start=True)
-    ) == history and not laws.differing(before, tables(again))
+    ) == history and not runs.differing(before, tables(again))
     better = trainer.fit(model, "better", FitPlan(keep_start=True))
-    assert max(record["auc"] for record in better) > started and laws.differing(
+    assert max(record["auc"] for record in better) > started and runs.differing(
         before, tables(model)
     )
 
@@ -212,8 +223,8 @@ def test_a_virtual_step_leaves_no_trace_and_agrees_over_replicas(tiny, tmp_path,
             ),
         )
         # What alpha moves is less than its last bit, so the virtual step is all that differs.
-        weights.append(laws.values(model))
-    assert not laws.differing(*weights)
+        weights.append(runs.values(model))
+    assert not runs.differing(*weights)
     with pytest.raises(ValueError, match="`xi` should be above 0. Received: 0"):
         Unrolled(xi=0)
 
@@ -250,7 +261,7 @@ def test_a_sparse_table_reads_like_the_masked_one():
     assert not empty.variables
 
 
-def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
+def masked_config(tiny: runs.Tiny, share: float) -> InputConfig:
     generator = np.random.default_rng(1)
     fields = {}
     for name, field in tiny.space.fields.items():
@@ -263,12 +274,12 @@ def masked_config(tiny: laws.Tiny, share: float) -> InputConfig:
 
 @pytest.mark.parametrize("model", ["mlp(hidden=(8,))", "fm"])
 def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_path):
-    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec(model)), tmp_path)
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=parse_spec(model)), tmp_path)
     config = masked_config(tiny, 0.1)
     masked = trainer.build(config)
     path = export(masked, tiny.schema, str(tmp_path / "export"))
     batch = tiny.batch()["ids"]
-    raw = laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+    raw = runs.raw_features(tiny.schema, batch.numpy(), masked.kept)
     served = tf.saved_model.load(path).signatures["serving_default"](**raw)[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     names = [variable.name for variable in tf.saved_model.load(path).weights]
@@ -286,7 +297,7 @@ def test_a_masked_model_is_served_sparse_and_scores_the_same(model, tiny, tmp_pa
 
 def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
     """Where compressed rows would be larger, and where a width has no entry left."""
-    trainer = tiny.trainer(dataclasses.replace(CASE, model=laws.parse_spec("fm")), tmp_path)
+    trainer = tiny.trainer(dataclasses.replace(CASE, model=parse_spec("fm")), tmp_path)
     config = masked_config(tiny, 0.9)
     name, rows = "noise_high", tiny.schema.field("noise_high").vocabulary_size
     fields = {
@@ -299,14 +310,14 @@ def test_a_lightly_masked_model_is_served_without_its_masks(tiny, tmp_path):
     batch = tiny.batch()["ids"]
     loaded = tf.saved_model.load(path)
     served = loaded.signatures["serving_default"](
-        **laws.raw_features(tiny.schema, batch.numpy(), masked.kept)
+        **runs.raw_features(tiny.schema, batch.numpy(), masked.kept)
     )[masked.task.output]
     np.testing.assert_array_equal(served, masked.predict_proba(batch))
     assert (
-        masked.num_dims() == laws.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
+        masked.num_dims() == runs.WIDTH * (len(config.fields) - 1) and config.stored_dims[name] == 0
     )
     shapes = [tuple(variable.shape) for variable in loaded.weights if "served" in variable.name]
-    assert shapes == [(tiny.schema.num_features - rows, laws.WIDTH)]
+    assert shapes == [(tiny.schema.num_features - rows, runs.WIDTH)]
 
 
 def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
@@ -316,14 +327,14 @@ def test_a_share_that_keeps_no_column_is_named(tiny, tmp_path):
         match=r"`share` of magnitude should leave at least .* 3 .*, and leaves 2\. Received: "
         r"0\.001",
     ):
-        METHODS.build("magnitude(share=0.001)").derive(model, tiny.space)
+        METHODS.build("magnitude(share=0.001)").derive(Search(model), tiny.space)
 
 
 def test_sizes_of_masked_tables(tiny):
     config = masked_config(tiny, 0.1)
     entries, rows = config.num_params(tiny.schema), tiny.schema.num_features
     found = table_mib(Candidate(Role.FOUND, "x", SearchResult((config,), Spec("fde"))), tiny.schema)
-    assert found["dense"] * 2**20 == 4 * rows * laws.WIDTH
+    assert found["dense"] * 2**20 == 4 * rows * runs.WIDTH
     assert found["coo"] * 2**20 == 12 * entries and found["csr"] * 2**20 == 5 * entries + 4 * (
         rows + len(tiny.schema.fields)
     )
@@ -332,27 +343,24 @@ def test_sizes_of_masked_tables(tiny):
 class Talkative(SearchMethod):
     """Takes everything, says so twice, and draws all it can."""
 
-    init = "keep"
-    ranks_fields = False
+    traits = Traits(init="keep", ranks_fields=False)
 
     def gates(self, schema, space):
         return {"embedding": column_gate(space)}
 
-    def derive(self, supernet, space, budget=None):
-        logging.getLogger("irazor_tf").warning("took everything")
+    def derive(self, search, space, budget=None):
+        search.notices.add("took everything")
         return space
 
-    def search(self, trainer, space, budget=None, supernet=None):
-        result, supernet = super().search(trainer, space, budget, supernet)
-        return dataclasses.replace(
-            result, keep_gates=True, notices=("could not help it",)
-        ), supernet
+    def search(self, trainer, space, budget=None, search=None):
+        result, search = super().search(trainer, space, budget, search)
+        return dataclasses.replace(result, keep_gates=True), search
 
-    def pictures(self, supernet, clusters):
-        return PICTURES
+    def explain(self, search, configs):
+        return Explanation(pictures=PICTURES, notices=(Notice("could not help it"),))
 
 
-PICTURES = [
+PICTURES: list[Picture] = [
     HeatMap("a heat map", np.arange(6.0).reshape(2, 3), ("a", "b"), ("x", "y", "z"), "colour"),
     Bars("bars", ("a", "b"), np.array([1.0, 2.0]), "length"),
     Lines(
@@ -374,25 +382,23 @@ def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog)
         trainer = tiny.trainer(CASE, tmp_path)
         trainer.inside("elsewhere").pretrain(tiny.space, epochs=1)
         with caplog.at_level("WARNING"):
-            result, supernet = searching.search_with(
-                trainer, METHODS.build("talkative"), tiny.space
-            )
+            _, result, search, place = run_search(trainer, METHODS.build("talkative"), tiny.space)
         assert result.notices == ("could not help it", "took everything")
         assert [record.getMessage() for record in caplog.records] == [
-            "took everything",
             "talkative(): could not help it",
+            "talkative(): took everything",
         ]
         result.save(str(tmp_path / "result.json"))
         assert SearchResult.load(str(tmp_path / "result.json")) == result
-        folder = pathlib.Path(
-            tmp_path, searching.search_folder_of(METHODS.build("talkative"), tiny.space)
-        )
+        folder = pathlib.Path(tmp_path, place)
         for before, after in zip(
             PICTURES, load_pictures(str(folder / "pictures.json")), strict=True
         ):
             assert str(before) == str(after) and type(before) is type(after)
         cost = json.loads((folder / "search_cost.json").read_text())
-        assert cost["steps"] == int(supernet.clock) == 2 * 25 and cost["seconds"] == result.seconds
+        assert (
+            cost["steps"] == int(search.model.clock) == 2 * 25 and cost["seconds"] == result.seconds
+        )
         assert cost["peak_mib"] > 100 and cost["pretraining"] == {"seconds": 0, "steps": 0}
     finally:
         METHODS.remove("talkative")
@@ -400,15 +406,44 @@ def test_notices_pictures_and_cost_lie_beside_the_search(tiny, tmp_path, caplog)
     assert not (tmp_path / "none.json").exists()
 
 
-def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path):
+class Pretrained(SearchMethod):
+    """Takes everything after an epoch that all its settings share."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        number: int = 0
+
+    traits = Traits(init="keep", ranks_fields=False)
+
+    def derive(self, search, space, budget=None):
+        return space
+
+    def search(self, trainer, space, budget=None, search=None):
+        search = Search(trainer.pretrain(space, epochs=1))
+        return SearchResult((space,), self.spec(), self.traits.init), search
+
+
+def test_a_shared_pretraining_counts_in_every_search_that_uses_it(tiny, tmp_path, monkeypatch):
+    """Beside it the searches take 1,000 seconds, which an earlier call has spent, and none of
+    their own, for which the clock of the search stands still."""
     trainer = tiny.trainer(CASE, tmp_path)
-    for name in ("one", "other"):
-        inside = trainer.inside(name)
-        inside.pretrain(tiny.space, epochs=1)
-        cost = searching._cost(inside, 1000.0)
-        assert cost["steps"] == cost["pretraining"]["steps"] == 25
-        assert 0 < cost["pretraining"]["seconds"] < 100
-        assert cost["seconds"] == pytest.approx(1000.0 + cost["pretraining"]["seconds"])
+    monkeypatch.setattr(cost_module, "time", types.SimpleNamespace(perf_counter=lambda: 0.0))
+    fits = runs.watch_fits(monkeypatch)
+    METHODS.register("pretrained")(Pretrained)
+    try:
+        for number in (1, 2):
+            method = METHODS.build(f"pretrained(number={number})")
+            folder = tmp_path / search_folder(method, tiny.space)
+            write_json(str(folder / "search_cost.json"), {"unfinished_seconds": 1000.0})
+            result = run_search(trainer, method, tiny.space).result
+            cost = json.loads((folder / "search_cost.json").read_text())
+            assert len(fits) == 1
+            assert cost["steps"] == cost["pretraining"]["steps"] == 25
+            assert 0 < cost["pretraining"]["seconds"] < 100
+            assert cost["seconds"] == pytest.approx(1000.0 + cost["pretraining"]["seconds"])
+            assert result.seconds == cost["seconds"]
+    finally:
+        METHODS.remove("pretrained")
 
 
 def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkeypatch):
@@ -419,13 +454,13 @@ def test_seconds_of_a_killed_search_are_those_of_its_fits(tiny, tmp_path, monkey
         type(method), "derive", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
-        searching.search_with(trainer, method, tiny.space)
+        run_search(trainer, method, tiny.space)
     monkeypatch.setattr(type(method), "derive", derive)
-    folder = pathlib.Path(tmp_path, searching.search_folder_of(method, tiny.space))
+    folder = pathlib.Path(tmp_path, search_folder(method, tiny.space))
     (path,) = folder.glob("*/state.json")
     state = json.loads(path.read_text())
     path.write_text(json.dumps(state | {"seconds": 5000.0}))
-    result, _ = searching.search_with(trainer, method, tiny.space)
+    result = run_search(trainer, method, tiny.space).result
     assert 5000.0 < result.seconds < 5100.0
 
 
@@ -445,9 +480,9 @@ def test_a_pretraining_that_fails_is_counted_once(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "evaluate", failing)
     with pytest.raises(OSError, match="the disk is full"):
-        searching.search_with(trainer, method, tiny.space)
+        run_search(trainer, method, tiny.space)
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
-    result, _ = searching.search_with(trainer, method, tiny.space)
+    result = run_search(trainer, method, tiny.space).result
     assert 0 < result.seconds < time.perf_counter() - start
 
 

@@ -12,16 +12,21 @@ from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.methods.irazor import regions
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS
-from tests.conformance import laws
+from irazor_tf.search.method import METHODS, Search
+from irazor_tf.search.run import run_search
+from tests.conformance import cases, runs
+from tests.conformance.laws import on_case
 
 MLP = Spec("mlp", (("hidden", (4,)),))
-STOPPED = next(spec for spec in laws.VARIANTS["irazor"] if dict(spec.arguments).get("stop_at_best"))
+STOPPED = next(
+    spec for spec in cases.VARIANTS["irazor"] if dict(spec.arguments).get("stop_at_best")
+)
+STOPPED_CASE = cases.Case(STOPPED, cases.named("irazor").model)
 
 
-def built(method: str, tiny: laws.Tiny, folder: pathlib.Path) -> Recommender:
+def built(method: str, tiny: runs.Tiny, folder: pathlib.Path) -> Recommender:
     """An untrained supernet with tables of ordinary size."""
-    trainer = tiny.trainer(laws.Case(parse_spec(method), MLP), folder)
+    trainer = tiny.trainer(cases.Case(parse_spec(method), MLP), folder)
     supernet = trainer.build(tiny.space, METHODS.build(method).gates(tiny.schema, tiny.space))
     generator = np.random.default_rng(0)
     assert supernet.embedding is not None
@@ -34,7 +39,7 @@ def built(method: str, tiny: laws.Tiny, folder: pathlib.Path) -> Recommender:
 
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.8])
 def test_magnitude_keeps_the_columns_that_put_out_the_most(
-    part: float, tiny: laws.Tiny, tmp_path: pathlib.Path
+    part: float, tiny: runs.Tiny, tmp_path: pathlib.Path
 ) -> None:
     """Against the standard deviation of what every column puts out, row by row of the training
     split."""
@@ -53,13 +58,13 @@ def test_magnitude_keeps_the_columns_that_put_out_the_most(
         if tiny.schema.field(name).vocabulary_size <= left:
             expected[name].append(j)
             left -= tiny.schema.field(name).vocabulary_size
-    found = METHODS.build("magnitude").derive(supernet, tiny.space, budget)
+    found = METHODS.build("magnitude").derive(Search(supernet), tiny.space, budget)
     assert {name: sorted(field.labels) for name, field in found.fields.items()} == {
         name: sorted(own) for name, own in expected.items()
     }
 
 
-def test_irazor_takes_the_widest_config_that_fits(tiny: laws.Tiny, tmp_path: pathlib.Path) -> None:
+def test_irazor_takes_the_widest_config_that_fits(tiny: runs.Tiny, tmp_path: pathlib.Path) -> None:
     """Against Algorithm 1 at every threshold that changes anything."""
     method, supernet = METHODS.build("irazor"), built("irazor", tiny, tmp_path)
     gate = supernet.gates["embedding"]
@@ -78,43 +83,48 @@ def test_irazor_takes_the_widest_config_that_fits(tiny: laws.Tiny, tmp_path: pat
     for size in sizes:
         for budget in (size, size + 1):
             fitting = max(other for other in sizes if other <= budget)
-            assert method.derive(supernet, tiny.space, budget).num_params(tiny.schema) == fitting
+            assert (
+                method.derive(Search(supernet), tiny.space, budget).num_params(tiny.schema)
+                == fitting
+            )
 
 
-def test_uniform_width_takes_the_widest_that_fits(tiny: laws.Tiny, tmp_path: pathlib.Path) -> None:
+def test_uniform_width_takes_the_widest_that_fits(tiny: runs.Tiny, tmp_path: pathlib.Path) -> None:
     supernet, method = built("fde", tiny, tmp_path), METHODS.build("fde")
-    for dim in range(1, laws.WIDTH):
+    for dim in range(1, runs.WIDTH):
         narrower, wider = (
             InputConfig.uniform(tiny.schema, width).num_params(tiny.schema)
             for width in (dim, dim + 1)
         )
         for budget in (narrower, wider - 1):
-            assert set(method.derive(supernet, tiny.space, budget).dims.values()) == {dim}
+            assert set(method.derive(Search(supernet), tiny.space, budget).dims.values()) == {dim}
 
 
 def test_random_widths_use_the_budget_and_differ_by_seed(
-    tiny: laws.Tiny, tmp_path: pathlib.Path
+    tiny: runs.Tiny, tmp_path: pathlib.Path
 ) -> None:
     supernet, budget = built("random", tiny, tmp_path), tiny.space.num_params(tiny.schema) // 3
     found = [
-        METHODS.build(f"random(seed={seed})").derive(supernet, tiny.space, budget)
+        METHODS.build(f"random(seed={seed})").derive(Search(supernet), tiny.space, budget)
         for seed in range(20)
     ]
     assert min(config.num_params(tiny.schema) for config in found) > 0.97 * budget
     assert len({tuple(config.dims.values()) for config in found}) > 15
-    assert METHODS.build("random(seed=3)").derive(supernet, tiny.space, budget) == found[3]
+    assert METHODS.build("random(seed=3)").derive(Search(supernet), tiny.space, budget) == found[3]
 
 
-def test_alpha_rests_in_the_warm_up(searched, tiny: laws.Tiny) -> None:
-    run = searched(laws.Case(STOPPED, laws.named("irazor").model))
+@on_case(STOPPED_CASE)
+def test_alpha_rests_in_the_warm_up(searched, tiny: runs.Tiny) -> None:
+    run = searched(STOPPED_CASE)
     assert [("architecture" in fit.frozen) for fit in run.fits] == [True, False, False]
     assert (
         dict(STOPPED.arguments)["warmup"] == 1 and dict(STOPPED.arguments)["search_steps"] == 25
     )  # a whole epoch and a part of one
 
 
-def test_the_best_epoch_is_that_of_the_held_out_rows(searched, tiny: laws.Tiny) -> None:
-    run = searched(laws.Case(STOPPED, laws.named("irazor").model))
+@on_case(STOPPED_CASE)
+def test_the_best_epoch_is_that_of_the_held_out_rows(searched, tiny: runs.Tiny) -> None:
+    run = searched(STOPPED_CASE)
     (state,) = pathlib.Path(run.trainer.work_dir).rglob("supernet/state.json")
     best = json.loads(state.read_text())["best"]["value"]
     held_out = run.trainer.train.held_out(dict(STOPPED.arguments)["held_out"])[1]
@@ -128,43 +138,46 @@ def test_the_best_epoch_is_that_of_the_held_out_rows(searched, tiny: laws.Tiny) 
 
 
 def test_no_field_is_searched_wider_than_its_last_candidate(
-    tiny: laws.Tiny, tmp_path: pathlib.Path, caplog
+    tiny: runs.Tiny, tmp_path: pathlib.Path, caplog
 ) -> None:
     spec = (
         "irazor(candidates={'strong_a': (0, 1, 3), 'pair_b': (2, 99), '': (0, 2)}, epochs=1, "
         "cpt=1.0)"
     )
-    trainer = tiny.trainer(laws.Case(parse_spec(spec), MLP), tmp_path)
+    trainer = tiny.trainer(cases.Case(parse_spec(spec), MLP), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
-    result, supernet = METHODS.build(spec).search(trainer, tiny.space)
-    expected = dict.fromkeys(tiny.schema.names, 2) | {"strong_a": 3, "pair_b": laws.WIDTH}
+    outcome = run_search(trainer, METHODS.build(spec), tiny.space)
+    result, supernet = outcome.result, outcome.search.model
+    expected = dict.fromkeys(tiny.schema.names, 2) | {"strong_a": 3, "pair_b": runs.WIDTH}
     assert result.config.dims == supernet.config.dims == expected
     assert "candidates wider than the field is in the space are cut there: pair_b\n" in caplog.text
-    whole = METHODS.build(spec).derive(supernet, tiny.space, tiny.space.num_params(tiny.schema))
+    whole = METHODS.build(spec).derive(
+        Search(supernet), tiny.space, tiny.space.num_params(tiny.schema)
+    )
     assert whole.dims == expected
 
 
 def test_a_width_above_the_space_is_said_and_recorded_as_it_is(
-    tiny: laws.Tiny, tmp_path: pathlib.Path, caplog
+    tiny: runs.Tiny, tmp_path: pathlib.Path, caplog
 ) -> None:
-    trainer = tiny.trainer(laws.Case(Spec("fde"), MLP), tmp_path)
+    trainer = tiny.trainer(cases.Case(Spec("fde"), MLP), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
-    result, _ = METHODS.build("fde(dim=30)").search(trainer, tiny.space)
-    assert str(result.method) == f"fde(dim={laws.WIDTH})" and set(result.config.dims.values()) == {
-        laws.WIDTH
+    result = run_search(trainer, METHODS.build("fde(dim=30)"), tiny.space).result
+    assert str(result.method) == f"fde(dim={runs.WIDTH})" and set(result.config.dims.values()) == {
+        runs.WIDTH
     }
-    assert f"fde(dim=30): the space is no wider than {laws.WIDTH}" in caplog.text
+    assert f"fde(dim=30): the space is no wider than {runs.WIDTH}" in caplog.text
     labels = [label for label, _ in METHODS.build("fde(sweep=(1, 6, 7))").sweep(tiny.space)]
     assert labels == ["dim=1", "dim=6"]
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
 def test_controls_have_a_curve_of_their_own(
-    name: str, tiny: laws.Tiny, tmp_path: pathlib.Path
+    name: str, tiny: runs.Tiny, tmp_path: pathlib.Path
 ) -> None:
     supernet, whole = built(name, tiny, tmp_path), tiny.space.num_params(tiny.schema)
     sizes = [
-        method.derive(supernet, tiny.space).num_params(tiny.schema)
+        method.derive(Search(supernet), tiny.space).num_params(tiny.schema)
         for _, method in METHODS.build(name).sweep(tiny.space)
     ]
     for part, size in zip((1 / 16, 1 / 8, 1 / 4), sizes, strict=True):

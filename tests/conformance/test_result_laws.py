@@ -13,73 +13,75 @@ from benchmarks.common import FORMER
 from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
+from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
 from irazor_tf.serving.export import export
-from tests.conformance import laws
+from tests.conformance import cases, laws, runs
+from tests.conformance.laws import Law, law, tests
 from tests.conformance.toys import NeedsPairs
 
 TOLERANCE = 1e-6
 
 
-@laws.law(4, laws.all_cases())
+@law(Law.WITHIN_SPACE, cases.covering_cases())
 def test_result_is_within_its_space(case, searched, tiny):
     run = searched(case)
     for config in run.result.clusters:
         config.check(tiny.schema)
         assert config.within(tiny.space)
-    assert run.method.derive(run.supernet, tiny.space).within(tiny.space)
+    assert run.method.derive(run.search, tiny.space).within(tiny.space)
     whole = tiny.space.num_params(tiny.schema)
     for budget in (whole, whole // 2, whole // 10):
         try:
-            config = run.method.derive(run.supernet, tiny.space, budget)
+            config = run.method.derive(run.search, tiny.space, budget)
         except ValueError as error:
             assert budget < whole and "budget" in str(error)
             continue
         config.check(tiny.schema)
         assert config.within(tiny.space)
-        if run.method.obeys_budget:
+        if run.method.traits.budget != "exceeded":
             assert config.num_params(tiny.schema) <= budget
     with pytest.raises(ValueError, match="budget"):
-        run.method.derive(run.supernet, tiny.space, 1 if run.method.init != "keep" else 0)
+        run.method.derive(run.search, tiny.space, 1 if run.method.traits.init != "keep" else 0)
     for _, other in run.method.sweep(tiny.space):
-        assert other.derive(run.supernet, tiny.space).within(tiny.space)
+        assert other.derive(run.search, tiny.space).within(tiny.space)
 
 
-@laws.law(4, laws.method_cases(variants=False), product=False)
+@law(Law.WITHIN_SPACE, cases.method_cases(), product=False)
 def test_result_is_within_a_space_with_gaps(case, tiny, tmp_path):
     """What `a + b` does: b searches inside a's result."""
-    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
+    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(runs.OPTIONS, epochs=1))
     result, _ = METHODS.build(case.method).search(trainer, tiny.awkward)
     for config in result.clusters:
         config.check(tiny.schema)
         assert config.within(tiny.awkward)
 
 
-@laws.law(4, laws.method_cases(variants=False), product=False)
+@law(Law.WITHIN_SPACE, cases.method_cases(), product=False)
 def test_result_is_within_a_space_with_masks(case, tiny, tmp_path):
     """What a method does after one that leaves entry masks, on a model whose fields have to be
     aligned."""
     aligned = Spec("fm")
-    if laws.fits(case.method, aligned):
+    if cases.fits(case.method, aligned):
         case = dataclasses.replace(case, model=aligned)
-    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(laws.OPTIONS, epochs=1))
+    trainer = tiny.trainer(case, tmp_path, options=dataclasses.replace(runs.OPTIONS, epochs=1))
     method = METHODS.build(case.method)
-    result, supernet = method.search(trainer, tiny.masked)
+    result, search = method.search(trainer, tiny.masked)
     budget = tiny.masked.num_params(tiny.schema) * 3 // 4
     for config in (
         *result.clusters,
-        method.derive(supernet, tiny.masked),
-        method.derive(supernet, tiny.masked, budget),
+        method.derive(search, tiny.masked),
+        method.derive(search, tiny.masked, budget),
     ):
         config.check(tiny.schema)
         assert config.within(tiny.masked)
-    assert config.num_params(tiny.schema) <= budget or not method.obeys_budget
+    assert config.num_params(tiny.schema) <= budget or method.traits.budget == "exceeded"
 
 
-@laws.law(5, laws.all_cases())
+@law(Law.ROUND_TRIP, cases.covering_cases())
 def test_json_round_trip_is_identity(case, searched, tiny, tmp_path):
     run = searched(case)
     path = str(tmp_path / "result.json")
@@ -99,7 +101,7 @@ def close(a: tf.Tensor, b: tf.Tensor) -> None:
     np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=TOLERANCE)
 
 
-@laws.law(6, laws.all_cases())
+@law(Law.RESTRICTION, cases.covering_cases())
 def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
     run = searched(case)
     model = run.supernet
@@ -140,8 +142,9 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
         close(narrow.restrict(narrower)(ids), model.restrict(narrower)(ids))
 
 
+@tests(Law.RESTRICTION)
 def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
-    case = laws.named("fde")
+    case = cases.named("fde")
     model = tiny.trainer(case, tmp_path).build(tiny.space)
     generator = np.random.default_rng(0)
     for variable in model.trainable_variables:
@@ -176,7 +179,7 @@ def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
     np.testing.assert_array_equal(stacked, table[ids[:, tiny.schema.index("pair_a")]])
 
 
-@laws.law(9, laws.all_cases())
+@law(Law.SAVED_MODEL, cases.covering_cases())
 def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
     run = searched(case)
     batch = tiny.batch()
@@ -186,7 +189,7 @@ def test_saved_model_equals_the_model(case, searched, tiny, tmp_path):
         path = export(model, tiny.schema, str(tmp_path / str(number)))
         served = tf.saved_model.load(path).signatures["serving_default"]
         output = run.trainer.task.output
-        raw = laws.raw_features(tiny.schema, batch["ids"].numpy(), model.kept)
+        raw = runs.raw_features(tiny.schema, batch["ids"].numpy(), model.kept)
         expected = tf.function(model.predict_proba)(batch["ids"]).numpy()
         np.testing.assert_array_equal(served(**raw)[output].numpy(), expected)
         for rows in (1, 7):
@@ -208,38 +211,40 @@ RANKING_OPTIONS = dataclasses.replace(
 )
 
 
-@laws.law(11, laws.ranking_cases(), product=False)
+@law(Law.RANKING, cases.ranking_cases(), product=False)
 def test_strong_fields_come_first(case, tiny, tmp_path):
     case = dataclasses.replace(
         case, model=Spec("mlp", (("hidden", (16,)),)) if case.model.name == "mlp" else case.model
     )
     trainer = tiny.trainer(case, tmp_path, options=RANKING_OPTIONS)
     method = METHODS.build(case.method)
-    _, supernet = method.search(trainer, tiny.space)
-    scores = method.field_scores(supernet)
+    result, search = method.search(trainer, tiny.space)
+    scores = method.explain(search, result.clusters).scores
     assert set(scores) == set(tiny.schema.names)
-    assert laws.auc(scores) == 1.0, scores
+    assert runs.auc(scores) == 1.0, scores
 
 
-laws.covers(12, method=laws.method_names(), model=MODELS.names())
+laws.covers(Law.MISFIT, method=cases.method_names(), model=MODELS.names())
 
 
-@pytest.mark.parametrize("method", laws.method_names())
+@tests(Law.MISFIT)
+@pytest.mark.parametrize("method", cases.method_names())
 @pytest.mark.parametrize("model", MODELS.names())
 def test_a_misfit_fails_with_a_message_that_names_both(method, model):
     made, base = (
-        METHODS.build(laws.tiny_spec(METHODS, method)),
-        MODELS.build(laws.tiny_spec(MODELS, model)),
+        METHODS.build(cases.tiny_spec(METHODS, method)),
+        MODELS.build(cases.tiny_spec(MODELS, model)),
     )
-    if made.needs <= base.sites:
+    if made.traits.needs <= base.sites:
         made.check(base)
         return
     with pytest.raises(ValueError) as error:
         made.check(base)
-    for word in (repr(method), repr(model), *(made.needs - base.sites)):
+    for word in (repr(method), repr(model), *(made.traits.needs - base.sites)):
         assert word in str(error.value)
 
 
+@tests(Law.MISFIT)
 def test_misfits_that_are_known():
     with pytest.raises(
         ValueError, match=r"method 'irazor', which needs embedding, on model 'lr', which has: none"
@@ -257,12 +262,13 @@ def test_misfits_that_are_known():
         METHODS.remove("toy_needs_pairs")
 
 
+@tests(Law.MISFIT)
 def test_a_gate_at_a_site_that_the_model_lacks(tiny):
     with pytest.raises(ValueError, match="'embedding' on LogisticRegression"):
         Recommender(
             tiny.schema,
             tiny.space,
             MODELS.build("lr"),
-            laws.TASKS.build("ctr"),
+            TASKS.build("ctr"),
             gates={"embedding": Gate()},
         )

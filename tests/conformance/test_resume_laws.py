@@ -15,7 +15,8 @@ import tf_keras as keras
 from irazor_tf.config.files import read_json
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.training.plan import FitPlan
-from tests.conformance import laws
+from tests.conformance import cases, runs
+from tests.conformance.laws import Law, law, tests
 
 
 class Killed(Exception):
@@ -58,34 +59,35 @@ def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]
     return calls
 
 
-@laws.law(10, laws.training_cases())
+@law(Law.RESUMING, cases.covering_cases())
 def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path, monkeypatch):
     run = searched(case)
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
+@tests(Law.RESUMING)
 def test_killed_and_resumed_with_several_steps_per_call(
     tiny, tmp_path, tmp_path_factory, monkeypatch
 ):
-    case = laws.named("irazor")
-    trainer = tiny.trainer(case, tmp_path_factory.mktemp("whole"), options=laws.SEVERAL)
-    fits = laws.watch_fits(monkeypatch)
-    method, result, supernet = laws.train(case, trainer, tiny.space)
-    run = laws.Run(case, trainer, method, result, supernet, fits, laws.values(supernet))
+    case = cases.named("irazor")
+    trainer = tiny.trainer(case, tmp_path_factory.mktemp("whole"), options=runs.SEVERAL)
+    fits = runs.watch_fits(monkeypatch)
+    method, result, search = runs.train(case, trainer, tiny.space)
+    run = runs.Run(case, trainer, method, result, search, fits, runs.values(search.model))
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
 def check_resumed(
-    run: laws.Run, tiny: laws.Tiny, work_dir: Any, monkeypatch: pytest.MonkeyPatch
+    run: runs.Run, tiny: runs.Tiny, work_dir: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kills the same search twice, and compares how it ends with `run`."""
     options = dataclasses.replace(run.trainer.options, checkpoint_steps=8)
 
     def train() -> tuple[Any, Recommender]:
-        _, result, supernet = laws.train(
+        _, result, search = runs.train(
             run.case, tiny.trainer(run.case, work_dir, options=options), tiny.space
         )
-        return dataclasses.replace(result, seconds=0.0), supernet
+        return dataclasses.replace(result, seconds=0.0), search.model
 
     # In the middle of an epoch, with steps lost since the last checkpoint, then where an epoch has
     # just been saved.
@@ -96,18 +98,19 @@ def check_resumed(
     calls = watched(monkeypatch, None)
     result, supernet = train()
     assert 0 < len(calls) < len(run.fits), "epochs that had ended should not be trained again"
-    assert laws.histories(str(work_dir)) == laws.histories(run.trainer.work_dir)
-    assert not laws.differing(run.at_end, laws.values(supernet))
+    assert runs.histories(str(work_dir)) == runs.histories(run.trainer.work_dir)
+    assert not runs.differing(run.at_end, runs.values(supernet))
     assert result == dataclasses.replace(run.result, seconds=0.0)
     calls.clear()
     result, supernet = train()
     assert not calls, "a finished fit should not be trained again"
-    assert not laws.differing(
-        weights(run.supernet, run.at_end), weights(supernet, laws.values(supernet))
+    assert not runs.differing(
+        weights(run.supernet, run.at_end), weights(supernet, runs.values(supernet))
     )
     assert result == dataclasses.replace(run.result, seconds=0.0)
 
 
+@tests(Law.RESUMING)
 def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
     tiny, tmp_path, monkeypatch
 ):
@@ -117,7 +120,7 @@ def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
         trainer = tiny.trainer(
             CASE,
             tmp_path / folder,
-            options=dataclasses.replace(laws.OPTIONS, checkpoint_steps=every),
+            options=dataclasses.replace(runs.OPTIONS, checkpoint_steps=every),
         )
         model = trainer.build(tiny.space)
         return model, trainer.fit(model, "final", FitPlan(steps=32))
@@ -136,16 +139,16 @@ def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
         )
         watched(monkeypatch, None)
         resumed, same = fit(f"killed-{every}", every)
-        assert same == history and not laws.differing(laws.values(model), laws.values(resumed))
+        assert same == history and not runs.differing(runs.values(model), runs.values(resumed))
 
 
+@tests(Law.RESUMING)
 def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, monkeypatch, capsys):
     """The warm-up's among them; by a resumed fit, too."""
 
     def fit() -> list[dict[str, float]]:
-        trainer = tiny.trainer(laws.named("irazor"), tmp_path)
-        trainer._progress = True
-        method = laws.named("irazor").make_method()
+        trainer = tiny.trainer(cases.named("irazor"), tmp_path, progress=True)
+        method = cases.named("irazor").make_method()
         with trainer.scope():
             gates = method.gates(tiny.schema, tiny.space)
         return trainer.fit(trainer.build(tiny.space, gates), "search", FitPlan(warmup=1, epochs=2))
@@ -167,10 +170,10 @@ def weights(model: keras.Model, found: dict[str, np.ndarray]) -> dict[str, np.nd
     return {name: found[name] for name in names}
 
 
-CASE = laws.named("fde")
+CASE = cases.named("fde")
 FAST = "adam(learning_rate=0.1)"
 OVERFITTING = dataclasses.replace(
-    laws.OPTIONS, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST
+    runs.OPTIONS, patience=1, epochs=9, network_optimizer=FAST, bias_optimizer=FAST
 )
 
 
@@ -187,6 +190,7 @@ def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
     return model, trainer.fit(model, "final")
 
 
+@tests(Law.RESUMING)
 def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, monkeypatch):
     folder, model, history = whole
     best = int(np.argmax([record["auc"] for record in history]))
@@ -198,14 +202,15 @@ def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, mo
     calls = watched(monkeypatch, None)
     again, same = plain(tiny, folder)
     assert not calls and same == history
-    assert not laws.differing(
-        weights(model, laws.values(model)), weights(again, laws.values(again))
+    assert not runs.differing(
+        weights(model, runs.values(model)), weights(again, runs.values(again))
     )
     restored = trainer.build(tiny.space)
     trainer.restore(restored, "final")
-    assert not laws.differing(weights(model, laws.values(model)), laws.values(restored))
+    assert not runs.differing(weights(model, runs.values(model)), runs.values(restored))
 
 
+@tests(Law.RESUMING)
 @pytest.mark.parametrize(
     "call, path, times",
     [
@@ -232,4 +237,4 @@ def test_killed_while_saving(call, path, times, tiny, whole, tmp_path, monkeypat
     monkeypatch.undo()
     resumed, same = plain(tiny, tmp_path / "killed")
     assert same == history
-    assert not laws.differing(laws.values(model), laws.values(resumed))
+    assert not runs.differing(runs.values(model), runs.values(resumed))

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from irazor_tf.config.specs import Spec, parse_spec
-from irazor_tf.search.method import METHODS
-from irazor_tf.search.run import sweep_with
-from tests.conformance import laws
+from irazor_tf.search.method import METHODS, Search
+from irazor_tf.search.run import run_sweep
+from tests.conformance import cases, runs
 
 
 def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(
-    tiny: laws.Tiny, tmp_path, caplog
+    tiny: runs.Tiny, tmp_path, caplog
 ) -> None:
-    case = laws.Case(parse_spec("irazor(sweep=(0.01, 0.9, 1.0))"), Spec("mlp", (("hidden", (4,)),)))
+    case = cases.Case(
+        parse_spec("irazor(sweep=(0.01, 0.9, 1.0))"), Spec("mlp", (("hidden", (4,)),))
+    )
     trainer = tiny.trainer(case, tmp_path)
     method = METHODS.build(case.method)
     supernet = trainer.build(tiny.space, method.gates(tiny.schema, tiny.space))
@@ -23,8 +25,8 @@ def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(
     supernet.gates["embedding"].logits.assign(logits)
     caplog.set_level("WARNING", "irazor_tf")  # an earlier test may have made all loggers quiet
     points = [
-        (label, result.config)
-        for label, result, _ in sweep_with(trainer, method, tiny.space, supernet)
+        (label, outcome.result.config)
+        for label, outcome in run_sweep(trainer, method, tiny.space, Search(supernet))
     ]
     assert [label for label, _ in points] == ["cpt=1"]
     assert points[0][1].dims == tiny.space.dims
@@ -33,13 +35,14 @@ def test_a_setting_that_keeps_no_field_is_left_out_of_the_curve(
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
 def test_a_share_too_small_for_any_column_is_left_out_of_the_curve(
-    name: str, tiny: laws.Tiny, tmp_path, caplog
+    name: str, tiny: runs.Tiny, tmp_path, caplog
 ) -> None:
     method = METHODS.build(f"{name}(sweep=(0.0001, 0.5))")
-    trainer = tiny.trainer(laws.Case(parse_spec(name), Spec("mlp", (("hidden", (4,)),))), tmp_path)
+    trainer = tiny.trainer(cases.Case(parse_spec(name), Spec("mlp", (("hidden", (4,)),))), tmp_path)
     caplog.set_level("WARNING", "irazor_tf")
     points = [
-        label for label, *_ in sweep_with(trainer, method, tiny.space, trainer.build(tiny.space))
+        label
+        for label, _ in run_sweep(trainer, method, tiny.space, Search(trainer.build(tiny.space)))
     ]
     assert points == ["share=0.5"]
     assert (

@@ -18,16 +18,18 @@ from irazor_tf.serving.export import export
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
-from tests.conformance import laws
+from tests.conformance import cases, runs
+from tests.conformance.laws import on_case
 
 
+@on_case(cases.named("toy_masked"))
 def test_own_update_normalises_and_clips(searched):
-    run = searched(laws.named("toy_masked"))
+    run = searched(cases.named("toy_masked"))
     gate = run.supernet.gates["embedding"]
     alpha = gate.alpha.numpy()
     assert alpha.min() >= 0 and alpha.max() <= 1 and alpha.min() < 1
     applied: list[Any] = []
-    with laws.untouched(run.supernet):
+    with runs.untouched(run.supernet):
         gate.alpha.assign(tf.zeros_like(gate.alpha) + 0.999)
         gradient = np.random.default_rng(0).normal(size=gate.alpha.shape).astype(np.float32)
 
@@ -41,8 +43,9 @@ def test_own_update_normalises_and_clips(searched):
         np.testing.assert_allclose(gate.alpha, np.clip(0.999 - normed, 0, 1), rtol=0, atol=1e-6)
 
 
+@on_case(cases.named("toy_folded"))
 def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, monkeypatch):
-    model = searched(laws.named("toy_folded")).supernet
+    model = searched(cases.named("toy_folded")).supernet
     batch = tiny.batch("train")
     found = []
     for penalty in (
@@ -76,15 +79,17 @@ def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, mo
         model.gradients(batch, model.groups)
 
 
+@on_case(cases.named("toy_masked"))
 def test_masked_result_keeps_entries(searched, tiny):
-    config = searched(laws.named("toy_masked")).result.config
+    config = searched(cases.named("toy_masked")).result.config
     masks = [field.mask for field in config.fields.values() if field.mask is not None]
     assert masks and all(len(mask.shape) == 2 for mask in masks)
     assert 0 < config.num_params(tiny.schema) <= tiny.space.num_params(tiny.schema) // 2
 
 
+@on_case(cases.named("toy_folded"))
 def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
-    run = searched(laws.named("toy_folded"))
+    run = searched(cases.named("toy_folded"))
     model, config = run.supernet, run.result.config
     assert run.result.init == "continue" and config.num_fields < tiny.space.num_fields
     ids = tiny.batch()["ids"]
@@ -93,7 +98,7 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
     model.hard_mask(None)
     forgotten = model.restrict(config, keep_gates=False)(ids).numpy()
     assert np.abs(forgotten - expected).max() > 1e-3, "the gate should matter"
-    with laws.untouched(model):
+    with runs.untouched(model):
         model.gates["embedding"].fold(model.embedding)
         narrow = model.restrict(config, keep_gates=False)
     assert not narrow.gates
@@ -108,8 +113,9 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
     )
 
 
+@on_case(cases.named("toy_routed"))
 def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
-    run = searched(laws.named("toy_routed"))
+    run = searched(cases.named("toy_routed"))
     run.result.save(str(tmp_path / "result.json"))
     result = SearchResult.load(str(tmp_path / "result.json"))
     router = METHODS.build(result.method).router(tiny.schema, result.router, str(tmp_path))
@@ -136,13 +142,14 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
     assert trainer.evaluate(routed, trainer.test)["auc"] > 0.5
     assert routed.num_params() == sum(config.num_params(tiny.schema) for config in result.clusters)
     path = export(routed, tiny.schema, str(tmp_path / "export"))
-    raw = laws.raw_features(tiny.schema, test["ids"].numpy(), routed.kept)
+    raw = runs.raw_features(tiny.schema, test["ids"].numpy(), routed.kept)
     served = tf.saved_model.load(path).signatures["serving_default"](**raw)["probability"]
     np.testing.assert_allclose(served, predicted, rtol=0, atol=1e-6)
 
 
+@on_case(cases.named("toy_routed"))
 def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_path):
-    run = searched(laws.named("toy_routed"))
+    run = searched(cases.named("toy_routed"))
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     without = InputConfig(
         {name: FieldConfig(0 if name == "strong_a" else 2) for name in tiny.schema.names}
@@ -151,9 +158,10 @@ def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_pa
     assert routed.kept == tiny.schema.names
 
 
+@on_case(cases.named("toy_routed"))
 @pytest.mark.parametrize("cluster", [0, 1])
 def test_a_partition_holds_the_rows_of_its_cluster(cluster, searched, tiny, tmp_path):
-    run = searched(laws.named("toy_routed"))
+    run = searched(cases.named("toy_routed"))
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     source = Source(tiny.directory, "train")
     part = partition(source, router, cluster)

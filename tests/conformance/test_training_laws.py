@@ -18,18 +18,19 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.steps import Alternating, Joint
 from irazor_tf.training.trainer import Trainer
-from tests.conformance import laws
+from tests.conformance import cases, runs
+from tests.conformance.laws import Law, law, on_case, tests
 
 
-@laws.law(1, laws.all_cases())
+@law(Law.NO_RETRACING, cases.covering_cases())
 def test_trains_in_graph_mode_without_retracing(case, searched):
     run = searched(case)
     assert not run.supernet.run_eagerly
-    assert len(run.fits) >= laws.EPOCHS
+    assert len(run.fits) >= cases.EPOCHS
     check_traces(run.fits)
 
 
-def check_traces(fits: list[laws.Fit]) -> None:
+def check_traces(fits: list[runs.Fit]) -> None:
     """The training step is traced where a fit starts or other groups are frozen, the prediction
     step once, and nothing runs eagerly."""
     frozen: frozenset[str] | None = None
@@ -42,18 +43,19 @@ def check_traces(fits: list[laws.Fit]) -> None:
         frozen = fit.frozen
 
 
+@tests(Law.NO_RETRACING)
 def test_several_steps_per_call_trace_once(tiny, tmp_path, monkeypatch):
     """With a shorter call at the end of an epoch."""
-    case = laws.named("irazor")
-    fits = laws.watch_fits(monkeypatch)
-    trainer = tiny.trainer(case, tmp_path, options=laws.SEVERAL)
-    assert trainer.train.batches_per_epoch(128) % laws.SEVERAL.steps_per_execution
-    laws.train(case, trainer, tiny.space)
-    assert len(fits) == laws.EPOCHS
+    case = cases.named("irazor")
+    fits = runs.watch_fits(monkeypatch)
+    trainer = tiny.trainer(case, tmp_path, options=runs.SEVERAL)
+    assert trainer.train.batches_per_epoch(128) % runs.SEVERAL.steps_per_execution
+    runs.train(case, trainer, tiny.space)
+    assert len(fits) == cases.EPOCHS
     check_traces(fits)
 
 
-@laws.law(2, laws.all_cases())
+@law(Law.DECLARED_VARIABLES, cases.covering_cases())
 def test_only_declared_variables_move(case, searched, monkeypatch):
     run = searched(case)
     model, step = run.supernet, run.supernet.step
@@ -94,9 +96,9 @@ def test_only_declared_variables_move(case, searched, monkeypatch):
         return loss
 
     monkeypatch.setattr(Recommender, "descend", watched)
-    with laws.untouched(model):
+    with runs.untouched(model):
         model.frozen = frozenset()
-        found = laws.elements(step, run.trainer, 3)
+        found = runs.elements(step, run.trainer, 3)
         for element in found:
             clock = int(model.clock)
             model.train_step(element)
@@ -133,8 +135,9 @@ def rows_of(elements: Any) -> set[tuple[int, ...]]:
     return {tuple(row) for batch in elements for row in batch["ids"].numpy().tolist()}
 
 
-def test_the_streams_of_an_alternating_step_share_no_row(tiny, searched, tmp_path):
-    trainer = tiny.trainer(laws.named("fde"), tmp_path)
+@tests(Law.DECLARED_VARIABLES)
+def test_the_streams_of_an_alternating_step_share_no_row(tiny, tmp_path):
+    trainer = tiny.trainer(cases.named("fde"), tmp_path)
     step = Alternating(held_out=0.25)
     per_epoch = step.steps_per_epoch(trainer.train, 128)
     found = list(step.elements(trainer.train, trainer.valid, 128, 0, 0).take(2 * per_epoch))
@@ -185,6 +188,7 @@ class LearningTask(ClickThroughRate, tf.Module):
         self.scale = tf.Variable(1.0)
 
 
+@tests(Law.DECLARED_VARIABLES)
 def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
     class Lender(Lending):
         layer = keras.layers.Dense(1, name="lent")
@@ -204,20 +208,20 @@ def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
         Recommender(tiny.schema, tiny.space, MODELS.build("mlp(hidden=(4,))"), LearningTask())
 
 
-@laws.law(3, laws.all_cases())
+@law(Law.NO_SIDE_EFFECT, cases.covering_cases())
 def test_evaluation_has_no_side_effect(case, searched, tiny):
     run = searched(case)
     model, trainer = run.supernet, run.trainer
-    found = laws.elements(model.step, trainer, 4)
+    found = runs.elements(model.step, trainer, 4)
 
     def steps(part: list[Any]) -> dict[str, np.ndarray]:
         for element in part:
             model.train_step(element)
-        return laws.values(model)
+        return runs.values(model)
 
-    with laws.untouched(model):
+    with runs.untouched(model):
         expected = steps(found)
-    with laws.untouched(model):
+    with runs.untouched(model):
         before = steps(found[:2])
         first = trainer.evaluate(model, trainer.valid)
         for cluster in run.result.clusters:
@@ -226,35 +230,36 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
         (
             model.num_params(),
             model.num_total_params(),
-            run.method.field_scores(model),
-            run.method.architecture(model),
+            run.method.explain(run.search, run.result.clusters),
         )
-        run.method.derive(model, tiny.space)
+        run.method.derive(run.search, tiny.space)
         model.restrict(tiny.awkward)
-        assert not laws.differing(before, laws.values(model))
+        assert not runs.differing(before, runs.values(model))
         assert trainer.evaluate(model, trainer.valid) == first
-        assert not laws.differing(expected, steps(found[2:]))
+        assert not runs.differing(expected, steps(found[2:]))
 
 
-@laws.law(7, laws.training_cases())
+@law(Law.REPLICAS, cases.covering_cases())
 def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path):
     run = searched(case)
     check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
 
 
+@on_case(cases.named("irazor"))
+@tests(Law.REPLICAS)
 def test_one_and_two_replicas_agree_with_several_steps_per_call(
     searched, tiny, two_replicas, tmp_path
 ):
-    case = laws.named("irazor")
+    case = cases.named("irazor")
     check_replicas(
         searched(case),
         tiny,
-        tiny.trainer(case, tmp_path, strategy=two_replicas, options=laws.SEVERAL),
+        tiny.trainer(case, tmp_path, strategy=two_replicas, options=runs.SEVERAL),
     )
 
 
-def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
-    _, _, supernet = laws.train(run.case, trainer, tiny.space)
+def check_replicas(run: runs.Run, tiny: runs.Tiny, trainer: Trainer) -> None:
+    supernet = runs.train(run.case, trainer, tiny.space)[2].model
     assert supernet.clock.values[1].device.endswith("CPU:1")
     sums = {
         variable.ref() for metric in run.supernet.metrics for variable in metric.variables
@@ -263,7 +268,7 @@ def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
         if one.ref() in sums:
             continue
         np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=0, atol=1e-5, err_msg=one.name)
-    here, there = laws.histories(run.trainer.work_dir), laws.histories(trainer.work_dir)
+    here, there = runs.histories(run.trainer.work_dir), runs.histories(trainer.work_dir)
     assert here.keys() == there.keys()
     for name, history in here.items():
         for record, other in zip(history, there[name], strict=True):
@@ -277,33 +282,35 @@ def check_replicas(run: laws.Run, tiny: laws.Tiny, trainer: Trainer) -> None:
     )
 
 
-@laws.law(8, laws.training_cases())
+@law(Law.SEED, cases.covering_cases())
 def test_same_seed_same_result(case, searched, tiny, tmp_path):
     run = searched(case)
     again = tiny.trainer(case, tmp_path / "elsewhere" / "again")
-    _, result, supernet = laws.train(case, again, tiny.space)
-    assert not laws.differing(run.at_end, laws.values(supernet))
+    _, result, search = runs.train(case, again, tiny.space)
+    supernet = search.model
+    assert not runs.differing(run.at_end, runs.values(supernet))
     assert dataclasses.replace(result, seconds=0.0) == dataclasses.replace(run.result, seconds=0.0)
-    assert laws.histories(again.work_dir) == laws.histories(run.trainer.work_dir)
+    assert runs.histories(again.work_dir) == runs.histories(run.trainer.work_dir)
 
 
-@laws.law(8, laws.method_cases(variants=False), product=False)
+@law(Law.SEED, cases.method_cases(), product=False)
 def test_another_seed_another_result(case, searched, tiny, tmp_path):
     run = searched(case)
-    _, _, supernet = laws.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)
-    differing = set(laws.differing(run.at_end, laws.values(supernet)))
+    supernet = runs.train(case, tiny.trainer(case, tmp_path, seed=2), tiny.space)[2].model
+    differing = set(runs.differing(run.at_end, runs.values(supernet)))
     trainable = {f"{i}:{v.name}" for i, v in enumerate(supernet.variables) if v.trainable}
     assert trainable <= differing
 
 
+@tests(Law.SEED)
 def test_another_seed_another_order_of_rows(tiny, tmp_path):
-    trainer = tiny.trainer(laws.named("fde"), tmp_path)
+    trainer = tiny.trainer(cases.named("fde"), tmp_path)
     first = [next(iter(trainer.train.batches(128, seed)))["ids"].numpy() for seed in (1, 1, 2)]
     assert np.array_equal(first[0], first[1]) and not np.array_equal(first[0], first[2])
 
 
 def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
-    source = tiny.trainer(laws.named("fde"), tmp_path).train
+    source = tiny.trainer(cases.named("fde"), tmp_path).train
     per_epoch = source.batches_per_epoch(64)
     batches = list(source.batches(64, 9).take(2 * per_epoch))
     assert per_epoch * 64 == source.rows
@@ -315,10 +322,12 @@ def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
     assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])
 
 
+@on_case(cases.named("toy_masked"))
+@tests(Law.SEED)
 def test_noise_differs_between_the_batches_of_a_step(searched, tiny):
-    model = searched(laws.named("toy_masked")).supernet
+    model = searched(cases.named("toy_masked")).supernet
     ids = tiny.batch()["ids"]
-    with laws.untouched(model):
+    with runs.untouched(model):
         plain = model(ids, training=True).numpy()
         found = []
         for number in (0, 1, 2):
@@ -328,11 +337,13 @@ def test_noise_differs_between_the_batches_of_a_step(searched, tiny):
         assert np.mean(found[1] != plain) > 0.5 and np.mean(found[2] != found[1]) > 0.5
 
 
+@on_case(cases.named("toy_masked"))
+@tests(Law.SEED)
 def test_noise_changes_with_the_step_and_with_nothing_else(searched, tiny):
     """Dropout and gate noise: while the clock stands still a forward pass repeats itself."""
-    model = searched(laws.named("toy_masked")).supernet
+    model = searched(cases.named("toy_masked")).supernet
     ids = tiny.batch()["ids"]
-    with laws.untouched(model):
+    with runs.untouched(model):
         first = model(ids, training=True).numpy()
         assert np.array_equal(model(ids, training=True), first)
         model.clock.assign_add(1)

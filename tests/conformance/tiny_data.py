@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from data_pipelines import records
+from data_pipelines import manifest, records
 from irazor_tf.config.schema import Field, Schema, save_counts
 
 # name -> ids, out-of-vocabulary included
@@ -69,7 +69,7 @@ def write(directory: str, rows: dict[str, int] | None = None, seed: int = 5) -> 
     fields = tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items())
     schema = Schema(fields, fingerprint=f"tiny-{seed}", directory=directory)
     schema.save(directory)
-    records.save_manifest(
+    manifest.save_manifest(
         directory,
         {
             "options": {},
@@ -78,5 +78,5 @@ def write(directory: str, rows: dict[str, int] | None = None, seed: int = 5) -> 
             "splits": splits,
         },
     )
-    records.verify(directory, full=True)
+    manifest.verify(directory, full=True)
     return schema

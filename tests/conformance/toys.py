@@ -17,9 +17,8 @@ from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.noise import batch_uniform
-from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
-from irazor_tf.search.method import SearchMethod, budget_error
+from irazor_tf.search.method import RoutingMethod, Search, SearchMethod, Traits, budget_error
 from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
 
@@ -106,9 +105,7 @@ class MaskedBilevel(SearchMethod):
         architecture_first: bool = False
         held_out: float | None = 0.25
 
-    init = "keep"
-    ranks_fields = False
-    derive_only = frozenset({"share"})
+    traits = Traits(init="keep", ranks_fields=False, derive_only=frozenset({"share"}))
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         return {"embedding": column_gate(space, noise=0.1)}
@@ -119,20 +116,20 @@ class MaskedBilevel(SearchMethod):
     def optimizers(self) -> dict[str, str]:
         return {"architecture": "sgd(learning_rate=0.05)"}
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         budget = (
-            int(self.params.share * space.num_params(supernet.schema)) if budget is None else budget
+            int(self.params.share * space.num_params(search.model.schema))
+            if budget is None
+            else budget
         )
         if budget < 1:
             raise budget_error(budget, 1)
-        alpha = supernet.gates["embedding"].alpha.numpy()
-        assert supernet.embedding is not None
+        alpha = search.gate.alpha.numpy()
+        assert search.model.embedding is not None
         sizes = {}
         for i, name in enumerate(space.kept):
             sizes[name] = np.abs(
-                supernet.embedding.field_table(name) * alpha[i, : space.fields[name].dim]
+                search.model.embedding.field_table(name) * alpha[i, : space.fields[name].dim]
             )
         threshold = np.sort(np.concatenate([size.ravel() for size in sizes.values()]))[-budget]
         fields = {name: FieldConfig(0) for name in space.fields}
@@ -149,16 +146,13 @@ class FoldedColumns(SearchMethod):
     """One-level; keeps each field's columns of largest alpha, drops the field with the least, and
     writes alpha into the tables."""
 
-    init = "continue"
-    ranks_fields = False
+    traits = Traits(init="continue", ranks_fields=False)
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
         return {"embedding": column_gate(space)}
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
-        alpha = supernet.gates["embedding"].alpha.numpy()
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
+        alpha = search.gate.alpha.numpy()
         weakest = space.kept[int(np.argmin(alpha.sum(axis=1)))]
 
         def config(most: int) -> InputConfig:
@@ -177,7 +171,7 @@ class FoldedColumns(SearchMethod):
         if budget is None:
             return config((space.max_dim + 1) // 2)
         return widest(
-            [config(most) for most in range(space.max_dim, 0, -1)], supernet.schema, budget
+            [config(most) for most in range(space.max_dim, 0, -1)], search.model.schema, budget
         )
 
 
@@ -198,36 +192,33 @@ class ParityRouter(Router):
         return tf.cast(ids[:, self._column] % self._clusters, tf.int32)
 
 
-class RoutedHalves(SearchMethod):
+class RoutedHalves(RoutingMethod):
     """Two clusters of rows; one has the space without its last field, the other the first half of
     every field's columns."""
 
-    ranks_fields = False
-    one_config = False
+    traits = Traits(ranks_fields=False, result="clusters")
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         configs = [
             first_columns(space, most, without=space.kept[-1])
             for most in range(space.max_dim, 0, -1)
         ]
-        return configs[0] if budget is None else widest(configs, supernet.schema, budget)
+        return configs[0] if budget is None else widest(configs, search.model.schema, budget)
 
     def search(
         self,
         trainer: Trainer,
         space: InputConfig,
         budget: int | None = None,
-        supernet: Recommender | None = None,
-    ) -> tuple[SearchResult, Recommender]:
-        supernet = self.train(trainer, space) if supernet is None else supernet
+        search: Search | None = None,
+    ) -> tuple[SearchResult, Search]:
+        search = (self.train_or_resume(trainer, space) if search is None else search).again()
         router = RouterRef("toy_routed", {"field": space.kept[0], "clusters": 2})
         clusters = (
-            self.derive(supernet, space, budget),
+            self.derive(search, space, budget),
             first_columns(space, (space.max_dim + 1) // 2),
         )
-        return SearchResult(clusters, self.spec(), self.init, router), supernet
+        return SearchResult(clusters, self.spec(), self.traits.init, router), search
 
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         return ParityRouter(
@@ -238,12 +229,9 @@ class RoutedHalves(SearchMethod):
 class NeedsPairs(SearchMethod):
     """Needs a site that few models have."""
 
-    needs = frozenset({"pairs"})
-    ranks_fields = False
+    traits = Traits(needs=frozenset({"pairs"}), ranks_fields=False)
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         return space
 
 

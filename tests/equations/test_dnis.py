@@ -27,7 +27,7 @@ from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.model.embedding import Embedded
 from irazor_tf.model.pieces import Labels
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.method import METHODS, BudgetError, Search, SearchMethod
 from irazor_tf.search.pictures import HeatMap, Lines
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.optimizers import make_optimizer
@@ -601,6 +601,13 @@ def supernet(
     return model
 
 
+def derived(
+    method: SearchMethod, model: Recommender, space: InputConfig, budget: int | None = None
+) -> InputConfig:
+    """The config of a search that has ended with `model`."""
+    return method.derive(Search(model), space, budget)
+
+
 def entries_of(config: InputConfig, space: InputConfig) -> dict[str, np.ndarray]:
     """What a config keeps, [V, d] bool by field, in the space's columns."""
     found = {}
@@ -646,7 +653,7 @@ def test_merged_entries_below_the_threshold_go(spec, space, threshold):
     model, method = supernet(spec, space), METHODS.build(spec)
     method = type(method)(dataclasses.replace(method.params, threshold=threshold))
     merged = oracle_merged(model, spec)
-    config = method.derive(model, space)
+    config = derived(method, model, space)
     config.check(SCHEMA)
     assert config.within(space)
     expected = {entry for entry, value in merged.items() if not abs(value) < threshold}
@@ -675,17 +682,17 @@ def test_a_compression_rate_keeps_the_largest_merged_entries(spec, space):
         (METHODS.build(spec), budget, budget) for budget in (2, 13, whole // 3, whole - 1, whole)
     ]
     for method, budget, count in found:
-        config = method.derive(model, space, budget)
+        config = derived(method, model, space, budget)
         config.check(SCHEMA)
         expected = {
             entry for entry in ranked[:count] if merged[entry]
         }  # equation 9 drops zeros at any threshold
         assert config.within(space) and config.num_params(SCHEMA) == len(expected)
         assert kept_in(config, space) == expected
-        assert config == method.derive(model, space, budget)
+        assert config == derived(method, model, space, budget)
     assert any(value == 0 for value in merged.values()), "some alpha should be at 0"
     model.gates["embedding"].alpha.assign(np.full(model.gates["embedding"].alpha.shape, 0.5))
-    assert METHODS.build(spec).derive(model, space, whole) == space or space is GAPS
+    assert derived(METHODS.build(spec), model, space, whole) == space or space is GAPS
 
 
 def test_what_is_kept_by_hand():
@@ -701,24 +708,26 @@ def test_what_is_kept_by_hand():
     table[3 + first] = [0, 0.3, 0, -0.2]
     table[3 + second] = [0, -0.3, 0, 1.1]  # merged: -0.15 and 0.11
     model.embedding.tables[0].assign(table)
-    config = METHODS.build("dnis(blocks=2, threshold=0.14)").derive(model, SPACE)
+    config = derived(METHODS.build("dnis(blocks=2, threshold=0.14)"), model, SPACE)
     goods = np.zeros((40, 2), bool)
     goods[[first, first, second], [0, 1, 0]] = True
     assert config.fields["gender"] == FieldConfig(DIM)
     assert config.fields["goods"] == FieldConfig(2, (1, 3), BitMask.from_array(goods))
     assert config.fields["hour"] == FieldConfig(1, (0,), BitMask.from_array(np.zeros((7, 1), bool)))
     assert config.num_params(SCHEMA) == 15
-    assert METHODS.build("dnis(blocks=2)").derive(model, SPACE, 15) == config
+    assert derived(METHODS.build("dnis(blocks=2)"), model, SPACE, 15) == config
     bare = supernet("dnis(blocks=2)", base="mlp(hidden=(5,), first_order=False)")
     assert bare.embedding is not None
     bare.gates["embedding"].alpha.assign(model.gates["embedding"].alpha)
     bare.embedding.tables[0].assign(table)
-    assert METHODS.build("dnis(blocks=2)").derive(bare, SPACE, 15).fields["hour"] == FieldConfig(0)
+    assert derived(METHODS.build("dnis(blocks=2)"), bare, SPACE, 15).fields["hour"] == FieldConfig(
+        0
+    )
 
 
 def test_a_field_that_goes_leaves_no_mask():
     model = supernet("dnis(blocks=4)", GAPS, "mlp(hidden=(5,), first_order=False)")
-    config = METHODS.build("dnis(blocks=4)").derive(model, GAPS, 1)
+    config = derived(METHODS.build("dnis(blocks=4)"), model, GAPS, 1)
     assert sorted(config.fields.values(), key=lambda field: field.dim)[:2] == [
         FieldConfig(0)
     ] * 2 and config.within(GAPS)
@@ -731,18 +740,18 @@ def test_nothing_kept():
         match="The budget should be at least the smallest config's 1 embedding parameters. "
         "Received: 0",
     ):
-        METHODS.build("dnis").derive(model, SPACE, 0)
+        derived(METHODS.build("dnis"), model, SPACE, 0)
     with pytest.raises(
         BudgetError,
         match=r"`compression` of dnis should leave at least .* 1 .*, and leaves 0\. Received: 201",
     ):
-        METHODS.build("dnis(compression=201)").derive(model, SPACE)
+        derived(METHODS.build("dnis(compression=201)"), model, SPACE)
     with pytest.raises(
         ValueError,
         match=r"`threshold` of dnis should keep an entry; the largest merged one is \d.*\. "
         r"Received: 1000",
     ):
-        METHODS.build("dnis(threshold=1000)").derive(model, SPACE)
+        derived(METHODS.build("dnis(threshold=1000)"), model, SPACE)
 
 
 @pytest.mark.parametrize(
@@ -754,7 +763,7 @@ def test_folded_and_cut_it_is_the_masked_supernet(base, spec, space):
     with the pruned entries at zero."""
     model, ids = supernet(spec, space, base), tf.constant(ids_of(64, 4))
     configs = [
-        METHODS.build(spec).derive(model, space, budget)
+        derived(METHODS.build(spec), model, space, budget)
         for budget in (4, 40, space.num_params(SCHEMA))
     ]
     expected = []
@@ -793,8 +802,8 @@ def test_one_search_gives_every_rate():
     labels, sizes = [], []
     for label, method in METHODS.build("dnis(threshold=0.2, sweep=(2.0, 4.0, 50.0))").sweep(SPACE):
         labels.append(label)
-        sizes.append(method.derive(model, SPACE).num_params(SCHEMA))
-        method.field_scores(model), method.architecture(model), method.pictures(model, ())
+        sizes.append(derived(method, model, SPACE).num_params(SCHEMA))
+        method.explain(Search(model), ())
     assert labels == ["compression=2", "compression=4", "compression=50"] and sizes == [100, 50, 4]
     assert all(
         np.array_equal(variable, old) for variable, old in zip(model.variables, before, strict=True)
@@ -816,14 +825,16 @@ def test_fields_are_scored_by_what_their_rows_put_out(spec, space):
             np.sqrt(np.square(table).sum(axis=1)), COUNTS[name]
         )  # row by row of the training split
         expected[name] = put_out.mean()
-    assert METHODS.build(spec).field_scores(model) == pytest.approx(expected, rel=1e-5)
+    assert METHODS.build(spec).explain(Search(model), ()).scores == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(("spec", "space"), CASES)
 def test_what_is_drawn(spec, space):
     model, method = supernet(spec, space), METHODS.build(spec)
     gate = model.gates["embedding"]
-    alpha = method.architecture(model)["alpha"]
+    alpha = method.explain(Search(model), ()).arrays["alpha"]
     assert alpha.shape == (space.num_fields, space.max_dim)
     for i, name in enumerate(space.kept):
         seen = np.repeat(gate.alpha.numpy()[gate.field_blocks[i]], COUNTS[name], axis=0)[
@@ -833,8 +844,8 @@ def test_what_is_drawn(spec, space):
             alpha[i, : space.fields[name].dim], seen.mean(axis=0, dtype=np.float64), rtol=1e-5
         )
         assert np.all(alpha[i, space.fields[name].dim :] == 0)
-    found = method.derive(model, space, space.num_params(SCHEMA) // 3)
-    heat, means, dims = method.pictures(model, (found,))
+    found = derived(method, model, space, space.num_params(SCHEMA) // 3)
+    heat, means, dims = method.explain(Search(model), (found,)).pictures
     assert isinstance(heat, HeatMap) and isinstance(means, Lines) and isinstance(dims, Lines)
     np.testing.assert_array_equal(heat.values[gate.used], gate.alpha.numpy()[gate.used])
     assert heat.values.shape == (len(heat.rows), len(heat.columns)) == gate.used.shape and np.all(
@@ -867,7 +878,7 @@ def test_a_heat_map_of_many_blocks_shows_some():
     counts = {"a": list(range(150)), "b": [7] * 40}
     schema = schema_with(counts)
     model = supernet("dnis(blocks=190)", InputConfig.uniform(schema, DIM), schema=schema)
-    heat = METHODS.build("dnis(blocks=190)").pictures(model, ())[0]
+    heat = METHODS.build("dnis(blocks=190)").explain(Search(model), ()).pictures[0]
     assert isinstance(heat, HeatMap)
     assert len(heat.rows) == len(heat.values) == 60 and "(60 of 190)" in heat.title
     assert heat.rows[0] == "149 to 149" and heat.rows[-1] == "0 to 0"
@@ -875,7 +886,7 @@ def test_a_heat_map_of_many_blocks_shows_some():
 
 # The recipe
 def searched(spec: str) -> types.SimpleNamespace:
-    """What `train` asks of a trainer."""
+    """What `train_or_resume` asks of a trainer."""
     asked = types.SimpleNamespace(schema=SCHEMA, task=TASKS.build("ctr"), pretrained=[], fits=[])
     asked.scope = lambda: tf.init_scope()
     asked.build = lambda space, gates: Recommender(
@@ -895,7 +906,7 @@ def searched(spec: str) -> types.SimpleNamespace:
         asked.table = model.embedding.tables[0].numpy()
 
     asked.pretrain, asked.fit = pretrain, fit
-    METHODS.build(spec).train(asked, SPACE)
+    METHODS.build(spec).train_or_resume(asked, SPACE)
     return asked
 
 
@@ -923,7 +934,7 @@ def test_presets():
     applied: list[tf.Tensor] = []
     gate.update([tf.fill((6, DIM), 1e-8)], lambda gradients: applied.extend(gradients))
     np.testing.assert_allclose(applied[0], 0.5, rtol=1e-5)
-    assert METHODS.build("dnis").init == "keep"
+    assert METHODS.build("dnis").traits.init == "keep"
 
 
 def test_without_early_stopping_the_last_epoch_stays():
@@ -973,7 +984,7 @@ def test_settings_are_checked(arguments, message):
         METHODS.build(f"dnis({arguments})")
 
 
-def test_entries_at_zero_are_not_kept(caplog):
+def test_entries_at_zero_are_not_kept():
     """Equation 9 drops them at any threshold: blocks whose alpha has gone to 0 leave fewer entries
     than a rate asks for, or none."""
     model = supernet("dnis(blocks=4)")
@@ -984,11 +995,12 @@ def test_entries_at_zero_are_not_kept(caplog):
         match="should leave an entry that is not 0. Received: alpha at 0 in all blocks and "
         "dimensions",
     ):
-        METHODS.build("dnis(blocks=4)").derive(model, SPACE)
+        derived(METHODS.build("dnis(blocks=4)"), model, SPACE)
     alpha[0, 1] = 1.0
     model.gates["embedding"].alpha.assign(alpha)
     left = sum(int(np.sum(own == 0)) for own in model.gates["embedding"].field_blocks)
-    with caplog.at_level("WARNING", "irazor_tf"):
-        config = METHODS.build("dnis(blocks=4)").derive(model, SPACE)
+    search = Search(model)
+    config = METHODS.build("dnis(blocks=4)").derive(search, SPACE)
     assert config.num_params(SCHEMA) == left > 0
-    assert f"{left} merged entries are not 0, and are kept, of the 100 asked for" in caplog.text
+    (notice,) = search.notices
+    assert f"{left} merged entries are not 0, and are kept, of the 100 asked for" in str(notice)

@@ -7,7 +7,6 @@ central difference of the oracle."""
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import pathlib
 
@@ -20,16 +19,15 @@ from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.methods.ham import equations, gates
-from irazor_tf.methods.ham import method as ham
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS
+from irazor_tf.search.method import METHODS, Search
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.steps import Joint
 from irazor_tf.training.trainer import Trainer
-from tests.conformance import laws, tiny_data
+from tests.conformance import cases, runs, tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7, "month": 12}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
@@ -98,6 +96,11 @@ def mask_gate(spec, space=SPACE, size=5, seed=0):
     return METHODS.build(spec).mask_gate(SCHEMA, space, size, seed)
 
 
+def told(search):
+    """What the notices of a search say, a line each."""
+    return "\n".join(map(str, search.notices))
+
+
 def ready(gate, clock=0):
     """The gate with its alpha made, at a step of the clock."""
     gate.clock = tf.Variable(clock, dtype=tf.int64)
@@ -108,11 +111,11 @@ def ready(gate, clock=0):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("tiny") / "data")
-    return laws.Tiny(tiny_data.write(directory), directory)
+    return runs.Tiny(tiny_data.write(directory), directory)
 
 
 def trainer_of(tiny, folder, shared=None):
-    case = laws.Case(Spec("fde"), Spec("mlp", (("hidden", (4,)),)))
+    case = cases.Case(Spec("fde"), Spec("mlp", (("hidden", (4,)),)))
     trainer = tiny.trainer(case, folder)
     trainer.shared_dir = str(shared or folder)
     return trainer
@@ -275,7 +278,7 @@ def test_the_masked_model_is_the_one_that_is_cut_from_it(base, training):
     for variable in (*net.variable_groups["network"], *net.variable_groups["bias"]):
         variable.assign(0.5 * variable)  # logits of ordinary size, for an absolute tolerance
     net.gates["embedding"].alpha.assign(CLOSED)
-    config = METHODS.build("ham").select(net, 5)
+    config = METHODS.build("ham").select(Search(net), 5)
     assert config.dims == {"gender": 1, "goods": 0, "hour": 2, "month": 3}
     found = net(batch["ids"], training=training)
     for narrow in (net.restrict(config, keep_gates=False), net.restrict(config)):
@@ -410,7 +413,7 @@ def test_the_noise_is_the_seed_s(tiny, tmp_path, monkeypatch):
         trainer = trainer_of(tiny, tmp_path)
         trainer.seed = seed
         drawn.append(
-            METHODS.build("ham_p").train(trainer, tiny.space).gates["embedding"].uniform().numpy()
+            METHODS.build("ham_p").train_or_resume(trainer, tiny.space).gate.uniform().numpy()
         )
     assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).all()
 
@@ -441,7 +444,7 @@ def test_the_update_step_by_step():
     """By hand, in numbers that floats hold exactly: s = 3, eta = 1/2, mu = 1/16; two fields, the
     second with a column of padding."""
     gate = ready(
-        ham.IndicatorGate(np.array([[1, 1, 1], [1, 1, 0]]), size=3, epsilon=1 / 8, drift=1 / 16)
+        gates.IndicatorGate(np.array([[1, 1, 1], [1, 1, 0]]), size=3, epsilon=1 / 8, drift=1 / 16)
     )
     steps = [  # gradient, sign, alpha after the step; padding stays where it was and never counts
         (
@@ -507,7 +510,9 @@ def test_the_update_in_columns_and_in_parameters(in_parameters):
 
 
 def test_a_count_of_parameters_is_exact():
-    gate = ready(ham.IndicatorGate(np.array([[2**25, 1]]), size=2**25 + 1, epsilon=0.5, drift=0.1))
+    gate = ready(
+        gates.IndicatorGate(np.array([[2**25, 1]]), size=2**25 + 1, epsilon=0.5, drift=0.1)
+    )
     assert int(gate.excess()) == 0
     gate.alpha.assign([[0.5, 0.0]])
     assert int(gate.excess()) == -1  # float32 does not tell 2^25 from 2^25 + 1
@@ -556,11 +561,11 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
             METHODS.build(f"{name}(preset='paper_summed')").params
             == METHODS.build(f"{name}(preset='paper', summed=True)").params
         )
-        for settings, rows in (("", 1), ("preset='paper_summed'", int(laws.OPTIONS.batch_size))):
+        for settings, rows in (("", 1), ("preset='paper_summed'", int(runs.OPTIONS.batch_size))):
             gate = (
                 METHODS.build(f"{name}({settings})")
-                .train(trainer_of(tiny, tmp_path), tiny.space)
-                .gates["embedding"]
+                .train_or_resume(trainer_of(tiny, tmp_path), tiny.space)
+                .gate
             )
             before, size = gate.alpha.numpy().astype(np.float64), int(0.5 * 33 + 0.5)
             gradient = np.random.default_rng(3).normal(0, 1e-3, before.shape).astype(np.float32)
@@ -594,7 +599,7 @@ def test_every_stream_gives_its_rows(tiny, tmp_path):
     trainer = trainer_of(tiny, tmp_path)
     step = METHODS.build("ham").step()
     assert step.architecture_first
-    (element, *_) = laws.elements(step, trainer, 1)
+    (element, *_) = runs.elements(step, trainer, 1)
     held = {tuple(row) for row in tiny.batch("valid", 500)["ids"].numpy().tolist()}
     seen = {
         tuple(row) for batch in trainer.train.ordered(512) for row in batch["ids"].numpy().tolist()
@@ -607,7 +612,8 @@ def test_the_searched_model_is_the_selected_one(tiny, tmp_path):
     """The right column of Table 1: hard deterministic masks lose nothing by the selection, and
     training goes on from these weights."""
     trainer = trainer_of(tiny, tmp_path)
-    result, supernet = METHODS.build(f"ham({FAST}, size=14)").search(trainer, tiny.space)
+    result, search = METHODS.build(f"ham({FAST}, size=14)").search(trainer, tiny.space)
+    supernet = search.model
     assert result.init == "continue" and 0 < result.config.total_dims < 33
     gate = supernet.gates["embedding"]
     assert result.config.total_dims == np.count_nonzero(gate.exists & (gate.alpha.numpy() > 0))
@@ -615,7 +621,7 @@ def test_the_searched_model_is_the_selected_one(tiny, tmp_path):
     alpha = gate.alpha.numpy()
     alpha[0] = -1.0  # a whole field masked, whatever the search has left of it
     gate.alpha.assign(alpha)
-    config = METHODS.build("ham").derive(supernet, tiny.space)
+    config = METHODS.build("ham").derive(search, tiny.space)
     assert (
         0
         < config.num_fields
@@ -649,7 +655,7 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
 
     monkeypatch.setattr(Trainer, "fit", watched)
     method = METHODS.build(f"ham({FAST}, size=6, stages=(25, 16), epsilon=0.005)")
-    result, supernet = method.search(trainer_of(tiny, tmp_path), tiny.space)
+    result, search = method.search(trainer_of(tiny, tmp_path), tiny.space)
     assert [name for name, _ in fits] == ["pretrained", "stage-0", "stage-1", "supernet"]
     configs = [*(model.config for _, model in fits), result.config]
     for (_, before), (_, model), start, size in zip(
@@ -670,12 +676,12 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
             zip(model.config.kept, dims, strict=True)
         )
     monkeypatch.setattr(Recommender, "fit", None)  # a finished search is not done again
-    again = method.train(trainer_of(tiny, tmp_path), tiny.space)
-    np.testing.assert_array_equal(again.gates["embedding"].alpha, supernet.gates["embedding"].alpha)
+    again = method.train_or_resume(trainer_of(tiny, tmp_path), tiny.space)
+    np.testing.assert_array_equal(again.gate.alpha, search.gate.alpha)
 
 
 def test_several_sizes_come_from_one_pretraining(tiny, tmp_path, monkeypatch):
-    fits = laws.watch_fits(monkeypatch)
+    fits = runs.watch_fits(monkeypatch)
     counts, folders = [], []
     for size in (8, 20):
         METHODS.build(f"ham({FAST}, size={size})").search(
@@ -762,11 +768,12 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
         return found
 
     monkeypatch.setattr(Trainer, "fit", watched)
-    trainer = tiny.trainer(laws.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
+    trainer = tiny.trainer(cases.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
     method = METHODS.build(
         "ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)"
     )  # every field 3 wide
-    supernet = method.train(trainer, tiny.space)
+    search = method.train_or_resume(trainer, tiny.space)
+    supernet = search.model
     (start, pretrained), (begun, searched_) = maps
     assert set(supernet.config.dims.values()) == {3} and len(start) == len(tiny.schema.names)
     for key, values in pretrained.items():
@@ -776,7 +783,7 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
             and np.any(searched_[key] != values)
         )
         np.testing.assert_array_equal(begun[key], values)
-    final = supernet.restrict(method.select(supernet, 9), keep_gates=False)
+    final = supernet.restrict(method.select(search, 9), keep_gates=False)
     for piece in final.alignment.pieces():
         columns = [
             supernet.config.fields[piece.key.split("/")[1]].labels.index(label)
@@ -807,7 +814,7 @@ def test_early_stop(sizes, values, ends):
             {"epoch": i + 1, "size": size, "auc": direction * value}
             for i, (size, value) in enumerate(zip(sizes, values, strict=True))
         ]
-        assert ham.settled(history, 20, 0.1, "auc", direction, 1e-3) == ends
+        assert equations.settled(history, 20, 0.1, "auc", direction, 1e-3) == ends
     stop = METHODS.build("ham(size_tolerance=0.1, min_gain=0.001)").stops
     assert stop(history, 20, "auc", -1) == ends
     for spec in ("ham(early_stop=False)", "sam", "sam_gs", "ham_p"):
@@ -819,8 +826,8 @@ def test_a_search_ends_early(tiny, tmp_path):
         "ham(epochs=9, pretrain_epochs=1, mu=1e-9, share=1.0, min_gain=1.0)"
     )  # at its size from the start
     trainer = trainer_of(tiny, tmp_path)
-    supernet = method.train(trainer, tiny.space)
-    history = laws.histories(str(tmp_path))["supernet"]
+    supernet = method.train_or_resume(trainer, tiny.space).model
+    history = runs.histories(str(tmp_path))["supernet"]
     assert (
         len(history) == 2
         and {record["size"] for record in history} == {33}
@@ -857,9 +864,10 @@ def test_the_columns_of_largest_alpha():
 
 
 def searched(name, alpha, space=SPACE):
+    """A search that has ended with this alpha."""
     net, _ = built({"embedding": mask_gate(name, space)}, space)
     net.gates["embedding"].alpha.assign(alpha)
-    return net
+    return Search(net)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -867,7 +875,7 @@ def test_a_budget_is_a_threshold_on_alpha(name):
     alpha = np.abs(np.random.default_rng(11).normal(0, 1, REAL.shape)).astype(
         np.float32
     )  # nothing is masked
-    net, method = searched(name, alpha), METHODS.build(name)
+    search, method = searched(name, alpha), METHODS.build(name)
     costs = [
         (a, size)
         for row, (field, size) in zip(alpha, SIZES.items(), strict=True)
@@ -875,7 +883,7 @@ def test_a_budget_is_a_threshold_on_alpha(name):
     ]
     seen = set()
     for budget in range(SPACE.num_params(SCHEMA) + 1, 2, -1):
-        config = method.derive(net, SPACE, budget)
+        config = method.derive(search, SPACE, budget)
         params = config.num_params(SCHEMA)
         assert params <= budget and config.within(SPACE)
         seen.add(params)
@@ -886,7 +894,7 @@ def test_a_budget_is_a_threshold_on_alpha(name):
             assert config.total_dims == 1
     assert SPACE.num_params(SCHEMA) in seen and len(seen) > 8
     with pytest.raises(ValueError, match="budget should be at least the smallest config's 3 "):
-        method.derive(net, SPACE, 2)
+        method.derive(search, SPACE, 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -903,8 +911,8 @@ def test_what_is_kept_without_a_budget(name):
         }
     )
     alpha = np.array([[0.3, -0.1, 9.0], [0.0, 0.2, 0.8], [-0.5, 9.0, 9.0]], np.float32)
-    net = searched(name, alpha, space)
-    found = METHODS.build(f"{name}(size=4)").derive(net, space)
+    search = searched(name, alpha, space)
+    found = METHODS.build(f"{name}(size=4)").derive(search, space)
     hard = name == "ham"
     assert found.fields["gender"].labels == (1,)
     assert found.fields["goods"].labels == ((2, 7) if hard else (0, 2, 7))
@@ -912,26 +920,27 @@ def test_what_is_kept_without_a_budget(name):
         found.fields["goods"].mask.to_array(), keep[:, [1, 2]] if hard else keep
     )
     assert found.dims["hour"] == found.dims["month"] == 0 and found.within(space)
-    assert found == METHODS.build(f"{name}(size=4)").derive(net, space)
-    params = ham.column_params(SCHEMA, space)
+    assert found == METHODS.build(f"{name}(size=4)").derive(search, space)
+    params = equations.column_params(SCHEMA, space)
     np.testing.assert_array_equal(params, [[3, 3, 0], keep.sum(axis=0), [6, 0, 0]])
     assert params.sum() == space.num_params(SCHEMA)
 
 
-def test_all_masked(caplog):
-    net = searched("ham", np.where(np.arange(16).reshape(4, 4) == 9, -0.1, -0.2).astype(np.float32))
-    with caplog.at_level(logging.WARNING, "irazor_tf"):
-        config = METHODS.build("ham(size=4)").derive(net, SPACE)
+def test_all_masked():
+    search = searched(
+        "ham", np.where(np.arange(16).reshape(4, 4) == 9, -0.1, -0.2).astype(np.float32)
+    )
+    config = METHODS.build("ham(size=4)").derive(search, SPACE)
     assert config.dims == {"gender": 0, "goods": 0, "hour": 1, "month": 0} and config.fields[
         "hour"
     ].labels == (1,)
-    assert "all columns are masked; the one of largest alpha is kept" in caplog.text
-    net.gates["embedding"].alpha.assign(np.zeros(REAL.shape))  # exactly 0 is masked
-    assert METHODS.build("ham(size=4)").derive(net, SPACE).total_dims == 1
+    assert "all columns are masked; the one of largest alpha is kept" in told(search)
+    search.gate.alpha.assign(np.zeros(REAL.shape))  # exactly 0 is masked
+    assert METHODS.build("ham(size=4)").derive(search, SPACE).total_dims == 1
     by_parameters = METHODS.build("ham(size=200, in_parameters=True)")
     net, _ = built(by_parameters.gates(SCHEMA, SPACE))
     net.gates["embedding"].alpha.assign(np.where(np.arange(16).reshape(4, 4) == 5, -0.1, -0.2))
-    assert by_parameters.derive(net, SPACE).dims == {
+    assert by_parameters.derive(Search(net), SPACE).dims == {
         "gender": 0,
         "goods": 1,
         "hour": 0,
@@ -940,59 +949,70 @@ def test_all_masked(caplog):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ham"])
-def test_alphas_that_tie_and_a_budget_hardly_used_are_said(name, caplog):
+def test_alphas_that_tie_and_a_budget_hardly_used_are_said(name):
     """All at their lower bound: the order of the fields decides. A column that costs too much ends
     the ranking."""
-    caplog.set_level(logging.WARNING, "irazor_tf")
-    net, method = searched(name, np.zeros(REAL.shape, np.float32)), METHODS.build(f"{name}(size=3)")
-    assert method.derive(net, SPACE).total_dims == 3
+    method = METHODS.build(f"{name}(size=3)")
+    search = searched(name, np.zeros(REAL.shape, np.float32))
+    assert method.derive(search, SPACE).total_dims == 3
     tied = np.count_nonzero(REAL) - 3
     assert (
-        f"{tied} columns left out have the alpha of the last one kept (0); the order of the fields "
-        "decides" in caplog.text
+        f"{method.spec()}: {tied} columns left out have the alpha of the last one kept (0); the "
+        "order of the fields decides" in told(search)
     )
-    caplog.clear()
-    net = searched(name, np.arange(REAL.size, 0, -1).reshape(REAL.shape))
-    assert method.derive(net, SPACE).total_dims == 3 and not caplog.text
+    search = searched(name, np.arange(REAL.size, 0, -1).reshape(REAL.shape))
+    assert method.derive(search, SPACE).total_dims == 3 and not told(search)
     goods_first = (
         np.where(np.arange(4)[:, None] == 1, 1.0, 0.9 - np.arange(4)[:, None] / 10)
         - np.arange(4) / 1000
     )  # goods has 40 rows
-    net.gates["embedding"].alpha.assign(goods_first)
-    config = method.derive(net, SPACE, 39)
+    search.gate.alpha.assign(goods_first)
+    config = method.derive(search, SPACE, 39)
     assert config.dims == {"gender": 1, "goods": 0, "hour": 0, "month": 0}
     assert (
         "the ranking ends at a column with 40 parameters, and the 3 kept are less than half of the "
-        "39 allowed" in caplog.text
+        "39 allowed" in told(search)
     )
 
 
-def test_what_the_search_did_not_reach_is_said(caplog):
+def test_what_the_search_did_not_reach_is_said():
     """A size far from its target; a budget that cuts what is not masked; and one that meets nothing
     but masks."""
     open_, shut = np.float32(0.1), np.float32(-0.1)
     half = np.where(np.arange(16).reshape(4, 4) % 2 == 0, open_, shut)
-    net = searched("ham", half)
+    search = searched("ham", half)
     size = int((REAL & (half > 0)).sum())
-    caplog.set_level(logging.WARNING, "irazor_tf")
+    assert METHODS.build(f"ham(size={size})").derive(search, SPACE).total_dims == size
+    assert not told(search)
+    missed = search.again()
+    METHODS.build(f"ham(size={size - 2})").derive(missed, SPACE)
+    assert f"the search ended at size {size}, its target is {size - 2}" in told(missed)
+    cut = search.again()
+    whole = METHODS.build(f"ham(size={size})").derive(cut, SPACE).num_params(SCHEMA)
+    kept = METHODS.build(f"ham(size={size})").derive(cut, SPACE, whole - 1).num_params(SCHEMA)
     assert (
-        METHODS.build(f"ham(size={size})").derive(net, SPACE).total_dims == size and not caplog.text
-    )
-    METHODS.build(f"ham(size={size - 2})").derive(net, SPACE)
-    assert f"the search ended at size {size}, its target is {size - 2}" in caplog.text
-    caplog.clear()
-    whole = METHODS.build(f"ham(size={size})").derive(net, SPACE).num_params(SCHEMA)
-    kept = METHODS.build(f"ham(size={size})").derive(net, SPACE, whole - 1).num_params(SCHEMA)
-    assert (
-        f"of the {whole} parameters that are not masked the budget keeps {kept}" in caplog.text
+        f"of the {whole} parameters that are not masked the budget keeps {kept}" in told(cut)
         and 0 < kept < whole
     )
-    caplog.clear()
-    net.gates["embedding"].alpha.assign(np.full(REAL.shape, shut))
-    assert METHODS.build("ham(size=4)").derive(net, SPACE, 20).num_params(SCHEMA) <= 20
-    assert (
-        "all columns are masked; those of largest alpha that the budget allows are kept"
-        in caplog.text
+    search.gate.alpha.assign(np.full(REAL.shape, shut))
+    assert METHODS.build("ham(size=4)").derive(search, SPACE, 20).num_params(SCHEMA) <= 20
+    assert "all columns are masked; those of largest alpha that the budget allows are kept" in told(
+        search
+    )
+
+
+def test_what_a_stage_did_not_reach_is_said(tiny, tmp_path, monkeypatch):
+    """A notice of a stage stands in the record of the whole search."""
+    monkeypatch.setattr(Trainer, "pretrain", lambda self, config, **settings: self.build(config))
+
+    def fit(self, model, name, plan):
+        model.gates["embedding"].alpha.assign(np.full(model.gates["embedding"].costs.shape, -0.1))
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    method = METHODS.build("ham(stages=(6,), size=4)")
+    search = method.train_or_resume(trainer_of(tiny, tmp_path), tiny.space)
+    assert told(search).startswith(
+        f"{method.spec()}: all columns are masked; the one of largest alpha is kept"
     )
 
 
@@ -1056,7 +1076,7 @@ def test_a_size_beyond_the_space(spec, message, tiny, tmp_path):
     with pytest.raises(
         ValueError, match="no larger than the space that is searched, 33. Received: 34"
     ):
-        larger.train(trainer, tiny.space)
+        larger.train_or_resume(trainer, tiny.space)
     assert not list(pathlib.Path(tmp_path).rglob("state.json"))  # said before anything is trained
     with pytest.raises(ValueError, match="no larger than the space"):
         METHODS.build("sam(size=14)").derive(
@@ -1113,7 +1133,7 @@ def test_defaults_of_the_paper():
         rate = "0.001" if name == "ham" else "0.01"
         assert (
             method.optimizers() == {"architecture": f"sgd(learning_rate={rate})"}
-            and method.init == "continue"
+            and method.traits.init == "continue"
         )
     assert (params := METHODS.build("ham").params).epsilon == 0.01 and params.mu == 5e-5
     assert METHODS.get("ham").presets.keys() == {"paper", "paper_summed", "small_log"}
@@ -1138,15 +1158,16 @@ def test_pictures(name):
         .uniform(-0.2 if name == "ham" else 0.1, 0.2, REAL.shape)
         .astype(np.float32)
     )
-    net, method = searched(name, alpha), METHODS.build(name)
-    masks, (cosines, bars) = method.pictures(net, ())[:2], method.pictures(net, ())[2:]
+    search = searched(name, alpha)
+    explanation = METHODS.build(name).explain(search, ())
+    masks, (cosines, bars) = explanation.pictures[:2], explanation.pictures[2:]
     for picture in masks:
         assert picture.rows == tuple(SIZES) and len(picture.columns) == 4
         np.testing.assert_array_equal(np.isnan(picture.values), ~REAL)
     np.testing.assert_array_equal(masks[0].values[REAL], alpha[REAL])
     if name == "ham":
         np.testing.assert_array_equal(masks[1].values[REAL], alpha[REAL] > 0)
-    table = net.embedding.field_table("goods").astype(np.float64)
+    table = search.model.embedding.field_table("goods").astype(np.float64)
     for a, b in np.ndindex(4, 4):
         expected = (
             abs(table[:, a] @ table[:, b])
@@ -1158,18 +1179,18 @@ def test_pictures(name):
     assert bars.names == tuple(SIZES)
     np.testing.assert_allclose(bars.values[1], (cosines.values.sum() - 4) / 12, rtol=1e-5)
     assert equations.column_cosines(np.zeros((3, 2))).tolist() == [[0, 0], [0, 0]]
-    found = method.architecture(net)
+    arrays = explanation.arrays
     assert (
-        found.keys() == {"alpha", "mask"}
-        and not found["alpha"][~REAL].any()
-        and not found["mask"][~REAL].any()
+        arrays.keys() == {"alpha", "mask"}
+        and not arrays["alpha"][~REAL].any()
+        and not arrays["mask"][~REAL].any()
     )
 
 
 def test_a_model_of_narrow_fields_has_no_cosines():
     space = InputConfig.from_dims(dict.fromkeys(SIZES, 1))
     net, _ = built({"embedding": mask_gate("sam", space)}, space)
-    assert len(METHODS.build("sam").pictures(net, ())) == 2
+    assert len(METHODS.build("sam").explain(Search(net), ()).pictures) == 2
 
 
 def test_a_budget_is_spent_on_what_is_not_masked():

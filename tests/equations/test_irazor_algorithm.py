@@ -10,10 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from irazor_tf.config.input_config import FieldConfig, InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.methods.irazor import regions
+from irazor_tf.methods.irazor.gate import RegionGate
 
 PAPER = (0, 1, 2, 4, 8, 16, 30)  # search space of Avazu, table 2
 
@@ -130,10 +132,18 @@ def test_candidates_of_a_wider_field_stay():
 
 
 # Equation 2
+def alpha_of(logits, temperature):
+    """The gate's alpha for these logits, [N, K], in double precision."""
+    candidates = [tuple(range(logits.shape[1]))] * len(logits)
+    gate = RegionGate(candidates, np.ones(len(logits)), temperature=temperature, penalty_weight=0.0)
+    gate.logits = tf.constant(logits, tf.float64)
+    return gate.alpha_values()
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.2, 0.05])
 def test_softmax(temperature):
     logits = np.random.default_rng(0).normal(0, 1, (5, 7))
-    alpha = regions.region_softmax(logits, temperature)
+    alpha = alpha_of(logits, temperature)
     np.testing.assert_allclose(
         alpha, [oracle_softmax(row, temperature) for row in logits], rtol=1e-12
     )
@@ -141,10 +151,10 @@ def test_softmax(temperature):
 
 
 def test_softmax_of_large_and_equal_logits():
-    assert regions.region_softmax(np.zeros((1, 4)), 0.05).tolist() == [[0.25] * 4]
+    assert alpha_of(np.zeros((1, 4)), 0.05).tolist() == [[0.25] * 4]
     ratio = math.exp(2)  # of the first two: a difference of 0.1 at temperature 0.05
-    found = regions.region_softmax(np.array([1000.0, 999.9, -1000.0]), 0.05)
-    np.testing.assert_allclose(found, [ratio / (1 + ratio), 1 / (1 + ratio), 0])
+    (alpha,) = alpha_of(np.array([[1000.0, 999.9, -1000.0]]), 0.05)
+    np.testing.assert_allclose(alpha, [ratio / (1 + ratio), 1 / (1 + ratio), 0])
 
 
 # Equation 5
@@ -258,12 +268,12 @@ def test_candidates_that_vary_by_field():
     """A narrow field has fewer regions; each field is pruned over its own."""
     widths = {"wide": 6, "narrow": 2}
     weights = {"wide": [0.1, 0.2, 0.3, 0.4], "narrow": [0.1, 0.2, 0.7]}
-    found = {}
+    dims = {}
     for name, width in widths.items():
         candidates = regions.clip_candidates((0, 1, 3, 6), width)
         assert len(candidates) == len(weights[name])
-        found[name] = dim(candidates, regions.prune(weights[name], 0.7))
-    assert found == {"wide": 2 + 3, "narrow": 1}
+        dims[name] = dim(candidates, regions.prune(weights[name], 0.7))
+    assert dims == {"wide": 2 + 3, "narrow": 1}
 
 
 # The rule of the public code
@@ -273,24 +283,15 @@ def test_candidates_that_vary_by_field():
         ([0.33, 0.33, 0.34], 0.34, (0, 2)),  # > where the paper has >=
         ([0.33, 0.33, 0.34], 0.0, (2,)),
         ([0.1, 0.2, 0.7], 1.0, ()),  # 1 is never exceeded
-        (
-            [0.33335, 0.33335, 0.3333],
-            1.0,
-            (0, 1, 2),
-        ),  # unless rounding lets it: .3334 + .3334 + .3333 (half to even)
-        (
-            [0.7, 0.1, 0.2],
-            0.9,
-            (0, 1, 2),
-        ),  # equality is not more, though .7 + .2 is .8999... in binary
+        # unless rounding lets it: .3334 + .3334 + .3333 (half to even)
+        ([0.33335, 0.33335, 0.3333], 1.0, (0, 1, 2)),
+        # equality is not more, though .7 + .2 is .8999... in binary
+        ([0.7, 0.1, 0.2], 0.9, (0, 1, 2)),
         ([0.1] * 10, 0.3, (0, 1, 2, 3)),  # nor where the binary sum is .3000...4
         ([0.45004, 0.3, 0.24996], 0.45, (0, 1)),  # .4500 after rounding
         ([0.45006, 0.3, 0.24994], 0.45, (0,)),
-        (
-            [0.30001, 0.30004, 0.39995],
-            0.6,
-            (0, 2),
-        ),  # .3000 and .3000 are equal after rounding: the first
+        # .3000 and .3000 are equal after rounding: the first
+        ([0.30001, 0.30004, 0.39995], 0.6, (0, 2)),
     ],
 )
 def test_official_rule(weights, cpt, kept):
@@ -318,12 +319,11 @@ def test_thresholds_are_where_configs_change():
     def prune_all(cpt):
         return [regions.prune(row, cpt) for row in alpha]
 
-    found = [prune_all(cpt) for cpt in cpts]
+    kept = [prune_all(cpt) for cpt in cpts]
     for cpt in random.uniform(0, 1, 500):
-        assert prune_all(cpt) == found[int(np.searchsorted(cpts, cpt))]
-    assert all(
-        a != b for a, b in zip(found[1:], found[2:], strict=False)
-    )  # no threshold without a change
+        assert prune_all(cpt) == kept[int(np.searchsorted(cpts, cpt))]
+    # No threshold without a change.
+    assert all(a != b for a, b in zip(kept[1:], kept[2:], strict=False))
 
 
 # Golden counts

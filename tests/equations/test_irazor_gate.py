@@ -18,7 +18,9 @@ from irazor_tf.evaluation.task import TASKS
 from irazor_tf.methods.irazor.gate import RegionGate
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS
+from irazor_tf.search.method import METHODS, Search
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.steps import Joint
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))
@@ -35,8 +37,8 @@ def oracle_alpha(w, tau):
 
 
 def oracle_operators(candidates):
-    """Section 3.2.2: operator j is 1 from the (d_(j-1) + 1)-th digit
-    to the d_j-th and 0 elsewhere."""
+    """Section 3.2.2: operator j is 1 from the (d_(j-1) + 1)-th digit to the d_j-th and 0
+    elsewhere."""
     operators = []
     for j, d in enumerate(candidates):
         first = 0 if j == 0 else candidates[j - 1]
@@ -356,13 +358,13 @@ def test_penalty_enters_the_gradient_with_its_factor():
 
 def test_a_step_moves_alpha_down_the_gradient():
     """One-level: architecture and weights move by the same batch."""
-    from irazor_tf.training.optimizers import make_optimizer
-
     model, batch = build(SETTINGS["paper"])
     _, gradients = model.gradients(batch, model.groups)
     before = model.gates["embedding"].logits.numpy()
     table = model.embedding.tables[0].numpy()
-    model.optimizers = {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
+    model.prepare(
+        Joint(), {group: make_optimizer("sgd(learning_rate=0.1)") for group in model.groups}
+    )
     model.train_step(batch)
     (gradient,) = gradients["architecture"]
     np.testing.assert_allclose(
@@ -383,12 +385,12 @@ def test_a_budget_never_gives_a_config_without_fields(spec, first_region):
     logits = generator.normal(0, 0.01, model.gates["embedding"].logits.shape)
     logits[:, 0] += first_region
     model.gates["embedding"].logits.assign(logits)
-    whole = space.num_params(SCHEMA)
-    assert method.derive(model, space, whole) == space
+    search, whole = Search(model), space.num_params(SCHEMA)
+    assert method.derive(search, space, whole) == space
     sizes = []
     for budget in range(whole, 0, -1):
         try:
-            config = method.derive(model, space, budget)
+            config = method.derive(search, space, budget)
         except ValueError as error:
             assert "budget" in str(error)
             break

@@ -20,12 +20,12 @@ from irazor_tf.evaluation.task import TASKS
 from irazor_tf.jobs import final_models
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.config import JobConfig
-from irazor_tf.jobs.trainers import trainer_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.entries import largest
-from irazor_tf.search.method import METHODS, BudgetError
-from irazor_tf.search.run import search_folder_of, search_with, training_spec
+from irazor_tf.search.method import METHODS, BudgetError, Search
+from irazor_tf.search.run import run_search, training_spec
 from irazor_tf.training.options import TrainOptions
 from tests.conformance import tiny_data
 
@@ -90,7 +90,9 @@ def entries_of(config: InputConfig, space: InputConfig = SPACE) -> dict[str, np.
 @pytest.mark.parametrize("budget", [1, 2, 7, 50, 113, 199, 200])
 def test_the_largest_entries_of_all_fields_stay(budget: int) -> None:
     tables = random_tables()
-    config = METHODS.build("magnitude(per='entry')").derive(model_with(tables), SPACE, budget)
+    config = METHODS.build("magnitude(per='entry')").derive(
+        Search(model_with(tables)), SPACE, budget
+    )
     config.check(SCHEMA)
     assert config.within(SPACE) and config.num_params(SCHEMA) == budget
     found, expected = entries_of(config), oracle(tables, budget)
@@ -106,7 +108,7 @@ def test_a_table_by_hand() -> None:
     tables["goods"][5] = [0, 0.25, 0, -3]
     tables["goods"][39, 1] = -2
     model = model_with(tables)
-    config = METHODS.build("magnitude(per='entry')").derive(model, SPACE, 12 + 2)
+    config = METHODS.build("magnitude(per='entry')").derive(Search(model), SPACE, 12 + 2)
     assert config.fields["gender"] == FieldConfig(DIM)
     goods = np.zeros((40, 2), bool)
     goods[5, 1] = goods[39, 0] = True
@@ -115,7 +117,7 @@ def test_a_table_by_hand() -> None:
     assert config.num_params(SCHEMA) == 14
     # A model without first-order terms has no use for such a field.
     bare = model_with(tables, base="mlp(hidden=(5,), first_order=False)")
-    assert METHODS.build("magnitude(per='entry')").derive(bare, SPACE, 14).fields[
+    assert METHODS.build("magnitude(per='entry')").derive(Search(bare), SPACE, 14).fields[
         "hour"
     ] == FieldConfig(0)
 
@@ -130,7 +132,9 @@ def test_ties_are_broken_by_place_and_the_count_is_exact() -> None:
     )  # -1: not there to be kept
     tables = {name: np.full((size, DIM), 0.5) for name, size in SIZES.items()}
     for budget in (1, 30, 150):
-        config = METHODS.build("magnitude(per='entry')").derive(model_with(tables), SPACE, budget)
+        config = METHODS.build("magnitude(per='entry')").derive(
+            Search(model_with(tables)), SPACE, budget
+        )
         assert config.num_params(SCHEMA) == budget
         for name, kept in oracle(tables, budget).items():
             np.testing.assert_array_equal(entries_of(config)[name], kept)
@@ -139,7 +143,7 @@ def test_ties_are_broken_by_place_and_the_count_is_exact() -> None:
 @pytest.mark.parametrize("share, count", [(0.5, 100), (0.0625, 12), (1.0, 200)])
 def test_the_share_counts_entries(share: float, count: int) -> None:
     config = METHODS.build(f"magnitude(per='entry', share={share})").derive(
-        model_with(random_tables()), SPACE
+        Search(model_with(random_tables())), SPACE
     )
     assert config.num_params(SCHEMA) == count
     assert (config == SPACE) == (share == 1)
@@ -152,18 +156,18 @@ def test_nothing_fits() -> None:
         match="The budget should be at least the smallest config's 1 embedding parameters. "
         "Received: 0",
     ):
-        METHODS.build("magnitude(per='entry')").derive(model, SPACE, 0)
+        METHODS.build("magnitude(per='entry')").derive(Search(model), SPACE, 0)
     with pytest.raises(
         BudgetError,
         match=r"`share` of magnitude should leave at least .* 1 .*, and leaves 0\. Received: "
         r"0\.001",
     ):
-        METHODS.build("magnitude(per='entry', share=0.001)").derive(model, SPACE)
+        METHODS.build("magnitude(per='entry', share=0.001)").derive(Search(model), SPACE)
 
 
 def test_a_space_with_gaps_and_masks_is_not_left() -> None:
-    """Entries that the space has masked are not there, however
-    large; the rest is ranked as before."""
+    """Entries that the space has masked are not there, however large; the rest is ranked as
+    before."""
     generator = np.random.default_rng(2)
     entries, features = generator.random((40, 2)) < 0.6, generator.random(7) < 0.5
     goods, hour = (
@@ -176,7 +180,7 @@ def test_a_space_with_gaps_and_masks_is_not_left() -> None:
     inside = {"goods": tables["goods"] * entries, "hour": tables["hour"] * features[:, None]}
     whole = space.num_params(SCHEMA)
     for budget in (1, 10, whole // 2, whole):
-        config = METHODS.build("magnitude(per='entry')").derive(model, space, budget)
+        config = METHODS.build("magnitude(per='entry')").derive(Search(model), space, budget)
         config.check(SCHEMA)
         assert (
             config.within(space)
@@ -186,7 +190,9 @@ def test_a_space_with_gaps_and_masks_is_not_left() -> None:
         for name, kept in oracle(inside, budget).items():
             np.testing.assert_array_equal(entries_of(config, space)[name], kept, err_msg=name)
     assert (
-        METHODS.build("magnitude(per='entry')").derive(model, space, whole + 1).num_params(SCHEMA)
+        METHODS.build("magnitude(per='entry')")
+        .derive(Search(model), space, whole + 1)
+        .num_params(SCHEMA)
         == whole
     )
 
@@ -196,7 +202,7 @@ def test_a_space_with_gaps_and_masks_is_not_left() -> None:
 def test_the_final_model_is_the_trained_one_with_entries_at_zero(base: str, budget: int) -> None:
     method, tables = METHODS.build("magnitude(per='entry')"), random_tables()
     model = model_with(tables, base=base)
-    config = method.derive(model, SPACE, budget)
+    config = method.derive(Search(model), SPACE, budget)
     final = model.restrict(config, keep_gates=False)
     zeroed = {
         name: np.where(kept, tables[name], 0.0) for name, kept in oracle(tables, budget).items()
@@ -217,14 +223,14 @@ def test_the_final_model_is_the_trained_one_with_entries_at_zero(base: str, budg
 
 def test_columns_are_the_default_and_both_kinds_share_a_training() -> None:
     column, entry = METHODS.build("magnitude"), METHODS.build("magnitude(per='entry')")
-    assert (column.params.per, column.init, entry.init) == ("column", "fresh", "keep")
+    assert (column.params.per, column.traits.init, entry.traits.init) == ("column", "fresh", "keep")
     specs = [
         parse_spec(text)
         for text in ("magnitude", "magnitude(per='column')", "magnitude(per='entry', share=0.1)")
     ]
     assert len({training_spec(spec) for spec in specs}) == 1
     assert str(entry.spec()) == "magnitude(per='entry')" and str(column.spec()) == "magnitude()"
-    assert [other.init for _, other in entry.sweep(SPACE)] == ["keep"] * 3
+    assert [other.traits.init for _, other in entry.sweep(SPACE)] == ["keep"] * 3
     with pytest.raises(
         ValueError, match="`per` of magnitude should be one of column, entry. Received: 'row'"
     ):
@@ -249,23 +255,24 @@ def test_one_training_serves_columns_and_entries(tmp_path, monkeypatch) -> None:
         seed=3,
         progress=False,
     )
-    trainer, space = trainer_of(job, schema), InputConfig.uniform(schema, 4)
-    _, supernet = search_with(trainer, METHODS.build("magnitude"), space)
+    work = Job(job)
+    trainer, space = work.trainer, work.space
+    search = run_search(trainer, METHODS.build("magnitude"), space).search
     monkeypatch.setattr(
         Recommender, "train_step", lambda *_: pytest.fail("nothing should be trained again")
     )
     method = METHODS.build("magnitude(per='entry', share=0.3)")
-    result, _ = search_with(trainer, method, space)
-    candidate = Candidate(Role.CONTROL, "magnitude", result, search_folder_of(method, space))
+    _, result, _, folder = run_search(trainer, method, space)
+    candidate = Candidate(Role.CONTROL, "magnitude", result, folder)
     final = final_models.initial_model(
-        job, schema, candidate, trainer_of(job, schema, "models", candidate.key), result.config
+        work, candidate, work.final_trainer(candidate), result.config
     )
     assert result.init == "keep" and result.config.num_params(schema) == final.num_params() == int(
         0.3 * space.num_params(schema)
     )
     ids = next(iter(trainer.valid.ordered(300)))["ids"]
-    supernet.hard_mask(result.config)
-    np.testing.assert_allclose(final(ids), supernet(ids), rtol=0, atol=1e-6)
+    search.model.hard_mask(result.config)
+    np.testing.assert_allclose(final(ids), search.model(ids), rtol=0, atol=1e-6)
 
 
 def test_masked_entries_do_not_count(tmp_path: pathlib.Path) -> None:
@@ -279,10 +286,10 @@ def test_masked_entries_do_not_count(tmp_path: pathlib.Path) -> None:
     model = Recommender(schema, space, MODELS.build("fm"), TASKS.build("ctr"))
     table = np.array([[1.0, 0.2], [99.0, 0.1], [-1.0, 0.3], [99.0, 0.2], [1.0, 99.0]], np.float32)
     model.embedding.tables[0].assign(table)  # type: ignore[union-attr]
-    found = METHODS.build("magnitude").architecture(model)["spread"]
-    np.testing.assert_allclose(found, np.where(kept, table, 0).std(axis=0)[None], rtol=1e-6)
-    assert METHODS.build("magnitude").derive(model, space, 3) == InputConfig(
+    spread = METHODS.build("magnitude").explain(Search(model), ()).arrays["spread"]
+    np.testing.assert_allclose(spread, np.where(kept, table, 0).std(axis=0)[None], rtol=1e-6)
+    assert METHODS.build("magnitude").derive(Search(model), space, 3) == InputConfig(
         {"only": space.fields["only"].cut([0])}
     )
     with pytest.raises(ValueError, match="smallest config's 3 "):
-        METHODS.build("magnitude").derive(model, space, 2)
+        METHODS.build("magnitude").derive(Search(model), space, 2)

@@ -13,6 +13,7 @@ import pytest
 from tests.golden import net
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PARTS = (list(net.JOBS)[::2], list(net.JOBS)[1::2])
 BEFORE = {
     "summary.json": [{"name": "fde", "auc": 0.7, "params": 10}],
     "models/a/result.json": {"init": "fresh"},
@@ -71,20 +72,24 @@ def test_every_job_has_its_figures_and_every_method_a_job():
     from irazor_tf.search.method import METHODS
 
     assert {path.stem for path in net.FIGURES.glob("*.json")} == {*net.JOBS, net.MACHINE.stem}
+    assert sorted(sum(PARTS, [])) == sorted(net.JOBS)
     methods = " ".join(job["method"] for job in net.JOBS.values())
     assert not [name for name in METHODS.names() if name not in methods.replace("(", " ").split()]
 
 
-def test_figures_are_what_they_were():
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.xdist_group(f"golden-{part}")) for part in (0, 1)]
+)
+def test_figures_are_what_they_were(part):
     """In a process of its own: threads and deterministic operations have to be set before
-    TensorFlow has run anything."""
+    TensorFlow has run anything. In two parts, which may run side by side."""
     environment = {
         "TF_USE_LEGACY_KERAS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "tests.golden.net"]
+    command = [sys.executable, "-m", "tests.golden.net", *PARTS[part]]
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -53,10 +53,11 @@ def count(
 
 
 def preprocess_between_chunks() -> None:
-    from data_pipelines import lines, preprocess
+    from data_pipelines import spool
+    from data_pipelines.text import lines
 
     lines.CHUNK_BYTES = 1 << 14
-    before(preprocess, "_labels", count(2))
+    before(spool, "labelled", count(2))
 
 
 def preprocess_while_writing() -> None:
@@ -73,10 +74,10 @@ def preprocess_before_the_rename() -> None:
 
 def _step(folder: str, number: int) -> None:
     """At the end of a training step of a fit in that folder, counted in this process."""
-    from irazor_tf.training import state as training_state
+    from irazor_tf.training.callbacks import Checkpoints
 
     matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self._state.directory  # noqa: E731
-    before(training_state._Checkpoints, "on_train_batch_end", count(number, matches))
+    before(Checkpoints, "on_train_batch_end", count(number, matches))
 
 
 def search_inside_an_epoch() -> None:
@@ -125,7 +126,6 @@ def evaluate_before_the_summary() -> None:
 
 
 def _export(moment: str) -> None:
-    from irazor_tf.jobs import stages as jobs
     from irazor_tf.serving import versions
 
     def real(path: str) -> bool:
@@ -136,7 +136,7 @@ def _export(moment: str) -> None:
     if moment == "before":
         before(versions.os, "rename", lambda source, target: real(target))
     else:
-        before(jobs.versions, "size_report", lambda path: real(path))
+        before(versions, "size_report", lambda path: real(path))
 
 
 def export_before_the_rename() -> None:

@@ -26,7 +26,8 @@ from irazor_tf.jobs.config import TIMING, JobConfig
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.report import report as report_lib
 from irazor_tf.search.method import METHODS
-from launch import flags
+from launch import flagfiles, flags
+from launch.job import job_config
 
 SCHEMA = """
 header: true
@@ -111,8 +112,8 @@ def job_of(settings: Mapping[str, Any] | Sequence[str]) -> JobConfig:
     flags.define()
     given = words(settings) if isinstance(settings, Mapping) else list(settings)
     with flagsaver.flagsaver():
-        flags.FLAGS(flags.with_presets(["test", *given]))
-        return flags.job_config()
+        flags.FLAGS(flagfiles.with_presets(["test", *given]))
+        return job_config()
 
 
 def small_job(table: Mapping[str, Any], folder: pathlib.Path, **settings: Any) -> JobConfig:

@@ -8,12 +8,11 @@ import queue
 
 import pytest
 
-from data_pipelines.records import load_manifest
+from data_pipelines.manifest import load_manifest
 from irazor_tf.config import recipe
 from irazor_tf.config.files import read_json, write_json
-from irazor_tf.config.schema import Schema
-from irazor_tf.jobs import recipe as job_recipe
 from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.job import Job
 from tests.jobs.small_jobs import SMALL, job_of, write_table
 
 RULED = tuple(recipe.RULE)
@@ -122,13 +121,10 @@ def test_a_job_begun_before_a_setting_was_there_keeps_its_values(table, tmp_path
     (tmp_path / ".checksums").unlink()
     before = read(tmp_path, "resolved.json")
     monkeypatch.setattr(recipe, "RULE", dict.fromkeys(recipe.RULE, lambda size: 1))
-    resolved = job_recipe.resolved_job(job, Schema.load(job.records_dir))
+    options = Job(job).options
     jobs.retrain(job)
     assert read(tmp_path, "resolved.json") == before
-    assert (
-        resolved.train.search_steps == 0
-        and resolved.train.batch_size == before["values"]["batch_size"]
-    )
+    assert options.search_steps == 0 and options.batch_size == before["values"]["batch_size"]
 
 
 def test_values_stay_what_they_were(table, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from irazor_tf.evaluation import baselines, metrics
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.baselines import baseline_names
 from irazor_tf.jobs.config import TIMING, JobConfig
+from irazor_tf.jobs.job import Job
 from irazor_tf.report import tables
 from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.source import Source
@@ -316,7 +317,7 @@ def test_names_are_known_before_anything_is_read_and_count_once(table, tmp_path)
     ):
         jobs.preprocess(job_with(table, tmp_path, ("logistic_regresion",)))
     assert not (tmp_path / "job.json").exists()
-    assert baseline_names(job_with(table, tmp_path, (BOTH[1], BOTH[0], BOTH[1]))) == [
+    assert baseline_names(Job(job_with(table, tmp_path, (BOTH[1], BOTH[0], BOTH[1])))) == [
         BOTH[1],
         BOTH[0],
     ]
@@ -324,6 +325,6 @@ def test_names_are_known_before_anything_is_read_and_count_once(table, tmp_path)
 
 def test_a_task_that_predicts_no_probability_has_none(monkeypatch):
     job = dataclasses.replace(JobConfig("d"), baselines=BOTH)
-    assert baseline_names(job) == list(BOTH)
+    assert baseline_names(Job(job)) == list(BOTH)
     monkeypatch.setattr(ClickThroughRate, "output", "rating")
-    assert baseline_names(job) == []
+    assert baseline_names(Job(job)) == []

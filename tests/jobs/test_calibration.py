@@ -16,8 +16,11 @@ from irazor_tf.config import integrity
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.config.schema import Schema
 from irazor_tf.evaluation.calibration import Correction, calibration
-from irazor_tf.jobs import final_models, trainers
+from irazor_tf.jobs import final_models
 from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.candidates import load_candidates
+from irazor_tf.jobs.figures import training_notices
+from irazor_tf.jobs.job import Job
 from irazor_tf.serving import export
 from irazor_tf.serving import scorer as serving
 from tests.conformance.toys import TOYS, FoldedColumns
@@ -40,7 +43,7 @@ ROWS = {
 
 def found_of(job: Any) -> tuple[Any, Schema, pathlib.Path]:
     """The found candidate, the schema, and the folder of its model."""
-    candidate = jobs._load_candidates(job)[0]
+    candidate = load_candidates(job.paths)[0]
     return candidate, Schema.load(job.records_dir), pathlib.Path(job.path("models", candidate.key))
 
 
@@ -56,9 +59,7 @@ def served(path: str, schema: Schema) -> np.ndarray:
 def as_trained(job: Any, folder: pathlib.Path) -> str:
     """The found model exported without a correction."""
     candidate, schema, _ = found_of(job)
-    model = final_models.restored_model(
-        dataclasses.replace(job, distribution_strategy="off"), schema, candidate
-    )
+    model = final_models.restored_model(Job(job).on_one_device(), candidate)
     return export.export(model, schema, str(folder))
 
 
@@ -122,8 +123,8 @@ def test_corrected_predictions_come_true(overconfident):
 def test_figures_are_those_of_the_predictions_of_the_test_split(overconfident):
     job, record = overconfident
     candidate, schema, folder = found_of(job)
-    trainer = trainers.trainer_of(job, schema)
-    model = final_models.restored_model(job, schema, candidate)
+    trainer = Job(job).trainer
+    model = final_models.restored_model(Job(job), candidate)
     correction = Correction.load(str(folder / "correction.json"))
     for key, source in (("", trainer.test), ("valid_", trainer.valid)):
         labels, predicted = trainer.predictions(model, source)
@@ -159,8 +160,8 @@ def test_the_export_serves_raw_rows_as_numpy_corrects_them(overconfident, tmp_pa
     np.testing.assert_allclose(given, correction.apply(trained), rtol=0, atol=1e-6)
     assert np.abs(given - trained).max() > 0.1
     model, trainer = (
-        final_models.restored_model(job, schema, candidate),
-        trainers.trainer_of(job, schema),
+        final_models.restored_model(Job(job), candidate),
+        Job(job).trainer,
     )
     predicted = np.concatenate(
         [
@@ -183,9 +184,7 @@ def test_what_is_off_is_said_until_it_is_mended(overconfident):
     )
     assert not [notice for notice in record["notices"] if "on average" in notice]
     candidate, schema, _ = found_of(job)
-    told = final_models.training_notices(
-        dataclasses.replace(job, calibrate=False), schema, candidate
-    )
+    told = training_notices(Job(dataclasses.replace(job, calibrate=False)), candidate)
     (notice,) = [notice for notice in told if "on average" in notice]
     assert notice.startswith(f"the final model {words}") and notice.endswith("--calibrate mends it")
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import pathlib
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from absl import flags as absl_flags
@@ -23,42 +20,12 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.options import TrainOptions
-from launch import flags, main, quiet, settings
+from launch import flags, quiet, settings
+from launch.flagfiles import file_or_preset, with_presets
+from launch.stages import STAGES
 from tests.conformance.toys import TOYS
+from tests.jobs.program import ROOT, error_of, irazor, loud
 from tests.jobs.small_jobs import SMALL, job_of, words
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def loud() -> dict[str, str]:
-    """The environment of a process in which TensorFlow may write what it likes."""
-    return {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"} | {
-        "PYTHONPATH": str(ROOT)
-    }
-
-
-def irazor(*arguments: str, **options: Any) -> subprocess.CompletedProcess:
-    """The program, as setup.py installs it."""
-    code = "import sys; from launch.main import main; sys.argv[0] = 'irazor'; main()"
-    environment = loud()
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-        **options,
-    )
-
-
-def error_of(done: subprocess.CompletedProcess) -> str:
-    """The last line on stderr (before it there may be progress)."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.splitlines()
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
-    return lines[-1]
-
 
 # Help ---------------------------------------------------------------------------------------------
 
@@ -67,20 +34,20 @@ def error_of(done: subprocess.CompletedProcess) -> str:
 def test_help_of_the_program(arguments):
     done = irazor(*arguments)
     assert done.returncode == 0 and not done.stderr
-    for job in main.JOBS:
-        assert f"\n  {job} " in done.stdout
-        assert (ROOT / "launch" / f"{job}.py").exists()
+    for name in STAGES:
+        assert f"\n  {name} " in done.stdout
+        assert (ROOT / "launch" / f"{name}.py").exists()
     assert (
         "irazor pipeline --reader=table" in done.stdout
         and max(map(len, done.stdout.splitlines())) <= 120
     )
 
 
-@pytest.mark.parametrize("job", main.JOBS)
-def test_help_of_a_job_lists_every_flag_by_group(job):
-    done = irazor(job, "--help")
+@pytest.mark.parametrize("name", STAGES)
+def test_help_of_a_job_lists_every_flag_by_group(name):
+    done = irazor(name, "--help")
     assert done.returncode == 0 and not done.stderr, "no TensorFlow for a help text"
-    assert f"usage: irazor {job} --model_dir=DIR [flags]" in done.stdout
+    assert f"usage: irazor {name} --model_dir=DIR [flags]" in done.stdout
     places = [done.stdout.index(f"\n{group}:\n") for group in flags.GROUPS]
     assert places == sorted(places)
     flags.define()
@@ -93,9 +60,10 @@ def test_help_of_a_job_lists_every_flag_by_group(job):
     ours = {f"--{flag.name}" for group in flags.GROUPS for flag in by_module[group]}
     assert shown == ours and len(ours) > 40
     assert "--flagfile also takes the name of a preset: adult, avazu" in done.stdout
-    said = " ".join(done.stdout.split())
-    for kind, registry in (("Search method", METHODS), ("Base model", MODELS)):
-        assert f"{kind} ({', '.join(registry.names())})" in said
+    text = " ".join(done.stdout.split())
+    for kind, registry in (("Search method", METHODS), ("Base model", MODELS), ("Task", TASKS)):
+        assert f"{kind} ({', '.join(registry.names())})" in text
+    assert f"The readers are {', '.join(READERS.names())};" in text
 
 
 def test_settings_are_listed():
@@ -103,7 +71,9 @@ def test_settings_are_listed():
     done = irazor("settings", "ham", "dnis")
     assert (
         done.returncode == 0
-        and "\n  mu = 5e-05\n      by how much every alpha drifts in a step.\n" in done.stdout
+        and "\n  mu = 5e-05\n      The distance by which every alpha drifts in a step "
+        "(mu of equation 3), above 0.\n"
+        in done.stdout
     )
     assert (
         "preset='small_log': alpha_optimizer='sgd(learning_rate=1.0)', mu=0.0003, epochs=12\n"
@@ -133,7 +103,7 @@ def test_help_without_the_program():
     assert (
         done.returncode == 0
         and "The search:" in done.stdout
-        and done.stdout.startswith("Records -> the found config.")
+        and done.stdout.startswith("Records -> the found config: which fields stay and how wide.")
     )
 
 
@@ -186,10 +156,10 @@ main()
 @pytest.mark.parametrize(
     ("moment", "arguments"),
     [
-        ("launch.search", ["search", "--model_dir=d"]),
+        ("launch.stages", ["search", "--model_dir=d"]),
         ("absl", ["search", "--model_dir=d"]),
         ("irazor_tf.config.registry", ["search", "--model_dir=d"]),
-        ("irazor_tf.config.registry", ["serch"]),
+        ("irazor_tf.config.checks", ["serch"]),
         ("tensorflow", ["settings", "ham"]),
     ],
 )
@@ -262,11 +232,11 @@ def test_what_a_job_leaves_out_is_said_and_nothing_else(tmp_path):
     """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors
     and drivers, are not."""
     code = (
-        "import logging; from absl import logging as quiet; from launch import flags\n"
+        "import logging; from absl import logging as quiet; from launch.run import run\n"
         "def stage(job):\n"
         "  import tensorflow as tf; tf.config.list_logical_devices()\n"
         "  logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"
-        "flags.run(stage, ['x', '--model_dir=job'])"
+        "run(stage, ['x', '--model_dir=job'])"
     )
     done = python(code, tmp_path)
     assert done.returncode == 0 and done.stderr == "WARNING: a control left out\n"
@@ -304,8 +274,10 @@ def test_a_folder_called_like_a_preset_does_not_hide_it(tmp_path, monkeypatch):
     for name in ("criteo", "avazu"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    (word,) = flags.with_presets(["--flagfile=criteo"])
-    assert word.endswith("criteo.flags") and str(flags._schema("avazu")).endswith("avazu.yaml")
+    (word,) = with_presets(["--flagfile=criteo"])
+    assert word.endswith("criteo.flags") and file_or_preset("schema", "avazu", "yaml").endswith(
+        "avazu.yaml"
+    )
 
 
 def test_a_table_end_to_end_by_the_program(table, tmp_path):

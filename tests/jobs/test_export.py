@@ -226,9 +226,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         ),
     )
     model = _model(schema, InputConfig(fields))
-    model.optimizers = {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
-    model.step = Joint()
-    model.compile()
+    model.prepare(
+        Joint(), {group: make_optimizer("adam(learning_rate=0.01)") for group in model.groups}
+    )
     model.fit(
         Source(str(folder / "data"), "train").batches(64, seed=0).take(2), verbose=0
     )  # so that there are slots and metrics

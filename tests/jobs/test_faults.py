@@ -19,7 +19,9 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from data_pipelines import planted, planted_groups, preprocess, records, vocabulary
+from data_pipelines import manifest, records, shuffle, spool, vocabulary
+from data_pipelines.generated import log as generated_log
+from data_pipelines.generated import planted, planted_groups
 from data_pipelines.options import PreprocessOptions
 from irazor_tf.config import integrity
 from irazor_tf.config.files import read_json, write_json
@@ -37,6 +39,7 @@ from irazor_tf.serving import scorer as serving
 from irazor_tf.training import pricing
 from irazor_tf.training.optimizers import make_optimizer
 from launch import flags
+from launch.run import run
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, small_job
 
@@ -126,7 +129,7 @@ def test_a_damaged_frame_of_a_record_is_named(copied):
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ValueError, match=f"{path.name}, with another content"):
-        records.verify(str(path.parent), full=True)
+        manifest.verify(str(path.parent), full=True)
 
 
 def test_data_without_checksums_are_taken_with_a_notice(copied, caplog):
@@ -495,7 +498,7 @@ def _write_spool(folder: str) -> None:
     pathlib.Path(path).write_text("1 3:1\n" * 5)
     options = PreprocessOptions("libfm(names=('a',))", (path,))
     reader = options.make_reader()
-    preprocess._spool(
+    spool.read_source(
         reader, reader.fields(), (path,), options, os.path.join(folder, "input.arrow"), False
     )
 
@@ -523,12 +526,12 @@ AT_ONCE = (
 WRITERS: dict[str, Any] = {
     "x.json": lambda folder: write_json(f"{folder}/x.json", list(range(10_000))),
     "x.json.npz": lambda folder: write_json(f"{folder}/x.json", 1, {"a": np.zeros(10_000)}),
-    "train-00000.bucket": lambda folder: records.Shuffler(folder, "train", 10, 2, 0).add(
+    "train-00000.bucket": lambda folder: shuffle.Shuffler(folder, "train", 10, 2, 0).add(
         np.zeros((10, 2), np.int32)
     ),
     "input.arrow": _write_spool,
     "train-00000-of-00001.tfrecord": _write_blocks,
-    "manifest.json": lambda folder: records.save_manifest(folder, {"splits": {}}),
+    "manifest.json": lambda folder: manifest.save_manifest(folder, {"splits": {}}),
     "a.txt": lambda folder: vocabulary.Vocabulary(pa.array(["x"]), np.zeros(2, np.int64)).save(
         f"{folder}/a.txt"
     ),
@@ -537,7 +540,7 @@ WRITERS: dict[str, Any] = {
     "planted_groups.tsv": lambda folder: planted_groups.generate(
         f"{folder}/planted_groups.tsv", 10
     ),
-    "truth.json": lambda folder: planted.write_truth(f"{folder}/planted.tsv", {"a": 1}),
+    "truth.json": lambda folder: generated_log.write_truth(f"{folder}/planted.tsv", {"a": 1}),
     ".lock.owner": _hold,
     "report.html": lambda folder: report.write(folder, Schema((Field("a"),), "label")),
 }
@@ -589,7 +592,7 @@ def test_a_full_disk_under_tensorflow_is_one_line(capsys, tmp_path):
     levels = [logger.level for logger in loggers]
     try:
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
-            flags.run(stage, ["irazor", f"--model_dir={tmp_path}"])
+            run(stage, ["irazor", f"--model_dir={tmp_path}"])
     finally:  # what a program sets once for its process
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
@@ -791,14 +794,14 @@ def test_a_folder_of_records_has_one_lock_whoever_names_it(table, tmp_path):
 
 
 def test_data_are_verified_once_in_a_process_and_again_when_they_change(copied, monkeypatch):
-    settings, original = copied(), records.verify
+    settings, original = copied(), manifest.verify
     passes: list[bool] = []
 
     def verify(*args: Any, **kwargs: Any) -> Any:
         passes.append(kwargs["full"])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(records, "verify", verify)
+    monkeypatch.setattr("irazor_tf.jobs.data.verify", verify)
     job = job_of(settings)
     for stage in (jobs.preprocess, jobs.evaluate, jobs.export, jobs.report, jobs.preprocess):
         stage(job)

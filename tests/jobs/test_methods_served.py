@@ -19,7 +19,9 @@ from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.evaluation.calibration import Correction
 from irazor_tf.jobs import stages as jobs
+from irazor_tf.jobs.candidates import load_candidates
 from irazor_tf.jobs.final_models import restored_model
+from irazor_tf.jobs.job import Job
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
@@ -91,8 +93,8 @@ def raw_rows(
 
 def test_the_c_library_scores_raw_rows_as_the_trainer_does(done, table):
     name, job, schema, summary = done
-    candidate = jobs._load_candidates(job)[0]
-    model = restored_model(job, schema, candidate)
+    candidate = load_candidates(job.paths)[0]
+    model = restored_model(Job(job), candidate)
     raw, ids = raw_rows(table, schema, 300)
     expected = model.predict_proba(ids).numpy()
     assert len(np.unique(expected)) > 50
@@ -160,7 +162,7 @@ def test_the_model_of_a_cluster_learns_from_its_own_rows(table, tmp_path, fits):
     they are all rows."""
     job = small_job(table, tmp_path, method=ROUTED)
     jobs.retrain(job)
-    model = restored_model(job, Schema.load(job.records_dir), jobs._load_candidates(job)[0])
+    model = restored_model(Job(job), load_candidates(job.paths)[0])
     assert isinstance(model, RoutedRecommender)
     trained = [(name, plan) for name, plan in fits if name.startswith("cluster")]
     assert [name for name, _ in trained] == ["cluster-0", "cluster-1"]

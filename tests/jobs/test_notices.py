@@ -17,7 +17,7 @@ from irazor_tf.config.search_result import SearchResult
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.methods.ihas import method as ihas
 from irazor_tf.search.pictures import load_pictures
-from launch import pipeline
+from launch import stages
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import job_of, small_job
 
@@ -244,7 +244,7 @@ def test_columns_that_a_schema_leaves_out_are_said_once(tmp_path, caplog):
     table = small_jobs.write_table(tmp_path / "log")
     schema = pathlib.Path(table["schema"])
     schema.write_text(schema.read_text().replace("  - {name: junk}\n", ""))
-    pipeline._stage(small_job(table, tmp_path / "job", method="fde", epochs=1))
+    stages.perform("pipeline", small_job(table, tmp_path / "job", method="fde", epochs=1))
     assert caplog.text.count("left out, as the schema does not name them: 1 columns (junk)") == 1
 
 
@@ -257,7 +257,7 @@ def test_a_folder_without_checksums_is_said_once(copied, caplog):
     (folder / "data" / "manifest.json").write_text(
         json.dumps({k: v for k, v in manifest.items() if k not in ("files", "checksum")})
     )
-    pipeline._stage(job_of(settings))
+    stages.perform("pipeline", job_of(settings))
     assert caplog.text.count("has no checksums of its files: they are taken as they are") == 1
     assert caplog.text.count("was made before manifests held checksums") == 1
 

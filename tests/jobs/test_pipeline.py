@@ -27,12 +27,14 @@ from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec, parse_spec
-from irazor_tf.jobs import final_models, trainers
+from irazor_tf.jobs import final_models
 from irazor_tf.jobs import stages as jobs
-from irazor_tf.jobs.candidates import Candidate, unique_names
+from irazor_tf.jobs.candidates import Candidate, load_candidates, unique_names
+from irazor_tf.jobs.comparison import chain_of
+from irazor_tf.jobs.job import Job
 from irazor_tf.methods.dnis import method as dnis
-from irazor_tf.search import run as searching
 from irazor_tf.search.method import METHODS
+from irazor_tf.search.run import search_folder
 from irazor_tf.training import strategy
 from irazor_tf.training.source import Source
 from tests.conformance.toys import TOYS, FoldedColumns
@@ -67,6 +69,7 @@ ROWS: dict[str, list[Any]] = {
 # What a job leaves --------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_a_table_with_a_budget(finished):
     folder = pathlib.Path(finished["model_dir"])
     summary = json.loads((folder / "summary.json").read_text())
@@ -102,6 +105,7 @@ def test_a_table_with_a_budget(finished):
     assert given.shape == (4,) and np.all((given > 0) & (given < 1))
 
 
+@pytest.mark.quick
 def test_the_summary_is_what_the_models_score(finished):
     """AUC and log loss, computed anew from the exported model's answers to the raw rows of the test
     split."""
@@ -393,7 +397,7 @@ def test_equal_names_are_told_apart_by_what_differs():
 class Ticket(FoldedColumns):
     """The final model starts with the searched tables and a fresh network."""
 
-    init = "ticket"
+    traits = dataclasses.replace(FoldedColumns.traits, init="ticket")
 
 
 @pytest.mark.parametrize(
@@ -413,12 +417,9 @@ def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path)
         assert (result.init, len(result.clusters)) == (init, clusters)
         trained = sorted(path.parent.name for path in tmp_path.glob("models/*/*/state.json"))
         assert trained == {"keep": [], "fresh": ["cluster-0", "cluster-1"]}.get(init, ["model"])
-        job, schema = job_of(settings), Schema.load(records["data_dir"])
-        (candidate,) = jobs._load_candidates(job)
-        model, trainer = (
-            final_models.restored_model(job, schema, candidate),
-            trainers.trainer_of(job, schema),
-        )
+        job, schema = Job(job_of(settings)), Schema.load(records["data_dir"])
+        (candidate,) = load_candidates(job.paths)
+        model, trainer = final_models.restored_model(job, candidate), job.trainer
         again = trainer.evaluate(model, trainer.test)
         assert again == pytest.approx(
             {"auc": record["auc"], "log_loss": record["log_loss"]}, abs=1e-9
@@ -435,18 +436,17 @@ def test_every_way_a_final_model_starts(name, init, clusters, records, tmp_path)
 def test_the_final_model_starts_where_it_should(records, tmp_path):
     """Without a step of training, ticket has the tables of the supernet and continue all it
     computes."""
-    schema = Schema.load(records["data_dir"])
     with registered(**TOYS, toy_ticket=Ticket):
         for name in ("toy_ticket", "toy_folded"):
             job = job_of({**records, "model_dir": str(tmp_path / name), "method": name})
             result = jobs.search(job)
-            trainer = trainers.trainer_of(job, schema)
-            method, space, *_ = jobs._chain(job, trainer)
-            folder = searching.search_folder_of(method, space)
-            final = final_models.initial_model(
-                job, schema, Candidate(Role.FOUND, name, result, folder), trainer, result.config
-            )
-            supernet = method.train(trainer.inside(folder), space)
+            work = Job(job)
+            trainer = work.trainer
+            method, space, *_ = chain_of(work)
+            folder = search_folder(method, space)
+            candidate = Candidate(Role.FOUND, name, result, folder)
+            final = final_models.initial_model(work, candidate, trainer, result.config)
+            supernet = method.train_or_resume(trainer.inside(folder), space).model
             if name == "toy_ticket":
                 assert final.embedding is not None and supernet.embedding is not None
                 for field in result.config.kept:

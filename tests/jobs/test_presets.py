@@ -14,18 +14,19 @@ import pytest
 
 from data_pipelines.preprocess import PreprocessOptions, preprocess
 from data_pipelines.reader import READERS
-from data_pipelines.readers.table import TableSchema
+from data_pipelines.readers.table.schema import TableSchema
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.specs import parse_spec
 from irazor_tf.jobs import stages as jobs
-from irazor_tf.jobs.config import JobConfig, check
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.job import Job
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.source import Source
-from launch import flags
+from launch.flagfiles import PRESETS as FOLDER
 from tests.jobs.small_jobs import job_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PRESETS = sorted(pathlib.Path(flags.PRESETS).glob("*.flags"))
+PRESETS = sorted(pathlib.Path(FOLDER).glob("*.flags"))
 NAMES = [path.stem for path in PRESETS]
 # Table 2 of the paper: width, candidates, temperature, cpt, rows of a batch, layer normalisation.
 PAPER = {
@@ -144,16 +145,14 @@ def test_preset_makes_a_job(name):
     assert job.data is not None and job.model_dir == "somewhere"
     if parse_spec(job.data.reader).name == "table" and job.data.schema is None:
         job = preset(name, "--schema=avazu")  # a crossed log comes with a schema file of its own
-    check(job)
+    Job(job)
     assert job.data is not None and job.data.make_reader().fields()
 
 
 def test_a_flagfile_with_a_budget_gives_way_to_a_threshold(tmp_path):
     path = tmp_path / "own.flags"
     path.write_text(
-        "--flagfile="
-        + str(pathlib.Path(flags.PRESETS) / "movielens.flags")
-        + "\n--budget_params=54336\n"
+        "--flagfile=" + str(pathlib.Path(FOLDER) / "movielens.flags") + "\n--budget_params=54336\n"
     )
     assert preset(str(path)).budget == 54_336
     with pytest.raises(
@@ -200,11 +199,11 @@ def test_the_papers_settings(name):
     assert train.network_optimizer.startswith("adagrad(learning_rate=0.02")
     # The method's recipe is the flags', which the controls train by; alpha's optimizer is the
     # network's, accumulator and all.
-    recipe = METHODS.build(job.method).recipe() | METHODS.build(job.method).optimizers()
+    recipe = {**METHODS.build(job.method).traits.recipe, **METHODS.build(job.method).optimizers()}
     assert recipe == train.optimizers() and recipe["architecture"] == recipe["network"]
     crossed = (
         "hold the crossed fields as columns"
-        in (pathlib.Path(flags.PRESETS) / f"{name}.flags").read_text().splitlines()[0]
+        in (pathlib.Path(FOLDER) / f"{name}.flags").read_text().splitlines()[0]
     )
     assert crossed == name.endswith("_fg")
 
@@ -225,7 +224,7 @@ def test_the_other_papers_settings(name):
     assert {key: getattr(method.params, key) for key in settings} == settings
     # The method's recipe is the flags', which the controls train by.
     assert (
-        set(method.recipe().values())
+        set(method.traits.recipe.values())
         == {job.train.bias_optimizer, job.train.network_optimizer}
         == {optimizer}
     )
@@ -235,7 +234,7 @@ def test_the_other_papers_settings(name):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(pathlib.Path(flags.PRESETS).glob("*.yaml")), ids=lambda path: path.stem
+    "path", sorted(pathlib.Path(FOLDER).glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_schema_preset_is_found_by_name(path):
     job = job_of(["--model_dir=somewhere", "--reader=table", f"--schema={path.stem}"])

@@ -18,7 +18,7 @@ from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.candidates import Candidate
-from irazor_tf.jobs.config import check
+from irazor_tf.jobs.job import Job
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.state import TrainingState
@@ -63,17 +63,17 @@ RUN = {
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_papers_optimizers(name: str) -> None:
     """Without a preset they are the flags'; `paper` is the recipe."""
-    assert METHODS.build(name).recipe() == {}
+    assert METHODS.build(name).traits.recipe == {}
     paper = METHODS.build(f"{name}(preset='paper')")
     weights, search = PAPERS[name]
-    assert (paper.recipe(), paper.optimizers()) == (weights, search)
+    assert (paper.traits.recipe, paper.optimizers()) == (weights, search)
     assert METHODS.build(str(paper.spec())).params == paper.params
 
 
 def test_the_authors_codes_optimizers() -> None:
-    assert METHODS.build("dnis(preset='official_code')").recipe() == ADAM
+    assert METHODS.build("dnis(preset='official_code')").traits.recipe == ADAM
     irazor = METHODS.build("irazor(preset='official_code')")
-    assert set(irazor.recipe().values()) == {
+    assert set(irazor.traits.recipe.values()) == {
         "adagrad(learning_rate=0.01, initial_accumulator_value=1e-8)"
     }
     assert set(irazor.optimizers().values()) == {"adam(learning_rate=0.01, epsilon=1e-8)"}
@@ -262,9 +262,9 @@ def test_a_recipe_is_checked_before_anything_is_searched(
     method: str, message: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check(small_job({"reader": "planted"}, tmp_path, method=method))
+        Job(small_job({"reader": "planted"}, tmp_path, method=method))
     with pytest.raises(ValueError, match=message):
-        check(small_job({"reader": "planted"}, tmp_path, controls=method))
+        Job(small_job({"reader": "planted"}, tmp_path, controls=method))
 
 
 @pytest.mark.parametrize(

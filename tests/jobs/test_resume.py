@@ -19,6 +19,7 @@ from irazor_tf.config.files import read_json, write_json
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.jobs import stages as jobs
+from irazor_tf.serving import versions
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 
@@ -164,7 +165,7 @@ def test_killed_between_the_rename_of_an_export_and_the_note_of_it(copied, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs.versions, "size_report", killed)
+        patch.setattr(versions, "size_report", killed)
         with pytest.raises(KeyboardInterrupt):
             jobs.export(job)
     before = small_jobs.snapshot(folder, "export/**/*")

@@ -18,8 +18,9 @@ from irazor_tf.config.files import read_json
 from irazor_tf.config.recipe import RULE
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.training import tuning
+from irazor_tf.training.callbacks import DivergedError
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.trainer import DivergedError, Trainer
+from irazor_tf.training.trainer import Trainer
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of
 
@@ -315,9 +316,9 @@ def test_the_rules_own_recipe_has_to_be_trainable(table, tmp_path):
 
 
 def test_the_command_prints_a_table(tuned, capsys):
-    from launch import tune
+    from launch import stages
 
-    tune._stage(tuned[0])
+    stages.perform("tune", tuned[0])
     shown = capsys.readouterr().out
     assert "the rule's recipe" in shown and "diverged" in shown and "to its end" in shown
     assert shown.rstrip().endswith(

@@ -17,7 +17,9 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
-from data_pipelines import planted, planted_groups, records
+from data_pipelines import manifest as manifests
+from data_pipelines.generated import planted_groups
+from data_pipelines.generated.streams import sigmoid
 from data_pipelines.preprocess import PreprocessOptions, preprocess
 from data_pipelines.reader import READERS
 from irazor_tf.config.schema import Schema
@@ -100,7 +102,7 @@ def test_first_thousand_rows_are_pinned(path):
 
 def test_truth_describes_the_log(path, truth, log, labels, group):
     assert (truth["rows"], truth["seed"]) == (len(log), planted_groups.SEED) == (100_000, 7)
-    assert tuple(log.columns) == planted_groups.COLUMNS
+    assert tuple(log.columns) == ("label", *planted_groups.FIELDS)
     with open(path, "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == truth["sha256"]
     assert truth["positive_rate"] == pytest.approx(labels.mean(), abs=1e-12)
@@ -118,7 +120,7 @@ def test_ceiling_is_the_auc_of_the_true_logit(truth, labels, logits):
     assert truth["ceiling_auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-9)
     assert 0.83 < truth["ceiling_auc"] < 0.86
     # A true logit is calibrated: clicks come out as often as it says.
-    assert planted.sigmoid(logits).mean() == pytest.approx(labels.mean(), abs=0.005)
+    assert sigmoid(logits).mean() == pytest.approx(labels.mean(), abs=0.005)
     assert labels.mean() == pytest.approx(0.3, abs=0.01)
 
 
@@ -214,7 +216,7 @@ def test_reader_through_preprocessing(tmp_path):
         progress=False,
     )
     assert schema.names == planted_groups.FIELDS and Schema.load(str(folder)) == schema
-    manifest = records.verify(str(folder), full=True)
+    manifest = manifests.verify(str(folder), full=True)
     truth = json.loads((folder / "log" / "truth.json").read_text())
     splits = manifest["splits"].values()
     assert sum(split["rows"] for split in splits) == truth["rows"] == 4000

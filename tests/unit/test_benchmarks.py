@@ -148,7 +148,7 @@ def test_every_series_is_a_method(name: str) -> None:
     for series, specs in {**methods.series_of(name), **methods.ablations_of(name)}.items():
         for spec in [specs] if isinstance(specs, str) else specs.values():
             method = methods.SEARCHES.build(spec.format(size=10, width=16, slow=methods.SLOW[name]))
-            assert bool(method.recipe()) == (series.endswith(("as published", "Adam"))), series
+            assert bool(method.traits.recipe) == (series.endswith(("as published", "Adam"))), series
 
 
 def test_what_mends_change_is_told_by_series_and_point() -> None:

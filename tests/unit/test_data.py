@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipelines import records
+from data_pipelines import manifest, records
 from irazor_tf.training.source import Source
 
 ROWS, FIELDS = 1000, 3
@@ -28,7 +28,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
         with records.BlockWriter(path, split, rows, 64, 3) as writer:
             writer.add(ids, (np.arange(rows) % 2).astype(np.float32))
             splits[split] = writer.finish()
-    records.save_manifest(
+    manifest.save_manifest(
         path, {"options": {}, "fingerprint": "", "block_rows": 64, "splits": splits}
     )
     return path

@@ -8,8 +8,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from data_pipelines import lines, options, records
+from data_pipelines import manifest as manifests
+from data_pipelines import options, records, shuffle
 from data_pipelines.preprocess import PreprocessOptions, preprocess
+from data_pipelines.text import lines
 from irazor_tf.config.schema import MISSING, Schema
 
 SCHEMA = (
@@ -62,7 +64,7 @@ def test_what_is_written(table, read_split):
         and schema.names == ("u", "c", "n")
         and schema.label == "y"
     )
-    manifest = records.verify(str(folder), full=True)
+    manifest = manifests.verify(str(folder), full=True)
     assert manifest["fingerprint"] == schema.fingerprint and len(schema.fingerprint) == 64
     assert (
         PreprocessOptions.from_json(manifest["options"]).block_rows == manifest["block_rows"] == 16
@@ -117,7 +119,7 @@ def test_vocabularies_know_the_training_split_alone(table, read_split):
 
 
 def sizes(folder):
-    return [entry["rows"] for entry in records.load_manifest(str(folder))["splits"].values()]
+    return [entry["rows"] for entry in manifests.load_manifest(str(folder))["splits"].values()]
 
 
 def test_random_split_is_by_row_and_seed(table, read_split):
@@ -196,7 +198,7 @@ def test_transform_override(table):
 
 
 def test_shadows_keep_the_marginals_and_forget_the_row(table, read_split, monkeypatch):
-    monkeypatch.setattr(records, "BUCKET_ROWS", 700)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 700)
     folder, schema = table(log(3000), shadow_fields=True, min_count=1)
     assert schema.names == ("u", "c", "n", "u_shadow", "c_shadow", "n_shadow")
     shadow = schema.field("u_shadow")
@@ -221,7 +223,7 @@ def test_shadows_keep_the_marginals_and_forget_the_row(table, read_split, monkey
 
 
 def test_same_input_and_options_same_bytes(table, monkeypatch):
-    monkeypatch.setattr(records, "BUCKET_ROWS", 300)
+    monkeypatch.setattr(shuffle, "BUCKET_ROWS", 300)
     first, schema = table(log(1000), "a", shadow_fields=True)
     monkeypatch.setattr(lines, "CHUNK_BYTES", 500)
     second, again = table(log(1000), "b", shadow_fields=True)
@@ -250,12 +252,12 @@ def test_an_interrupted_run_leaves_no_data_folder(table, tmp_path, monkeypatch, 
     partial = tmp_path / "out.partial"
     assert not (tmp_path / "out").exists() and partial.is_dir()
     with pytest.raises(ValueError, match="should hold `manifest.json`"):
-        records.verify(str(partial))
+        manifests.verify(str(partial))
     (partial / "vocab").mkdir(exist_ok=True)
     (partial / "vocab" / "old.txt").write_text("old")
     folder, _ = table(log(50))
     assert not partial.exists() and not (folder / "vocab" / "old.txt").exists()
-    records.verify(str(folder), full=True)
+    manifests.verify(str(folder), full=True)
 
 
 def test_a_finished_folder_is_not_overwritten(table):
@@ -356,7 +358,7 @@ def test_real_criteo(shared_data, tmp_path):
     schema = preprocess(
         PreprocessOptions("criteo", (log_file,), min_count=4), str(tmp_path / "out"), progress=False
     )
-    splits = records.verify(str(tmp_path / "out"), full=True)["splits"]
+    splits = manifests.verify(str(tmp_path / "out"), full=True)["splits"]
     assert sum(entry["rows"] for entry in splits.values()) == 80_000
     assert sum(entry["positives"] for entry in splits.values()) == pytest.approx(
         0.2245 * 80_000, abs=10
@@ -397,7 +399,7 @@ def test_fields_may_be_called_label_and_time(write, tmp_path, read_split):
 def test_files_without_rows_are_named(table, write, tmp_path, caplog):
     empty, some = write("empty.csv", []), write("some.csv", log(30))
     folder, _ = table(log(30), input=(some, empty), test_input=(write("own_test.csv", log(5)),))
-    inputs = records.load_manifest(str(folder))["inputs"]
+    inputs = manifests.load_manifest(str(folder))["inputs"]
     assert inputs == {
         "input": [{"file": some, "rows": 30}, {"file": empty, "rows": 0}],
         "test": [{"file": str(tmp_path / "own_test.csv"), "rows": 5}],
@@ -409,7 +411,7 @@ def test_rows_left_out_by_their_label_are_rows_of_their_file(table):
     folder, _ = table(
         ["0,1,a,1,1", "1,1,a,1,1", "2,1,a,1,1"] * 10, positive_above=0.5, drop_labels=(2,)
     )
-    manifest = records.load_manifest(str(folder))
+    manifest = manifests.load_manifest(str(folder))
     assert (
         manifest["inputs"]["input"][0]["rows"] == 30
         and sum(entry["rows"] for entry in manifest["splits"].values()) == 20

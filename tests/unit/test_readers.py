@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from data_pipelines import lines
 from data_pipelines.reader import READERS, RawField
+from data_pipelines.text import lines
 
 ADULT = """
 header: false

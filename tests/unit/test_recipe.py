@@ -16,6 +16,7 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
 from launch import flags
+from launch.job import job_config
 
 ROWS = [1, 100, 5000, 8002, 26_964, 63_861, 800_000, 10**6, 4 * 10**7, 10**9, 10**11]
 FEATURES = [1, 40, 2000, 50_000, 10**6, 10**9]
@@ -215,5 +216,5 @@ def test_flags_take_numbers_and_auto():
                 "--min_count=3",
             ]
         )
-        job = flags.job_config()
+        job = job_config()
     assert (job.train.batch_size, job.train.linear_ridge, job.train.patience) == (32, 0.5, AUTO)

@@ -6,16 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from data_pipelines import records
-from data_pipelines.records import (
-    BlockWriter,
-    Shuffler,
-    load_manifest,
-    mix,
-    permutation,
-    save_manifest,
-    verify,
-)
+from data_pipelines.manifest import load_manifest, save_manifest, verify
+from data_pipelines.records import BlockWriter
+from data_pipelines.shuffle import Shuffler, mix, permutation
 
 
 def split_mix(state, index):
@@ -252,4 +245,4 @@ def test_a_flipped_byte_is_found_in_full(data):
 def test_counts_that_do_not_agree_are_found(data, edit, should):
     change(data, edit)
     with pytest.raises(ValueError, match=should):
-        records.verify(str(data), full=True)
+        verify(str(data), full=True)

@@ -14,7 +14,7 @@ from irazor_tf.config.schema import Field, Schema
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.model.ridge import Shares
+from irazor_tf.model.weight_penalties import Shares
 from irazor_tf.training.source import Source
 
 FORM = "columns: [{name: y, kind: label}, a, b, c]"
@@ -89,9 +89,8 @@ def test_it_adds_up_to_the_norm_of_what_occurs(data, dims):
         total += 0.5 * EMBEDDING * np.sum(model.embedding.field_table(name)[seen] ** 2)
         total += 0.5 * LINEAR * np.sum(model.linear.field_table(name)[seen] ** 2)
     inputs, rows, _ = model.embed(batch["ids"])
-    np.testing.assert_allclose(
-        len(ids) * float(model._ridge(batch["ids"], inputs, rows)), total, rtol=1e-5
-    )
+    ridge = model.weight_penalties.ridge(batch["ids"], rows, inputs.linear)
+    np.testing.assert_allclose(len(ids) * float(ridge), total, rtol=1e-5)
 
 
 def test_its_gradient_enters_those_of_both_groups_and_of_looked_up_rows_alone(data):

@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data_pipelines import lines
-from data_pipelines.delimited import Column, Delimited
+from data_pipelines.manifest import load_manifest
 from data_pipelines.options import PreprocessOptions
 from data_pipelines.preprocess import preprocess
 from data_pipelines.reader import READERS
-from data_pipelines.readers.table import TableSchema
-from data_pipelines.records import load_manifest
+from data_pipelines.readers.table.schema import TableSchema
+from data_pipelines.text import lines
+from data_pipelines.text.columns import Column
+from data_pipelines.text.delimited import Delimited
 
 COLUMNS = "columns: [{name: y, kind: label}, {name: n, dtype: int64}, c, {name: t, kind: time}]\n"
 BOM = b"\xef\xbb\xbf"
@@ -655,7 +656,7 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     from irazor_tf.jobs import stages as jobs
     from irazor_tf.report import tables
     from irazor_tf.serving import scorer as serving
-    from launch import pipeline
+    from launch import stages
 
     scored: list = []
 
@@ -671,7 +672,8 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     with piped(b"1,2,a,3\n") as pipe:
         for paths in ((log,), (pipe,), (log + ".gone",), ()):
             data = types.SimpleNamespace(input=paths)
-            pipeline._stage(
-                types.SimpleNamespace(data=data, records_dir="", path=lambda name: name)
+            stages.perform(
+                "pipeline",
+                types.SimpleNamespace(data=data, records_dir="", model_dir=""),  # type: ignore[arg-type]
             )
     assert scored == [(log,), ()]

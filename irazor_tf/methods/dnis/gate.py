@@ -17,28 +17,33 @@ def normalize_rows(gradients: tf.Tensor, widths: tf.Tensor, epsilon: float) -> t
     however many rows of the batch it is in.
 
     Args:
-      gradients: [L, D], zero beyond a block's width.
-      widths: K_l, [L, 1] float.
-      epsilon: epsilon_g, keeps a block that the batch does not touch at zero.
+      gradients: g, [L, D], zero beyond a block's width.
+      widths: K_l, the blocks' widths, [L, 1] float.
+      epsilon: epsilon_g, above 0; keeps a block that the batch does not touch at zero.
     """
     return gradients / (tf.reduce_sum(tf.abs(gradients), axis=1, keepdims=True) / widths + epsilon)
 
 
 def merge(table: np.ndarray, alpha: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Output embeddings of a field's features, e_v * alpha_block(v) (equation 4): [V, d], [L, D],
-    [V] -> [V, d]."""
+    """Output embeddings of a field's features, e_v * alpha_block(v), [V, d] (equation 4).
+
+    Args:
+      table: The field's embeddings e, [V, d].
+      alpha: [L, D].
+      blocks: Block of every feature, [V].
+    """
     return table * alpha[blocks, : table.shape[1]]
 
 
 class SoftSelection(Gate):
-    """out = x * alpha_block(id): the soft selection layer, alpha [L, D] in [0, 1] from one on
-    (equation 4).
+    """out = x * alpha_block(id), the soft selection layer: alpha [L, D] starts at 1 and stays in
+    [0, 1] (equation 4).
 
     Args:
-      blocks: block of every feature of every kept field, N of [V].
-      dims: the kept fields' widths, [N]; what lies beyond is padding, and no part of alpha.
-      epsilon: of the gradients' normalisation.
-      l1: weight of sum |alpha| in the loss of alpha.
+      blocks: Block of every feature of every kept field, N arrays [V].
+      dims: Widths of the kept fields, [N]; what lies beyond is padding, and no part of alpha.
+      epsilon: epsilon_g of the gradients' normalisation (equation 8), above 0.
+      l1: Weight of sum |alpha| in the loss of alpha, at least 0.
     """
 
     def __init__(
@@ -50,15 +55,15 @@ class SoftSelection(Gate):
         l1: float = 0.0,
     ):
         super().__init__(name="soft_selection")
-        self.field_blocks = tuple(np.asarray(own, np.int32) for own in blocks)
+        self.field_blocks = tuple(np.asarray(field, np.int32) for field in blocks)
         self._epsilon = epsilon
         self._l1 = l1
-        self.used = np.zeros((1 + max(int(own.max()) for own in blocks), max(dims)), bool)
-        for own, dim in zip(blocks, dims, strict=True):
-            self.used[np.unique(own), :dim] = True
+        self.used = np.zeros((1 + max(int(field.max()) for field in blocks), max(dims)), bool)
+        for field, dim in zip(blocks, dims, strict=True):
+            self.used[np.unique(field), :dim] = True
         self._used = self.used.astype(np.float32)
         self._widths = self._used.sum(axis=1, keepdims=True)
-        self._offsets = np.cumsum([0, *(len(own) for own in blocks[:-1])]).astype(np.int64)
+        self._offsets = np.cumsum([0, *(len(field) for field in blocks[:-1])]).astype(np.int64)
 
     def build(self, input_shape: Any) -> None:
         self.alpha = self.add_architecture("alpha", self.used.shape, "ones")
@@ -71,9 +76,8 @@ class SoftSelection(Gate):
         super().build(input_shape)
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return x * tf.gather(
-            self.alpha, tf.gather(self.blocks, tf.cast(ids, tf.int64) + self._offsets)
-        )
+        blocks = tf.gather(self.blocks, tf.cast(ids, tf.int64) + self._offsets)
+        return x * tf.gather(self.alpha, blocks)
 
     def penalty(
         self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
@@ -87,24 +91,23 @@ class SoftSelection(Gate):
         self.alpha.assign(tf.clip_by_value(self.alpha, 0.0, 1.0))
 
     def fold(self, embedding: keras.layers.Layer) -> None:
-        alpha, own = self.alpha.numpy(), dict(zip(embedding.fields, self.field_blocks, strict=True))
+        alpha = self.alpha.numpy()
+        blocks = dict(zip(embedding.fields, self.field_blocks, strict=True))
         tables: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
         for piece in embedding.pieces():
             variable, table = tables.setdefault(
                 piece.variable.ref(), (piece.variable, piece.variable.numpy())
             )
             first, last = piece.rows
-            table[first:last] = merge(table[first:last], alpha, own[piece.key.split("/", 1)[1]])
+            table[first:last] = merge(table[first:last], alpha, blocks[piece.key.split("/", 1)[1]])
         for variable, table in tables.values():
             variable.assign(table)
 
     def traces(self) -> dict[str, tf.Tensor]:
         entries = self._used.sum()
+        at_zero = tf.cast(tf.equal(self.alpha, 0.0), tf.float32) * self._used
         return {
             "alpha_mean": tf.reduce_sum(self.alpha * self._used) / entries,
-            "alpha_at_zero": tf.reduce_sum(
-                tf.cast(tf.equal(self.alpha, 0.0), tf.float32) * self._used
-            )
-            / entries,
+            "alpha_at_zero": tf.reduce_sum(at_zero) / entries,
             "alpha_l1": self.penalty(None, None, None)["architecture"],
         }

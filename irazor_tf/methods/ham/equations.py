@@ -10,19 +10,19 @@ import tensorflow as tf
 
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
+from irazor_tf.search.selection import take_while_fits
 
 
 def soft_orthogonality(table: tf.Tensor) -> tf.Tensor:
-    """|V^T V - I|_F^2 / d^2 of one table V [rows, d]: its term in equation 1."""
+    """|V^T V - I|_F^2 / d^2, the term of a table V [rows, d] in equation 1."""
     dim = table.shape[1]
-    return (
-        tf.reduce_sum(tf.square(tf.matmul(table, table, transpose_a=True) - tf.eye(dim))) / dim**2
-    )
+    products = tf.matmul(table, table, transpose_a=True)
+    return tf.reduce_sum(tf.square(products - tf.eye(dim))) / dim**2
 
 
 def cosine_orthogonality(table: tf.Tensor) -> tf.Tensor:
-    """The same of V with its columns scaled to length 1: the squared cosines between them (section
-    3.2)."""
+    """The term of a table in equation 1 with its columns scaled to length 1: the squared cosines
+    between them (section 3.2)."""
     return soft_orthogonality(tf.math.l2_normalize(table, axis=0))
 
 
@@ -43,8 +43,8 @@ def gumbel_sigmoid(alpha: tf.Tensor, u: tf.Tensor, temperature: float) -> tf.Ten
 
 
 def some_open(mask: tf.Tensor) -> tf.Tensor:
-    """1 - prod_j (1 - mask_ij), [N, D] -> [N]: of a hard mask whether a field has an open column,
-    of probabilities how likely that is."""
+    """1 - prod_j (1 - mask_ij), [N, D] -> [N]: whether a field has an open column under a hard
+    mask, and how likely that is where `mask` holds probabilities."""
     return 1.0 - tf.reduce_prod(1.0 - mask, axis=1)
 
 
@@ -56,27 +56,26 @@ def _log_odds(p: tf.Tensor) -> tf.Tensor:
     return tf.math.log(p) - tf.math.log1p(-p)
 
 
-def leading(alpha: np.ndarray, costs: np.ndarray, most: int) -> np.ndarray:
-    """The columns of largest alpha, up to the first that would bring their costs above `most`;
+def leading(alpha: np.ndarray, costs: np.ndarray, limit: int) -> np.ndarray:
+    """The columns of largest alpha, up to the first that would bring their costs above a limit;
     equal ones in their order.
 
     Where already the first of all costs too much, the first that does not is taken alone.
 
     Args:
       alpha: [N, D].
-      costs: [N, D], 0 in padding.
-      most: in the unit of `costs`.
+      costs: What a column counts, [N, D] whole numbers, 0 in padding.
+      limit: Most that the columns taken may count together.
 
     Returns:
       [N, D] bool; nothing where no column fits.
     """
-    order = np.argsort(np.where(costs > 0, -alpha, np.inf), axis=None, kind="stable")[
-        : np.count_nonzero(costs)
-    ]
-    ranked = costs.ravel()[order]
-    taken = order[: np.searchsorted(np.cumsum(ranked), most, side="right")]
-    kept = np.zeros(costs.size, bool)
-    kept[taken if taken.size else order[ranked <= most][:1]] = True
+    flat = costs.ravel()
+    ranked = np.argsort(np.where(costs > 0, -alpha, np.inf), axis=None, kind="stable")
+    order = ranked[: np.count_nonzero(costs)]
+    kept = take_while_fits(order, flat, limit)
+    if not kept.any():
+        kept[order[flat[order] <= limit][:1]] = True
     return kept.reshape(costs.shape)
 
 
@@ -95,11 +94,11 @@ def settled(
     is looked for.
 
     Args:
-      history: a record per epoch, with "size" and the metric.
-      size: s.
-      tolerance: share of s by which the size may be off.
-      metric, direction: of the validation rows; to grow (1) or to fall (-1).
-      min_gain: what counts as a gain.
+      history: A record per epoch, with "size" and the metric.
+      size: s, the size asked for.
+      tolerance: Share of `size` by which an epoch near it may be off.
+      metric, direction: The validation metric, and whether it is to grow (1) or to fall (-1).
+      min_gain: Least change in that direction that counts as a gain.
     """
     values = [
         direction * record[metric] if abs(record["size"] - size) <= tolerance * size else -np.inf

@@ -22,8 +22,8 @@ class OrthogonalityGate(Gate):
     `Joint(penalty_every=k)` takes them in every k-th batch only.
 
     Args:
-      weight: lambda.
-      measure: of one table: `soft_orthogonality` or `cosine_orthogonality`.
+      weight: Factor of the penalty, lambda.
+      measure: Penalty of one table [rows, d], `soft_orthogonality` or `cosine_orthogonality`.
     """
 
     def __init__(self, weight: float, measure: Callable[[tf.Tensor], tf.Tensor]):
@@ -52,13 +52,18 @@ class MaskGate(Gate):
     A hard mask closes a field with its last column; a soft one makes columns small and closes none.
 
     Args:
-      costs: what a column counts in a size, [N, D] whole numbers, 0 in padding.
-      start: alpha before the first step.
-      lowest, highest: where every step brings alpha back to.
+      costs: What a column counts in a size, [N, D] whole numbers, 0 in padding.
+      start: Alpha before the first step.
+      lowest, highest: Ends of the interval that every step brings alpha back to.
+
+    Attributes:
+      hard: Whether a mask is 0 or 1, so that what is masked is as good as removed.
+      scale: Factor of alpha's gradient, before the optimizer's step.
+      exists: Columns that are not padding, [N, D] bool.
     """
 
-    hard = False  # whether a mask is 0 or 1, and so what is masked as good as removed
-    scale = 1.0  # of alpha's gradient, before the optimizer's step
+    hard = False
+    scale = 1.0
 
     def __init__(self, costs: np.ndarray, *, start: float, lowest: float, highest: float):
         super().__init__(name="mask")
@@ -74,25 +79,28 @@ class MaskGate(Gate):
         super().build(input_shape)
 
     def mask(self, training: bool) -> tf.Tensor:
-        """[N, D]; what it says of padding is not read."""
+        """The mask, [N, D]; its values in padding are not read."""
         return tf.identity(self.alpha)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """ "alpha" and "mask", the mask in evaluation: [N, D] each, 0 in padding."""
+        arrays = {"alpha": self.alpha.numpy(), "mask": self.mask(False).numpy()}
+        return {name: np.where(self.exists, values, 0.0) for name, values in arrays.items()}
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         return x * (self.mask(training) * tf.cast(self.exists, x.dtype))
 
     def open_fields(self, training: bool = False) -> tf.Tensor | None:
-        return (
-            some_open(self.mask(training) * tf.cast(self.exists, self.alpha.dtype))
-            if self.hard
-            else None
-        )
+        if not self.hard:
+            return None
+        return some_open(self.mask(training) * tf.cast(self.exists, self.alpha.dtype))
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
         apply([self.scale * gradient for gradient in gradients])
         self.alpha.assign(tf.clip_by_value(self.alpha, *self._bounds))
 
     def traces(self) -> dict[str, tf.Tensor]:
-        """`size`: sum of the mask in evaluation, each column by its cost; `alpha_mean`."""
+        """`size`, the sum of the mask in evaluation, each column by its cost, and `alpha_mean`."""
         size = tf.reduce_sum(tf.cast(self.mask(False), tf.float64) * self.costs.astype(np.float64))
         return {
             "size": size,
@@ -107,10 +115,10 @@ class IndicatorGate(MaskGate):
     (masked below 0) leaves it open.
 
     Args:
-      costs: see `MaskGate`.
-      size: s, in the unit of `costs`.
-      epsilon: alpha before the first step; nothing is masked then.
-      drift: mu.
+      costs: See `MaskGate`.
+      size: s, the size searched for, in the unit of `costs`.
+      epsilon: Alpha before the first step; nothing is masked then.
+      drift: mu, the distance by which every alpha drifts in a step.
     """
 
     hard = True
@@ -123,12 +131,15 @@ class IndicatorGate(MaskGate):
     def mask(self, training: bool) -> tf.Tensor:
         return indicator(self.alpha)
 
+    def unmasked(self) -> np.ndarray:
+        """Where a column is open, [N, D] bool."""
+        return self.arrays()["mask"] > 0
+
     def excess(self) -> tf.Tensor:
-        """sign(count - s); whole numbers, since a float would not hold a count of parameters."""
-        return tf.sign(
-            tf.reduce_sum(tf.where(self.alpha > 0, self.costs, np.zeros_like(self.costs)))
-            - self._size
-        )
+        """sign(count - s), in whole numbers, since a float would not hold a count of
+        parameters."""
+        counted = tf.where(self.alpha > 0, self.costs, np.zeros_like(self.costs))
+        return tf.sign(tf.reduce_sum(counted) - self._size)
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
         """alpha <- alpha - eta gradient - mu sign(count(alpha) - s), counted before the step
@@ -158,9 +169,9 @@ class NoisyGate(MaskGate):
     Alpha starts at 1/2, where it can go either way.
 
     Args:
-      costs: see `MaskGate`.
-      margin: alpha is held in [margin, 1 - margin].
-      seed: of the noise.
+      costs: See `MaskGate`.
+      margin: Distance that alpha keeps from 0 and from 1.
+      seed: Seed of the noise.
     """
 
     def __init__(self, costs: np.ndarray, *, margin: float, seed: int):
@@ -168,7 +179,7 @@ class NoisyGate(MaskGate):
         self._seed = seed_of(seed, "mask")
 
     def uniform(self) -> tf.Tensor:
-        """u [N, D] in (0, 1)."""
+        """The step's random numbers u, [N, D] in (0, 1)."""
         assert self.clock is not None
         seeds = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self.clock, tf.int64)])
         return tf.maximum(tf.random.stateless_uniform(self.costs.shape, seeds), 2.0**-24)

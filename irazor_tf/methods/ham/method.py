@@ -10,15 +10,13 @@ rows move alpha and training rows the weights, and training that goes on from th
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
-from irazor_tf.methods.ham.auxiliary import PAPER, PUBLISHED, AuxiliaryMasks
+from irazor_tf.methods.ham.auxiliary import AuxiliaryMasks
 from irazor_tf.methods.ham.equations import chosen, column_params, settled
 from irazor_tf.methods.ham.gates import (
     BernoulliGate,
@@ -27,22 +25,13 @@ from irazor_tf.methods.ham.gates import (
     IndicatorGate,
     MaskGate,
 )
-from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS
-
-_notices = logging.getLogger("irazor_tf")
-
-
-# The paper's mathematics --------------------------------------------------------------------------
-
-
-# Gates --------------------------------------------------------------------------------------------
-
-
-# Columns of a config ------------------------------------------------------------------------------
-
-
-# Methods ------------------------------------------------------------------------------------------
+from irazor_tf.methods.ham.settings import (
+    PRESETS_HAM,
+    PRESETS_RANDOM,
+    HAMSettings,
+    SAMGSSettings,
+)
+from irazor_tf.search.method import METHODS, Search
 
 
 @METHODS.register("ham")
@@ -50,132 +39,74 @@ class HAM(AuxiliaryMasks):
     """Hard masks: what is searched is what is kept. Every size has a search of its own, from one
     pretraining for all."""
 
-    @dataclasses.dataclass(frozen=True)
-    class Params(AuxiliaryMasks.Params):
-        """Settings, beside those of all masks.
-
-        Args:
-          alpha_optimizer: of alpha.
-          epsilon: alpha before the first step.
-          mu: by how much every alpha drifts in a step.
-          in_parameters: count sizes (`size`, `share`, `stages`) in embedding parameters instead of
-            columns; not in the paper.
-          early_stop: end a search at its size as soon as the validation metric gains nothing
-            (section 3.3; off in section 4).
-          size_tolerance: share of s by which the size may be off then.
-          min_gain: of the metric.
-        """
-
-        alpha_optimizer: str = "sgd(learning_rate=0.001)"
-        epsilon: float = 0.01
-        mu: float = 5e-5
-        in_parameters: bool = False
-        early_stop: bool = True
-        size_tolerance: float = 0.1
-        min_gain: float = 1e-4
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            for key in ("epsilon", "mu"):
-                if getattr(self, key) <= 0:
-                    raise ValueError(
-                        f"`{key}` of ham should be above 0. Received: {getattr(self, key)}"
-                    )
-            for key in ("size_tolerance", "min_gain"):
-                if getattr(self, key) < 0:
-                    raise ValueError(
-                        f"`{key}` of ham should be at least 0. Received: {getattr(self, key)}"
-                    )
-
-    # One batch's gradient in a mask is about 1e-4 (Criteo, 1,024 rows), so at the paper's rate all
-    # alphas stay within one step of mu, cross 0 together, and the size jumps; with the gradient of
-    # the batch's sum, B times as large, they do not (`paper_summed`).
-    presets = {
-        "paper": {**PAPER, **PUBLISHED},
-        "paper_summed": {**PAPER, **PUBLISHED, "summed": True},
-        "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "mu": 3e-4, "epochs": 12},
-    }
-    derive_only = frozenset({"sweep"})
+    Params = HAMSettings
+    presets = PRESETS_HAM
+    # The size stands in equation 3, so that another one is another search.
+    traits = dataclasses.replace(AuxiliaryMasks.traits, derive_only=frozenset({"sweep"}))
 
     def costs(self, schema: Schema, config: InputConfig) -> np.ndarray:
-        return (
-            column_params(schema, config)
-            if self.params.in_parameters
-            else super().costs(schema, config)
-        )
+        if self.params.in_parameters:
+            return column_params(schema, config)
+        return super().costs(schema, config)
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
+        params = self.params
         return IndicatorGate(
-            self.costs(schema, config), size=size, epsilon=self.params.epsilon, drift=self.params.mu
+            self.costs(schema, config), size=size, epsilon=params.epsilon, drift=params.mu
         )
 
     def stops(
         self, history: Sequence[Mapping[str, float]], size: int, metric: str, direction: int
     ) -> bool:
+        """Whether the last epoch ended near `size` without a gain (section 3.3)."""
         params = self.params
         return params.early_stop and settled(
             history, size, params.size_tolerance, metric, direction, params.min_gain
         )
 
-    def derive(
-        self, supernet: Recommender, space: InputConfig, budget: int | None = None
-    ) -> InputConfig:
+    def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
         """What the search left unmasked; a budget is met by a search for it (`in_parameters`), and
         cuts what such a one left above it."""
-        config, goal = super().derive(supernet, space, budget), self.goal(supernet.schema, space)
-        unmasked = self.architecture(supernet)["mask"] > 0
-        size = int(supernet.gates["embedding"].costs[unmasked].sum())
+        config = super().derive(search, space, budget)
+        model, gate, spec = search.model, search.gate, str(self.spec())
+        size, goal = int(gate.costs[gate.unmasked()].sum()), self.goal(model.schema, space)
         if abs(size - goal) > self.params.size_tolerance * goal:
-            _notices.warning(
-                "%s: the search ended at size %s, its target is %s (`epochs`, `mu`)",
-                self.spec(),
-                f"{size:,}",
-                f"{goal:,}",
+            search.notices.add(
+                f"the search ended at size {size:,}, its target is {goal:,} (`epochs`, `mu`)", spec
             )
-        found, kept = (
-            int(column_params(supernet.schema, supernet.config)[unmasked].sum()),
-            config.num_params(supernet.schema),
-        )
-        if budget is not None and kept < found:
-            _notices.warning(
-                "%s: of the %s parameters that are not masked the budget keeps %s",
-                self.spec(),
-                f"{found:,}",
-                f"{kept:,}",
+        unmasked = int(column_params(model.schema, model.config)[gate.unmasked()].sum())
+        kept = config.num_params(model.schema)
+        if budget is not None and kept < unmasked:
+            search.notices.add(
+                f"of the {unmasked:,} parameters that are not masked the budget keeps {kept:,}",
+                spec,
             )
         return config
 
-    def eligible(self, supernet: Recommender) -> np.ndarray:
-        """The columns that are not masked; where all are, every column, and a warning."""
-        unmasked = self.architecture(supernet)["mask"] > 0
+    def eligible(self, search: Search) -> np.ndarray:
+        """The columns that are not masked, [N, D] bool; where all are, every column, and a
+        notice."""
+        unmasked = search.gate.unmasked()
         if unmasked.any():
             return unmasked
-        _notices.warning(
-            "%s: all columns are masked; those of largest alpha that the budget allows are kept",
-            self.spec(),
+        search.notices.add(
+            "all columns are masked; those of largest alpha that the budget allows are kept",
+            str(self.spec()),
         )
-        return super().eligible(supernet)
+        return super().eligible(search)
 
-    def select(self, supernet: Recommender, size: int) -> InputConfig:
+    def select(self, search: Search, size: int) -> InputConfig:
         """The columns that are not masked, however many; where all are, the one of largest alpha,
-        and a warning."""
-        unmasked = self.architecture(supernet)["mask"] > 0
+        and a notice."""
+        model, unmasked = search.model, search.gate.unmasked()
         if unmasked.any():
-            return chosen(supernet.config, unmasked)
-        _notices.warning(
-            "%s: all columns are masked; the one of largest alpha is kept (a smaller `mu` moves "
-            "less at a time)",
-            self.spec(),
+            return chosen(model.config, unmasked)
+        search.notices.add(
+            "all columns are masked; the one of largest alpha is kept (a smaller `mu` moves less "
+            "at a time)",
+            str(self.spec()),
         )
-        return self._leading(
-            supernet, super().costs(supernet.schema, supernet.config), 1, "columns"
-        )
-
-
-# At the paper's rate alpha moves by thousandths in an epoch (see `HAM.presets`).
-SMALL_LOG: dict[str, dict[str, Any]] = {
-    "small_log": {"alpha_optimizer": "sgd(learning_rate=1.0)", "epochs": 4}
-}
+        return self._leading(search, super().costs(model.schema, model.config), 1, "columns")
 
 
 @METHODS.register("sam")
@@ -190,30 +121,8 @@ class SAM(AuxiliaryMasks):
 class SAMGS(AuxiliaryMasks):
     """Soft masks with Gumbel-sigmoid noise."""
 
-    presets = AuxiliaryMasks.presets | SMALL_LOG
-
-    @dataclasses.dataclass(frozen=True)
-    class Params(AuxiliaryMasks.Params):
-        """Settings, beside those of all masks.
-
-        Args:
-          temperature: lambda of the Gumbel-sigmoid, in the paper 1, 0.1 or 0.01.
-          margin: alpha is held in [margin, 1 - margin].
-        """
-
-        temperature: float = 0.1
-        margin: float = 1e-3
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.temperature <= 0:
-                raise ValueError(
-                    f"`temperature` of sam_gs should be above 0. Received: {self.temperature}"
-                )
-            if not 0 < self.margin < 0.5:
-                raise ValueError(
-                    f"`margin` of sam_gs should lie in (0, 0.5). Received: {self.margin}"
-                )
+    Params = SAMGSSettings
+    presets = PRESETS_RANDOM
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
         params = self.params
@@ -229,7 +138,7 @@ class SAMGS(AuxiliaryMasks):
 class HAMP(AuxiliaryMasks):
     """Hard masks drawn by Bernoulli probabilities."""
 
-    presets = AuxiliaryMasks.presets | SMALL_LOG
+    presets = PRESETS_RANDOM
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
         return BernoulliGate(self.costs(schema, config), margin=0.0, seed=seed)

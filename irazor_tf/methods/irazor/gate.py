@@ -12,25 +12,27 @@ import tf_keras as keras
 from irazor_tf.methods.irazor import regions
 from irazor_tf.model.gate import Apply, Gate
 
-RECENT_STEPS = 32  # of which the course of alpha is kept
+RECENT_STEPS = 32  # steps of which the course of alpha is kept
 
 
 class RegionGate(Gate):
     """Batch norm without scale and centre, then each column times its region's softmax weight
     (equations 2 to 4).
 
-    x'_ij = (x_ij - mean_ij(B)) / sqrt(var_ij(B) + eps);  out_ij = x'_ij alpha_i,region(j);  alpha_i
-    = softmax(w_i / tau).
+    x'_ij = (x_ij - mean_ij(B)) / sqrt(var_ij(B) + eps)
+    out_ij = x'_ij alpha_i,region(j)
+    alpha_i = softmax(w_i / tau)
 
     Args:
-      candidates: candidate dimensions of every field.
-      size_weights: the fields' weights in the penalty, [N]; |f_i| / sum |f_j| in the paper.
-      temperature: tau.
-      penalty_weight: lambda.
-      normalize: whether batch norm is there at all.
-      batch_statistics: whether batch norm uses the batch while training; the authors' code leaves
-        it at mean 0, variance 1.
-      epsilon: of the batch norm.
+      candidates: Candidate dimensions of every field.
+      size_weights: Weights of the fields in the size penalty, [N]; |f_i| / sum_j |f_j| in the
+        paper.
+      temperature: tau of the softmax.
+      penalty_weight: lambda, the weight of the size penalty in the loss.
+      normalize: Whether there is a batch norm at all.
+      batch_statistics: Whether the batch norm uses the batch's mean and variance while training. If
+        not, it stays at mean 0 and variance 1, as in the authors' code.
+      epsilon: Small constant that the batch norm adds to the variance.
     """
 
     def __init__(
@@ -79,10 +81,15 @@ class RegionGate(Gate):
         super().build(input_shape)
 
     def alpha(self) -> tf.Tensor:
-        """[N, K]; 0 for regions a field does not have."""
+        """alpha = softmax(w / tau) over the regions of every field (equation 2), [N, K]; 0 for
+        regions that a field does not have."""
         return tf.nn.softmax(
             tf.where(self._exists, self.logits / self._temperature, -np.inf), axis=1
         )
+
+    def alpha_values(self) -> np.ndarray:
+        """`alpha` as it stands now, [N, K] float64, for what is computed outside the graph."""
+        return self.alpha().numpy().astype(np.float64)
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         if self.norm is not None:
@@ -92,14 +99,13 @@ class RegionGate(Gate):
         return x * tf.gather(self.alpha(), self._regions, axis=1, batch_dims=1)
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        """Moves the logits, and records alpha behind that of the steps
-        before; the oldest one goes."""
+        """Moves the logits, and records the alpha that they now give; the oldest record goes."""
         apply(gradients)
         self.recent.assign(tf.concat([self.recent[1:], self.alpha()[tf.newaxis]], axis=0))
 
     def course(self) -> np.ndarray:
-        """Alpha after each of the last steps that moved it, the newest last, [at most RECENT_STEPS,
-        N, K]."""
+        """Alpha after each of the last steps that moved it, the newest last, [T, N, K], T at most
+        RECENT_STEPS."""
         recent = self.recent.numpy().astype(np.float64)
         return recent[recent.any(axis=(1, 2))]
 

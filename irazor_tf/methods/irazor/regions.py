@@ -1,8 +1,9 @@
-"""The mathematics of i-Razor: regions of an embedding, their softmax weights, the size penalty and
-the pruning rule.
+"""The mathematics of i-Razor outside the graph: regions of an embedding, the fields' weights in the
+size penalty, and the pruning rule.
 
 Pure numpy functions of the paper (i-Razor, arXiv 2204.00281v2); symbols as in the paper where an
-equation is cited."""
+equation is cited. What is trained, equations 2 to 5, is in `gate.RegionGate`.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +17,25 @@ _ROUNDING = 1e-9
 
 
 def check_candidates(candidates: Sequence[int]) -> tuple[int, ...]:
-    """The candidate dimensions D as a tuple: at least one, at least 0, strictly ascending.
+    """The candidate dimensions D as a tuple.
 
     Raises:
-      ValueError: they are not.
+      ValueError: they are not strictly ascending from 0 or above to 1 or above.
     """
-    found = tuple(int(d) for d in candidates)
-    if (
-        not found
-        or found[0] < 0
-        or found[-1] < 1
-        or any(a >= b for a, b in zip(found, found[1:], strict=False))
-    ):
+    dims = tuple(int(d) for d in candidates)
+    ascending = all(a < b for a, b in zip(dims, dims[1:], strict=False))
+    if not dims or dims[0] < 0 or dims[-1] < 1 or not ascending:
         raise ValueError(
             "`candidates` should be ascending dimensions from 0 or above, the last at least 1. "
             f"Received: {candidates}"
         )
-    return found
+    return dims
 
 
 def clip_candidates(candidates: Sequence[int], dim: int) -> tuple[int, ...]:
     """The candidates cut at `dim` columns: `dim` itself stands for those above it."""
-    found = check_candidates(candidates)
-    return found if found[-1] <= dim else tuple(d for d in found if d < dim) + (dim,)
+    dims = check_candidates(candidates)
+    return dims if dims[-1] <= dim else tuple(d for d in dims if d < dim) + (dim,)
 
 
 def region_sizes(candidates: Sequence[int]) -> np.ndarray:
@@ -50,13 +47,6 @@ def column_regions(candidates: Sequence[int]) -> np.ndarray:
     """The region that each of the d_K columns lies in (section 3.2.2). [d_K] int64."""
     sizes = region_sizes(candidates)
     return np.repeat(np.arange(len(sizes)), sizes)
-
-
-def region_softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """alpha = softmax(w / tau) over the last axis (equation 2)."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return scaled / scaled.sum(axis=-1, keepdims=True)
 
 
 def size_weights(vocabulary_sizes: np.ndarray) -> np.ndarray:
@@ -74,7 +64,7 @@ def prune(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
 
     Args:
       weights: alpha of one field, [K], summing to 1.
-      cpt: cumulative probability threshold in [0, 1].
+      cpt: Cumulative probability threshold in [0, 1].
     """
     _check_cpt(cpt)
     weights = np.asarray(weights, np.float64)
@@ -87,10 +77,10 @@ def prune(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
 
 
 def prune_official(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
-    """The rule of the authors' public code: weights rounded to 4 decimals, sum strictly above
-    `cpt`, none kept where it never is.
+    """The rule of the authors' public code: the regions kept, ascending.
 
-    The sums are taken in units of 1e-4, so that equality means equality.
+    As `prune`, but with weights rounded to 4 decimals, until their sum exceeds `cpt`; none is kept
+    where it never does. The sums are taken in units of 1e-4, so that equality means equality.
     """
     _check_cpt(cpt)
     units = np.round(np.asarray(weights, np.float64) * 1e4).astype(np.int64)
@@ -102,8 +92,8 @@ def prune_official(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[i
 
 
 def thresholds(weights: np.ndarray) -> np.ndarray:
-    """All values of cpt at which a config can change: the running sums of every field, 0 and 1;
-    ascending, distinct.
+    """All values of cpt at which a config can change: the running sums of every field's weights, 0
+    and 1; ascending, distinct.
 
     Args:
       weights: alpha, [N, K] (0 where a field has fewer regions).
@@ -116,12 +106,14 @@ def thresholds(weights: np.ndarray) -> np.ndarray:
 def margin(course: np.ndarray, kept: Sequence[int], dropped: Sequence[int]) -> tuple[float, float]:
     """What parts the regions kept from those dropped, and how much that moved of late.
 
-    The margin is the smallest weight kept less the largest one dropped, after the last step; its
-    spread is the standard deviation of the difference of these two weights over the steps recorded.
-
     Args:
-      course: a field's weights after each of the last steps, the newest last, [T, K], T at least 1.
-      kept, dropped: numbers of its regions, at least one each.
+      course: A field's weights after each of the last steps, the newest last, [T, K], T at least 1.
+      kept, dropped: Numbers of its regions, at least one each.
+
+    Returns:
+      The margin, which is the smallest weight kept less the largest one dropped, after the last
+      step; and its spread, the standard deviation of the difference of these two weights over the
+      steps recorded.
     """
     last = np.asarray(course, np.float64)[-1]
     weakest = min(kept, key=lambda region: last[region])

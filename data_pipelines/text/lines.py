@@ -17,9 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 CHUNK_BYTES = 24 << 20
-LINE_BYTES = (
-    16 << 20
-)  # a longer line is refused, for what has no newlines would be held in memory whole
+# A longer line is refused, for what has no newlines would be held in memory whole.
+LINE_BYTES = 16 << 20
 _RECEIVED_CHARACTERS = 400
 _BOM = b"\xef\xbb\xbf"
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -38,11 +37,8 @@ _FOREIGN = (
 
 def bad_row(should: str, received: str, path: str, line: int) -> ValueError:
     """The error for one row: what should hold, what was there (its beginning), and where."""
-    received = (
-        received
-        if len(received) <= _RECEIVED_CHARACTERS
-        else received[:_RECEIVED_CHARACTERS] + "..."
-    )
+    if len(received) > _RECEIVED_CHARACTERS:
+        received = received[:_RECEIVED_CHARACTERS] + "..."
     return ValueError(f"{should} Received: {received} ({path}, line {line})")
 
 
@@ -149,12 +145,8 @@ def _check_lines(path: str, line: int, text: bytes) -> None:
     if text.startswith(_BOM) or b"\n" + _BOM in text:
         place = 0 if text.startswith(_BOM) else text.index(b"\n" + _BOM) + 1
         should = "A byte-order mark should stand once, at the beginning of a file."
-        raise bad_row(
-            should,
-            "one more, as files have that were joined",
-            path,
-            line + text.count(b"\n", 0, place),
-        )
+        received = "one more, as files have that were joined"
+        raise bad_row(should, received, path, line + text.count(b"\n", 0, place))
 
 
 def _too_long(path: str, line: int) -> ValueError:
@@ -226,8 +218,7 @@ class _Head:
 
 
 class _Gzip:
-    """Reads ahead of the damage: what could be unpacked is handed
-    out before the error is raised."""
+    """Reads ahead of damage: what could be unpacked is handed out before the error is raised."""
 
     def __init__(self, file: _Head):
         self._file = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[call-overload]

@@ -72,7 +72,7 @@ class Value:
         """The values by key, each key once and one of those known."""
         if not isinstance(self._node, yaml.MappingNode) or self._node.tag != f"{_TAG}map":
             raise self.error(f"{self.subject} should be a mapping{holding}.")
-        found: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for key, node in self._node.value:
             at_key = Value(key, self._path, f"a key of {self.subject}")
             if key.tag == f"{_TAG}merge":
@@ -82,20 +82,17 @@ class Value:
                 or key.tag != f"{_TAG}str"
                 or key.value not in known
             ):
-                near = (
-                    difflib.get_close_matches(str(key.value)[:40], known, 1)
-                    if isinstance(key, yaml.ScalarNode)
-                    else []
-                )
+                is_text = isinstance(key, yaml.ScalarNode)
+                near = difflib.get_close_matches(str(key.value)[:40], known, 1) if is_text else []
                 hint = f"another; did you mean {near[0]}?" if near else "another"
                 raise at_key.error(f"{at_key.subject} should be one of {', '.join(known)}.", hint)
-            if key.value in found:
+            if key.value in values:
                 raise at_key.error(
                     f"`{key.value}` should be given once.",
-                    f"again, after line {found[key.value].line}",
+                    f"again, after line {values[key.value].line}",
                 )
-            found[key.value] = Value(node, self._path, f"`{key.value}` of {self.subject}")
-        return found
+            values[key.value] = Value(node, self._path, f"`{key.value}` of {self.subject}")
+        return values
 
     def items(self) -> list[Value]:
         """The entries of a list."""
@@ -104,8 +101,8 @@ class Value:
         return [Value(node, self._path, f"an entry of {self.subject}") for node in self._node.value]
 
     def text(self) -> str:
-        """A text as it is written; of what YAML reads as something else only whole numbers that
-        look as it would write them."""
+        """A text as it is written. Of what YAML reads as something else, only whole numbers that
+        look as YAML would write them are taken for text."""
         value, should = self._node.value, f"{self.subject} should be text"
         if not self.is_scalar:
             raise self.error(f"{should}.")
@@ -125,6 +122,7 @@ class Value:
         return tuple(value.text() for value in values)
 
     def truth(self) -> bool:
+        """True or false, in one of YAML's spellings."""
         truth = yaml.SafeLoader.bool_values.get(str(self._node.value).lower())
         if self._node.tag != f"{_TAG}bool" or truth is None:
             raise self.error(f"{self.subject} should be true or false, without quotes.")
@@ -167,7 +165,7 @@ def load(path: str, what: str) -> Value:
 
     Args:
       path: the file.
-      what: what it is, for messages: `a table schema`.
+      what: what the file is, for messages: "a table schema".
 
     Raises:
       ValueError: there is no such file, or it is not YAML in UTF-8; the message names the file and,
@@ -203,20 +201,14 @@ def load(path: str, what: str) -> Value:
             f"{name} should be YAML. Received: a control character ({path}, line {line})"
         ) from None
     except yaml.MarkedYAMLError as error:
-        problem = re.sub(
-            r"'[^']{4,}'", "'...'", str(error.problem)
-        )  # what stands between quotes may be the file's content
-        where = (
-            f", line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-            if error.problem_mark
-            else ""
-        )
+        # What stands between quotes may be the file's content.
+        problem = re.sub(r"'[^']{4,}'", "'...'", str(error.problem))
+        where = ""
+        if mark := error.problem_mark:
+            where = f", line {mark.line + 1}, column {mark.column + 1}"
         raise ValueError(f"{name} should be YAML. Received: {problem} ({path}{where})") from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-    ):  # an escape of a character that does not exist
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # The last two: an escape of a character that does not exist.
         raise ValueError(f"{name} should be YAML. Received: something else ({path})") from None
     if node is None:
         raise ValueError(f"{name} should be a mapping. Received: an empty file ({path})")

@@ -1,0 +1,1 @@
+"""Text to chunks of rows: lines of plain and gzip files, separated values, typed columns."""

@@ -1,0 +1,185 @@
+"""A job at work: its settings, parsed, checked and built once, passed from stage to stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from irazor_tf.config.checks import did_you_mean
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.config.layout import JobPaths
+from irazor_tf.config.recipe import AUTO
+from irazor_tf.config.schema import Schema
+from irazor_tf.config.specs import Spec
+from irazor_tf.evaluation.baselines import BASELINES
+from irazor_tf.evaluation.task import TASKS, Task
+from irazor_tf.jobs.candidates import Candidate
+from irazor_tf.jobs.config import JobConfig
+from irazor_tf.jobs.recipe import resolved_options
+from irazor_tf.model.base import MODELS, BaseModel
+from irazor_tf.search.method import METHODS, SearchMethod, check_sites
+from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.options import TrainOptions
+from irazor_tf.training.strategy import strategy_of
+from irazor_tf.training.trainer import Trainer
+
+
+class Job:
+    """A job's settings and the objects made of them.
+
+    Every spec is built once, and every folder has one trainer. What needs the records (schema,
+    resolved training settings, trainers) is made when it is first asked for.
+
+    Args:
+      config: The settings.
+
+    Raises:
+      ValueError: a name or a setting does not exist, or parts do not go together.
+    """
+
+    def __init__(self, config: JobConfig):
+        self.config = config
+        self._methods: dict[str, SearchMethod] = {}
+        self._trainers: dict[str, Trainer] = {}
+        specs = config.specs
+        self.base: BaseModel = MODELS.build(specs.model)
+        self.methods = tuple(map(self.method, specs.methods))
+        for method in self.methods:
+            check_sites(method, self.base)
+        _check_chain(self.methods)
+        self.controls = tuple(map(self.method, specs.controls))
+        _check_optimizers(config.train, (*self.methods, *self.controls))
+        same = specs.final_model == specs.model
+        self.final_base: BaseModel = self.base if same else MODELS.build(specs.final_model)
+        for method in () if same else (self.methods[-1], *self.controls):
+            _check_goes_on(method, config)
+        self.task: Task = TASKS.build(specs.task)
+        self.task.check_metric(config.train.metric)
+        for name in config.baselines:
+            if name not in BASELINES:
+                raise ValueError(
+                    f"A baseline should be one of {', '.join(BASELINES)}. "
+                    f"{did_you_mean(name, BASELINES)}"
+                )
+        if config.data is not None and not config.has_records:
+            config.data.make_reader()
+
+    @property
+    def paths(self) -> JobPaths:
+        """Where everything that the job writes lies."""
+        return self.config.paths
+
+    @functools.cached_property
+    def schema(self) -> Schema:
+        """The fields of the data; the records have to be there."""
+        return Schema.load(self.config.records_dir)
+
+    @functools.cached_property
+    def options(self) -> TrainOptions:
+        """The training settings with values for what is "auto" in them."""
+        return resolved_options(self.config, self.schema, self.base)
+
+    @property
+    def space(self) -> InputConfig:
+        """What is searched: every field at full width."""
+        return InputConfig.uniform(self.schema, self.config.width)
+
+    def method(self, spec: Spec) -> SearchMethod:
+        """The method of a spec, built once."""
+        key = str(spec)
+        if key not in self._methods:
+            self._methods[key] = METHODS.build(spec)
+        return self._methods[key]
+
+    @property
+    def trainer(self) -> Trainer:
+        """Searches work with this one, in folders inside."""
+        return self._trainer(self.base, self.options)
+
+    def final_trainer(self, candidate: Candidate) -> Trainer:
+        """Works in the folder of a candidate's final models."""
+        folder = os.path.relpath(self.paths.model(candidate.key).root, self.config.model_dir)
+        return self._trainer(self.final_base, self.options, folder, candidate.result.optimizers)
+
+    def tuning_trainer(self, folder: str, base: BaseModel, options: TrainOptions) -> Trainer:
+        """Works in a folder of the tuning, with a recipe of its own."""
+        return self._trainer(base, options, folder)
+
+    def on_one_device(self) -> Job:
+        """The same job without a distribution strategy, for what is written or served."""
+        if self.config.distribution_strategy == "off":
+            return self
+        return Job(dataclasses.replace(self.config, distribution_strategy="off"))
+
+    def _trainer(
+        self,
+        base: BaseModel,
+        options: TrainOptions,
+        folder: str = "",
+        optimizers: Mapping[str, str] | None = None,
+    ) -> Trainer:
+        config = self.config
+        if folder not in self._trainers:
+            self._trainers[folder] = Trainer(
+                self.schema,
+                config.records_dir,
+                base,
+                self.task,
+                options,
+                os.path.join(config.model_dir, folder) if folder else config.model_dir,
+                strategy=strategy_of(config.distribution_strategy),
+                seed=config.seed,
+                progress=config.progress,
+                tensorboard=config.tensorboard,
+                shared_dir=self.paths.searches,
+                optimizers=optimizers,
+            )
+        return self._trainers[folder]
+
+
+def _check_chain(methods: tuple[SearchMethod, ...]) -> None:
+    """All methods but the last have to leave a config that another one can search in."""
+    for method in methods[:-1]:
+        if method.traits.result == "clusters":
+            raise ValueError(
+                "A method that another one follows should leave one config. Received: "
+                f"{str(method.spec())!r}: one per cluster of rows"
+            )
+        if method.traits.result == "gates":
+            raise ValueError(
+                "A method that another one follows should say what to keep. Received: "
+                f"{str(method.spec())!r}: gates in all of it"
+            )
+
+
+def _check_optimizers(options: TrainOptions, methods: tuple[SearchMethod, ...]) -> None:
+    """Every optimizer that a training would have has to exist."""
+    for group, optimizer in options.optimizers().items():
+        if optimizer == AUTO:
+            continue
+        try:
+            make_optimizer(optimizer)
+        except ValueError as error:
+            raise ValueError(f"`{group}_optimizer`: {error}") from None
+    for method in _with_operands(methods):
+        for optimizer in (*method.traits.recipe.values(), *method.optimizers().values()):
+            make_optimizer(optimizer)
+
+
+def _check_goes_on(method: SearchMethod, config: JobConfig) -> None:
+    """A final model of another base model cannot go on with the searched weights."""
+    if method.traits.init in ("continue", "keep"):
+        raise ValueError(
+            "A method whose final model goes on with the searched weights should be retrained "
+            "on the model it was searched with. "
+            f"Received: method {str(method.spec())!r}, searched with {config.model!r}, retrained "
+            f"with {config.final_model!r}"
+        )
+
+
+def _with_operands(methods: tuple[Any, ...]) -> list[SearchMethod]:
+    """The methods, each followed by those that it works on."""
+    return [inner for method in methods for inner in (method, *_with_operands(method.operands))]

@@ -1,0 +1,106 @@
+"""What is done in the middle of a training, between two calls of the compiled step: checkpoints, a
+look at the loss, the progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from irazor_tf.training.plan import Course
+from irazor_tf.training.state import TrainingState
+
+
+class DivergedError(ValueError):
+    """A training whose loss is no longer a number."""
+
+
+class Finite(keras.callbacks.Callback):
+    """Stops a training where a mean of the epoch, the loss first, is no longer a finite number,
+    before a checkpoint is made of it.
+
+    Steps are looked at as often as Keras comes back from the compiled function.
+
+    Args:
+      state: of the training.
+    """
+
+    def __init__(self, state: TrainingState):
+        super().__init__()
+        self._state = state
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch, self._first = epoch + 1, self._state.step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        means = dict(logs or {})
+        # The loss, which the others are part of, is named where it is one of them.
+        for key in sorted(means, key=lambda key: key != "loss"):
+            if not math.isfinite(means[key]):
+                raise DivergedError(
+                    f"`{key}` should stay finite. Received: {means[key]} in epoch {self._epoch}, "
+                    f"by step {self._first + batch + 1} of the training in "
+                    f"{self._state.directory} (try lower learning rates or a smaller `stddev`, in "
+                    "another `model_dir`)"
+                )
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes a checkpoint every so many steps inside an epoch; where the epoch ends,
+    `TrainingState.end_epoch` writes one.
+
+    Args:
+      state: of the training.
+      every: Steps between two checkpoints; at 0 there is none inside an epoch.
+      course: of the training.
+    """
+
+    def __init__(self, state: TrainingState, every: int, course: Course):
+        super().__init__()
+        self._state = state
+        self._every = every
+        self._course = course
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._first = self._saved = self._state.step
+        if self._state.step % self._course.steps_per_epoch:
+            self._state.load_means()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        step = self._first + batch + 1
+        if (
+            self._every
+            and step - self._saved >= self._every
+            and step % self._course.steps_per_epoch
+            and step < self._course.steps
+        ):
+            self._saved = step
+            self._state.save_inside(step)
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar. `Trainer.fit` calls Keras once per epoch, so the bar has to know the
+    number of epochs to count to.
+
+    Args:
+      epochs: most epochs of the training, its warm-up among them.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__(count_mode="steps")
+        self._last = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params | {"epochs": self._last})
+
+
+def write_scalars(directory: str, record: Mapping[str, float]) -> None:
+    """An epoch's metrics and the gates' traces as TensorBoard scalars."""
+    with tf.summary.create_file_writer(directory).as_default(step=int(record["epoch"])) as writer:
+        for key, value in record.items():
+            if key != "epoch":
+                tf.summary.scalar(key, value)
+        writer.flush()
