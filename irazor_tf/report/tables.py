@@ -1,4 +1,4 @@
-"""Text tables."""
+"""Tables as text: for a terminal and for a Markdown file. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ _TITLES = {"auc": "AUC"}
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned, the first to the left and the others to the right."""
+    """A table with aligned columns, the first to the left and the others to the right.
+
+    Args:
+      header: names of the columns.
+      rows: texts of the cells.
+    """
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -22,51 +27,45 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same as a table in Markdown."""
+    """A table in Markdown.
+
+    Args:
+      header: names of the columns.
+      rows: texts of the cells.
+    """
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
 
 
 def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """The found config, its controls and the baselines, one line each; and of how many rows a
-    baseline has learned, where not of all.
+    """A table for a terminal of the found config, its controls and the baselines, a line each, and
+    a sentence for every baseline that has not learned from all rows.
 
     Log loss and calibration error are as trained; where predictions are served calibrated, both
-    stand beside them as they are served."""
+    stand beside them as they are served.
+
+    Args:
+      summary: the records of a job's summary.
+    """
     calibrated = any(record.get("calibrate") for record in summary)
     metrics = _metrics(summary[0])
     titles = [_TITLES.get(metric, metric.replace("_", " ")) for metric in metrics]
-    quality = (
-        *titles,
-        "calibration error",
-        *(("calibrated log loss", "calibrated error") if calibrated else ()),
-    )
-    header = (
-        "model",
-        *(f"valid {title}" for title in titles),
-        *quality,
-        "Fields",
-        "Dims",
-        "Params",
-        "export MiB",
-        "seconds",
-    )
+    header = ["model", *(f"valid {title}" for title in titles), *titles, "calibration error"]
+    header += ["calibrated log loss", "calibrated error"] if calibrated else []
+    header += ["Fields", "Dims", "Params", "export MiB", "seconds"]
     rows, notes = [], []
     for record in summary:
-        figures = [
-            *(record[f"valid_{metric}"] for metric in metrics),
-            *(record[metric] for metric in metrics),
-            _error(record, "calibration"),
-        ]
-        figures += (
-            [record.get("calibrated_log_loss"), _error(record, "calibrated")] if calibrated else []
-        )
+        figures = [record[f"valid_{metric}"] for metric in metrics]
+        figures += [record[metric] for metric in metrics]
+        figures.append(_error(record, "calibration"))
+        if calibrated:
+            figures += [record.get("calibrated_log_loss"), _error(record, "calibrated")]
         sizes = [
             f"{record[key]:,}" if key in record else "-" for key in ("fields", "dims", "params")
         ]
         exported = f"{record['export_mib']:.2f}" if "export_mib" in record else "-"
         seconds = sum(record.get(f"{stage}_seconds", 0.0) for stage in ("search", "train", "test"))
         shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
-        rows.append((record["name"], *shown, *sizes, exported, f"{seconds:.1f}"))
+        rows.append([record["name"], *shown, *sizes, exported, f"{seconds:.1f}"])
         if record.get("rows", 0) < record.get("train_rows", 0):
             notes.append(
                 f"{record['name']} has learned from {record['rows']:,} of {record['train_rows']:,} "

@@ -1,4 +1,5 @@
-"""Pictures that a method leaves for the report: what to draw, as data. No TensorFlow import."""
+"""Pictures that a method leaves for the report, as data: the report draws them. No TensorFlow
+import."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ class HeatMap:
     """A matrix as colours.
 
     Args:
-      title: of the picture.
-      values: [R, C].
-      rows, columns: names along both axes.
+      title: heading of the picture.
+      values: [R, C], not finite where there is no value.
+      rows, columns: names of the R rows and the C columns.
       label: what the colour means.
     """
 
@@ -34,9 +35,9 @@ class Bars:
     """A number per name, in the order given.
 
     Args:
-      title: of the picture.
-      names: of the bars.
-      values: [n].
+      title: heading of the picture.
+      names: names of the n bars.
+      values: lengths of the bars, [n].
       label: what the length means.
     """
 
@@ -48,13 +49,13 @@ class Bars:
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """Curves over one axis.
+    """Curves over one x axis.
 
     Args:
-      title: of the picture.
-      x: [n].
-      series: name -> [n].
-      labels: of the x and the y axis.
+      title: heading of the picture.
+      x: positions of the points, [n].
+      series: name of a curve -> its values, [n].
+      labels: what the x axis is and what the y axis is.
       log_x: whether the x axis is logarithmic.
     """
 
@@ -70,11 +71,11 @@ class Histogram:
     """Counts in bins.
 
     Args:
-      title: of the picture.
-      edges: [bins + 1], ascending.
-      counts: [bins].
-      label: what is counted.
-      marks: name -> value, drawn as a vertical line.
+      title: heading of the picture.
+      edges: ends of the bins, [bins + 1], ascending.
+      counts: number of values in each bin, [bins].
+      label: what the values are.
+      marks: name -> a value to draw as a vertical line.
     """
 
     title: str
@@ -91,7 +92,12 @@ _KINDS: dict[str, type[Picture]] = {
 
 
 def save_pictures(pictures: Sequence[Picture], path: str) -> None:
-    """Writes JSON, and arrays to the npz beside it; nothing where there are none."""
+    """Writes pictures as JSON, with their arrays in an npz beside it; no file where there are none.
+
+    Args:
+      pictures: any number of pictures.
+      path: the JSON file.
+    """
     if not pictures:
         return
     values: list[dict[str, Any]] = []
@@ -115,7 +121,7 @@ def save_pictures(pictures: Sequence[Picture], path: str) -> None:
 
 
 def load_pictures(path: str) -> list[Picture]:
-    """What `save_pictures` wrote."""
+    """The pictures that `save_pictures` wrote to `path`."""
     values, arrays = read_json(path)
     pictures: list[Picture] = []
     for number, value in enumerate(values):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from irazor_tf.jobs import stages as jobs
-from tests.jobs import small_jobs
+from tests.jobs import made_jobs, small_jobs
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,14 @@ def finished(table: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     }
     jobs.pipeline(small_jobs.job_of(settings))
     return settings
+
+
+@pytest.fixture(scope="session")
+def made_report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a job's folder made by hand."""
+    folder = tmp_path_factory.mktemp("made")
+    made_jobs.make_job(folder, made_jobs.make_schema())
+    return made_jobs.write_report(folder, made_jobs.make_schema())
 
 
 @pytest.fixture

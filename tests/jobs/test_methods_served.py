@@ -106,8 +106,8 @@ def test_the_c_library_scores_raw_rows_as_the_trainer_does(done, table):
         clusters = model.router(ids).numpy()
         assert 0 < clusters.mean() < 1, "rows of both clusters should be scored"
     (export,) = (path for path in pathlib.Path(job.model_dir, "export").iterdir() if path.is_dir())
-    found = small_jobs.c_library_scores(str(export), schema, raw)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    scores = small_jobs.c_library_scores(str(export), schema, raw)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
     assert os.path.exists(os.path.join(job.model_dir, "report.html"))
     result: Any = SearchResult.load(job.path("search", "result.json"))
     if name.startswith("ihas") and name != "ihas-1":
@@ -228,17 +228,18 @@ def test_a_budget_that_a_router_exceeds_is_said(table, tmp_path):
 
 def test_controls_of_a_method_larger_than_the_space_are_said_to_be_smaller(table, tmp_path, caplog):
     job = small_job(table, tmp_path, method=ROUTED, controls="fde + random")
-    found, *controls = jobs.pipeline(job)
+    record, *controls = jobs.pipeline(job)
     assert [control["name"] for control in controls] == ["fde", "random"]
     whole = InputConfig.uniform(Schema.load(job.records_dir), job.width).num_params(
         Schema.load(job.records_dir)
     )
     notice = (
-        f"controls are smaller than the {found['params']:,} parameters they should have: the "
+        f"controls are smaller than the {record['params']:,} parameters they should have: the "
         f"whole space has {whole:,}"
     )
     assert (
-        found["params"] > whole and found["notices"].count(notice) == caplog.text.count(notice) == 1
+        record["params"] > whole
+        and record["notices"].count(notice) == caplog.text.count(notice) == 1
     )
 
 
