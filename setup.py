@@ -19,7 +19,11 @@ setup(
             "launch.*",
         ]
     ),
-    package_data={"launch": ["presets/*.flags", "presets/*.yaml"]},
+    package_data={
+        "irazor_tf": ["py.typed"],  # type checkers read the annotations of an installed copy, too
+        "data_pipelines": ["py.typed"],
+        "launch": ["presets/*.flags", "presets/*.yaml"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "tf-keras>=2.20,<2.22",

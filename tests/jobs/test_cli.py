@@ -19,8 +19,10 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
+from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
 from launch import flags, quiet, settings
+from launch.documented import documented
 from launch.flagfiles import file_or_preset, with_presets
 from launch.stages import STAGES
 from tests.conformance.toys import TOYS
@@ -90,6 +92,48 @@ def test_settings_are_listed():
         if f"\n  {field.name} = {field.default!r}\n      " not in settings.settings_of(name)
     ]
     assert not undescribed
+    for registry in (METHODS, MODELS, TASKS, READERS):
+        for name in registry.names():
+            assert max(map(len, settings.settings_of(name).splitlines())) <= 100
+    assert "\n  metrics: auc (larger is better), log_loss (smaller is" in settings.settings_of(
+        "ctr"
+    )
+
+
+def test_documentation_is_read_whole():
+    @dataclasses.dataclass
+    class Base:
+        """Settings.
+
+        Args:
+          a, `b`: Of both,
+            on two lines.
+
+            And in a second paragraph: with
+              - an indented point.
+          c: Of the base.
+
+        Raises:
+          ValueError: never.
+        """
+
+    @dataclasses.dataclass
+    class Derived(Base):
+        """More.
+
+        Args:
+          `c`: int. Of this one.
+        """
+
+    both = "Of both, on two lines. And in a second paragraph: with - an indented point."
+    assert documented(Derived) == {"c": "int. Of this one.", "a": both, "b": both}
+
+
+def test_flags_are_defined_without_tensorflow():
+    code = (
+        "import sys; from launch.flags import define; define(); print('tensorflow' in sys.modules)"
+    )
+    assert python(code, ROOT).stdout == "False\n"
 
 
 def test_help_without_the_program():
@@ -119,6 +163,21 @@ def test_flags_have_the_defaults_of_what_they_set():
     assert job.data == PreprocessOptions(reader="criteo", input=("a", "b"))
     assert job == JobConfig(model_dir="d", data=job.data)
     assert job_of({"model_dir": "d"}) == JobConfig("d") and JobConfig("d").controls
+
+
+def test_the_help_text_of_a_setting_is_its_documentation():
+    """Where that lists the optimizers, it lists them all."""
+    flags.define()
+    for options in (TrainOptions, PreprocessOptions):
+        for name, text in documented(options).items():
+            flag = flags.DATA_FLAGS.get(name, name) if options is PreprocessOptions else name
+            if flag is not None:
+                assert text[0].upper() + text[1:] in absl_flags.FLAGS[flag].help
+    with pytest.raises(ValueError) as caught:
+        make_optimizer("none")
+    names = str(caught.value).partition("one of ")[2].partition(". ")[0].split(", ")
+    assert len(names) > 3
+    assert all(f" {name}" in absl_flags.FLAGS["network_optimizer"].help for name in names)
 
 
 def test_every_setting_has_a_flag():

@@ -68,17 +68,17 @@ def test_a_pipeline_of_plugins(job):
     settings, done = job
     assert done.returncode == 0, done.stderr
     folder = pathlib.Path(settings["model_dir"])
-    found, control = json.loads((folder / "summary.json").read_text())
-    assert (found["method"], found["model"], control["method"]) == (
+    chosen, control = json.loads((folder / "summary.json").read_text())
+    assert (chosen["method"], chosen["model"], control["method"]) == (
         "toy_method()",
         "toy_model",
         "fde()",
     )
-    assert found["inputs"] != control["inputs"] == ["user", "item", "noise"]
-    assert f"{found['brier']:.4f}" in done.stdout and "valid brier" in done.stdout
+    assert chosen["inputs"] != control["inputs"] == ["user", "item", "noise"]
+    assert f"{chosen['brier']:.4f}" in done.stdout and "valid brier" in done.stdout
     assert (folder / "report.html").exists()
     score = irazor_tf.load_export(str(folder / "export" / "1"))
-    assert set(score.inputs) == set(found["inputs"])
+    assert set(score.inputs) == set(chosen["inputs"])
     scores = score({name: np.array(["1", "2", "never seen"]) for name in score.inputs})
     assert scores.shape == (3,) and np.all((scores > 0) & (scores < 1))
 

@@ -120,8 +120,8 @@ PAPERS: dict[str, tuple[int, int, str, str, int, dict[str, Any]]] = {
 }
 
 
-def preset(name: str, *more: str) -> JobConfig:
-    return job_of([f"--flagfile={name}", "--model_dir=somewhere", *more])
+def preset(name: str, *changes: str) -> JobConfig:
+    return job_of([f"--flagfile={name}", "--model_dir=somewhere", *changes])
 
 
 def test_the_presets_that_are_promised():
@@ -325,10 +325,10 @@ def test_avazu_reads_its_file(shared_data, tmp_path):
     ("name", "least"), [("adult", 0.918), ("planted", 0.74), ("planted_groups", 0.765)]
 )
 def test_the_number_that_a_preset_promises(name, least, request, tmp_path):
-    more = []
+    log = []
     if name == "adult":
         data = request.getfixturevalue("shared_data") / "adult"
-        more = [f"--input={data / 'adult.data.gz'}", f"--test_input={data / 'adult.test.gz'}"]
+        log = [f"--input={data / 'adult.data.gz'}", f"--test_input={data / 'adult.test.gz'}"]
     job = job_of(
         [
             f"--flagfile={name}",
@@ -336,7 +336,7 @@ def test_the_number_that_a_preset_promises(name, least, request, tmp_path):
             "--noprogress",
             "--controls=",
             "--baselines=",
-            *more,
+            *log,
         ]
     )
     assert jobs.pipeline(job)[0]["auc"] > least

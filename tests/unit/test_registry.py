@@ -8,7 +8,7 @@ import types
 import pytest
 
 from irazor_tf.config.checks import check_types
-from irazor_tf.config.registry import Registry
+from irazor_tf.config.registry import OPEN_SETS, Registry, entries, entries_in, registrations
 from irazor_tf.config.specs import Spec, parse_spec, parse_specs
 
 
@@ -204,6 +204,47 @@ def test_a_name_is_given_once(things):
     things.remove("plain")
     things.remove("plain")
     assert things.names() == ["wrapper"]
+
+
+def test_an_unknown_name_may_be_a_plugins(things):
+    with pytest.raises(ValueError, match=r"Received: 'xyz' \(the name of a plug-in's entry needs"):
+        things.get("xyz")
+    with pytest.raises(ValueError, match=r"Received: 'plaim' \(did you mean 'plain'\?\)$"):
+        things.get("plaim")
+
+
+def test_names_are_read_from_source(tmp_path):
+    source = """
+import irazor_tf
+from somewhere import METHODS, base, register_task
+@METHODS.register("a")
+class A: ...
+@base.READERS.register("b")
+@some.decorator("x")
+@other
+class B: ...
+@irazor_tf.register_model("c")
+class C: ...
+@register_task("d")
+class D:
+    @irazor_tf.register_method("e")
+    class E: ...
+@METHODS.register(name)
+class F: ...
+"""
+    path = tmp_path / "entries.py"
+    path.write_text(source)
+    kinds = {"a": "method", "b": "reader", "c": "model", "d": "task", "e": "method"}
+    assert {name: kind for kind, name in registrations(str(path))} == kinds
+    assert sorted(entries_in(str(path))) == list("abcde")
+
+
+def test_open_sets_are_those_of_the_registries():
+    from launch.run import registries
+
+    assert {registry.kind: registry._package for registry in registries()} == OPEN_SETS
+    for registry in registries():
+        assert entries(OPEN_SETS[registry.kind]) == registry.names()
 
 
 def test_a_module_that_fails_to_import_is_not_forgotten(things, tmp_path):
