@@ -4,10 +4,9 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# Processes that test side by side: as many as there are processors, or fewer. `loadgroup`: what shares a costly fixture stays in
-# one of them (tests/conftest.py); the longest groups start first, so their order is kept.
+# Processes that test side by side. What shares a costly fixture stays in one of them (tests/conftest.py).
 PROCESSES ?= 2
-PYTEST := $(PYTHON) -m pytest -n $(PROCESSES) --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -n $(PROCESSES)
 
 .PHONY: quickstart test test-quick test-slow lint clean
 

@@ -4,11 +4,12 @@ the real data."""
 import os
 import pathlib
 import sys
+from typing import Any
 
 import pytest
 
-# Groups of tests that take longest, from the longest on; they start first.
-LONG: tuple[str, ...] = ()
+# Groups of tests (`group_of`) that take longest, from the longest on.
+LONG = ("golden-0", "golden-1")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -42,23 +43,35 @@ def _configure_two_devices(tf):
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what is costly to make run in one process, one after the other.
+def group_of(nodeid: str) -> str:
+    """The tests that a test shares a process with: its file's, or those whose parameters end with
+    the same name after an @, as in `test_json_round_trip_is_identity[@fde-mlp-ctr]`."""
+    file, _, test = nodeid.partition("::")
+    return test.partition("[")[2].partition("@")[2].rstrip("]") or file
 
-    They are a group of pytest-xdist: a file is one, unless a mark `xdist_group` of its tests says
-    otherwise. Longest groups first, so that no process is left with a long one at the end.
-    """
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a group follow one another, so that what is costly is made once and can go after
+    them; the longest groups come first, so that no process is left with one at the end."""
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
-        mark = item.get_closest_marker("xdist_group")
-        group = mark.args[0] if mark else item.path.relative_to(ROOT / "tests").as_posix()
-        if mark is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-        groups.setdefault(group, []).append(item)
-    first = {name: len(LONG) - LONG.index(name) for name in LONG}
-    ordered = sorted(groups, key=lambda group: first.get(group, 0), reverse=True)
+        groups.setdefault(group_of(item.nodeid), []).append(item)
+    order = {name: place for place, name in enumerate(LONG)}
+    ordered = sorted(groups, key=lambda group: order.get(group, len(order)))
     items[:] = [item for group in ordered for item in groups[group]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out whole groups to processes that run side by side (`pytest -n 2`), in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

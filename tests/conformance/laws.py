@@ -79,7 +79,7 @@ def covers(law: Law, **names: Iterable[str]) -> None:
         COVERED[law][kind].update(entries)
 
 
-def tests(law: Law) -> Callable[[Any], Any]:
+def of_law(law: Law) -> Callable[[Any], Any]:
     """Marks a test as one of the law."""
 
     def mark(test: Any) -> Any:
@@ -89,10 +89,15 @@ def tests(law: Law) -> Callable[[Any], Any]:
     return mark
 
 
-def on_case(case: Case) -> pytest.MarkDecorator:
-    """Marks a test that looks at the shared search of a case: all of them run in one process, one
-    after the other."""
-    return pytest.mark.xdist_group(str(case))
+def on_case(case: Case, *marks: Any) -> Any:
+    """The case as a parameter of a test. All tests that look at the shared search of a case run in
+    one process, one after the other, by the @ in their names (`tests/conftest.py`)."""
+    return pytest.param(case, id=f"@{case}", marks=marks)
+
+
+def with_case(method: str) -> pytest.MarkDecorator:
+    """Gives a test the case of a method on the first model that meets its needs."""
+    return pytest.mark.parametrize("case", [on_case(named(method))])
 
 
 def law(which: Law, cases: Sequence[Case], *, product: bool = True) -> Callable[[Any], Any]:
@@ -106,13 +111,13 @@ def law(which: Law, cases: Sequence[Case], *, product: bool = True) -> Callable[
     )
     parameters = []
     for case in dict.fromkeys([*cases, *(product_cases() if product else ())]):
-        marks = [on_case(case)]
         if case not in cases:
-            marks.append(pytest.mark.slow)
+            parameters.append(on_case(case, pytest.mark.slow))
         elif case == named(USUAL_METHOD):
-            marks.append(pytest.mark.quick)
-        parameters.append(pytest.param(case, id=str(case), marks=marks))
-    return lambda test: tests(which)(pytest.mark.parametrize("case", parameters)(test))
+            parameters.append(on_case(case, pytest.mark.quick))
+        else:
+            parameters.append(on_case(case))
+    return lambda test: of_law(which)(pytest.mark.parametrize("case", parameters)(test))
 
 
 def uncovered() -> Iterator[str]:

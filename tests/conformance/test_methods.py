@@ -22,6 +22,7 @@ STOPPED = next(
     spec for spec in cases.VARIANTS["irazor"] if dict(spec.arguments).get("stop_at_best")
 )
 STOPPED_CASE = cases.Case(STOPPED, cases.named("irazor").model)
+on_stopped = pytest.mark.parametrize("case", [on_case(STOPPED_CASE)])
 
 
 def built(method: str, tiny: runs.Tiny, folder: pathlib.Path) -> Recommender:
@@ -113,18 +114,18 @@ def test_random_widths_use_the_budget_and_differ_by_seed(
     assert METHODS.build("random(seed=3)").derive(Search(supernet), tiny.space, budget) == found[3]
 
 
-@on_case(STOPPED_CASE)
-def test_alpha_rests_in_the_warm_up(searched, tiny: runs.Tiny) -> None:
-    run = searched(STOPPED_CASE)
+@on_stopped
+def test_alpha_rests_in_the_warm_up(case, searched, tiny: runs.Tiny) -> None:
+    run = searched(case)
     assert [("architecture" in fit.frozen) for fit in run.fits] == [True, False, False]
     assert (
         dict(STOPPED.arguments)["warmup"] == 1 and dict(STOPPED.arguments)["search_steps"] == 25
     )  # a whole epoch and a part of one
 
 
-@on_case(STOPPED_CASE)
-def test_the_best_epoch_is_that_of_the_held_out_rows(searched, tiny: runs.Tiny) -> None:
-    run = searched(STOPPED_CASE)
+@on_stopped
+def test_the_best_epoch_is_that_of_the_held_out_rows(case, searched, tiny: runs.Tiny) -> None:
+    run = searched(case)
     (state,) = pathlib.Path(run.trainer.work_dir).rglob("supernet/state.json")
     best = json.loads(state.read_text())["best"]["value"]
     held_out = run.trainer.train.held_out(dict(STOPPED.arguments)["held_out"])[1]

@@ -20,7 +20,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
 from irazor_tf.serving.export import export
 from tests.conformance import cases, laws, runs
-from tests.conformance.laws import Law, law, tests
+from tests.conformance.laws import Law, law, of_law
 from tests.conformance.toys import NeedsPairs
 
 TOLERANCE = 1e-6
@@ -142,7 +142,7 @@ def test_hard_masked_supernet_equals_its_restriction(case, searched, tiny):
         close(narrow.restrict(narrower)(ids), model.restrict(narrower)(ids))
 
 
-@tests(Law.RESTRICTION)
+@of_law(Law.RESTRICTION)
 def test_every_kind_of_mask_restricts_as_it_masks(tiny, tmp_path):
     case = cases.named("fde")
     model = tiny.trainer(case, tmp_path).build(tiny.space)
@@ -227,7 +227,7 @@ def test_strong_fields_come_first(case, tiny, tmp_path):
 laws.covers(Law.MISFIT, method=cases.method_names(), model=MODELS.names())
 
 
-@tests(Law.MISFIT)
+@of_law(Law.MISFIT)
 @pytest.mark.parametrize("method", cases.method_names())
 @pytest.mark.parametrize("model", MODELS.names())
 def test_a_misfit_fails_with_a_message_that_names_both(method, model):
@@ -244,7 +244,7 @@ def test_a_misfit_fails_with_a_message_that_names_both(method, model):
         assert word in str(error.value)
 
 
-@tests(Law.MISFIT)
+@of_law(Law.MISFIT)
 def test_misfits_that_are_known():
     with pytest.raises(
         ValueError, match=r"method 'irazor', which needs embedding, on model 'lr', which has: none"
@@ -262,7 +262,7 @@ def test_misfits_that_are_known():
         METHODS.remove("toy_needs_pairs")
 
 
-@tests(Law.MISFIT)
+@of_law(Law.MISFIT)
 def test_a_gate_at_a_site_that_the_model_lacks(tiny):
     with pytest.raises(ValueError, match="'embedding' on LogisticRegression"):
         Recommender(

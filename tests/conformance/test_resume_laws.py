@@ -16,7 +16,7 @@ from irazor_tf.config.files import read_json
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.training.plan import FitPlan
 from tests.conformance import cases, runs
-from tests.conformance.laws import Law, law, tests
+from tests.conformance.laws import Law, law, of_law
 
 
 class Killed(Exception):
@@ -65,7 +65,7 @@ def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path,
     check_resumed(run, tiny, tmp_path, monkeypatch)
 
 
-@tests(Law.RESUMING)
+@of_law(Law.RESUMING)
 def test_killed_and_resumed_with_several_steps_per_call(
     tiny, tmp_path, tmp_path_factory, monkeypatch
 ):
@@ -110,7 +110,7 @@ def check_resumed(
     assert result == dataclasses.replace(run.result, seconds=0.0)
 
 
-@tests(Law.RESUMING)
+@of_law(Law.RESUMING)
 def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
     tiny, tmp_path, monkeypatch
 ):
@@ -142,7 +142,7 @@ def test_a_fit_of_so_many_steps_ends_there_killed_in_its_last_epoch_or_not(
         assert same == history and not runs.differing(runs.values(model), runs.values(resumed))
 
 
-@tests(Law.RESUMING)
+@of_law(Law.RESUMING)
 def test_epochs_are_counted_to_the_last_one_that_there_may_be(tiny, tmp_path, monkeypatch, capsys):
     """The warm-up's among them; by a resumed fit, too."""
 
@@ -190,7 +190,7 @@ def plain(tiny, work_dir: Any) -> tuple[Recommender, list[dict[str, float]]]:
     return model, trainer.fit(model, "final")
 
 
-@tests(Law.RESUMING)
+@of_law(Law.RESUMING)
 def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, monkeypatch):
     folder, model, history = whole
     best = int(np.argmax([record["auc"] for record in history]))
@@ -210,7 +210,7 @@ def test_a_fit_stopped_early_ends_with_its_best_epoch_every_time(tiny, whole, mo
     assert not runs.differing(weights(model, runs.values(model)), runs.values(restored))
 
 
-@tests(Law.RESUMING)
+@of_law(Law.RESUMING)
 @pytest.mark.parametrize(
     "call, path, times",
     [

@@ -18,13 +18,13 @@ from irazor_tf.serving.export import export
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
-from tests.conformance import cases, runs
-from tests.conformance.laws import on_case
+from tests.conformance import runs
+from tests.conformance.laws import with_case
 
 
-@on_case(cases.named("toy_masked"))
-def test_own_update_normalises_and_clips(searched):
-    run = searched(cases.named("toy_masked"))
+@with_case("toy_masked")
+def test_own_update_normalises_and_clips(case, searched):
+    run = searched(case)
     gate = run.supernet.gates["embedding"]
     alpha = gate.alpha.numpy()
     assert alpha.min() >= 0 and alpha.max() <= 1 and alpha.min() < 1
@@ -43,9 +43,9 @@ def test_own_update_normalises_and_clips(searched):
         np.testing.assert_allclose(gate.alpha, np.clip(0.999 - normed, 0, 1), rtol=0, atol=1e-6)
 
 
-@on_case(cases.named("toy_folded"))
-def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, monkeypatch):
-    model = searched(cases.named("toy_folded")).supernet
+@with_case("toy_folded")
+def test_a_penalty_enters_the_gradient_of_its_own_group_alone(case, searched, tiny, monkeypatch):
+    model = searched(case).supernet
     batch = tiny.batch("train")
     found = []
     for penalty in (
@@ -79,17 +79,17 @@ def test_a_penalty_enters_the_gradient_of_its_own_group_alone(searched, tiny, mo
         model.gradients(batch, model.groups)
 
 
-@on_case(cases.named("toy_masked"))
-def test_masked_result_keeps_entries(searched, tiny):
-    config = searched(cases.named("toy_masked")).result.config
+@with_case("toy_masked")
+def test_masked_result_keeps_entries(case, searched, tiny):
+    config = searched(case).result.config
     masks = [field.mask for field in config.fields.values() if field.mask is not None]
     assert masks and all(len(mask.shape) == 2 for mask in masks)
     assert 0 < config.num_params(tiny.schema) <= tiny.space.num_params(tiny.schema) // 2
 
 
-@on_case(cases.named("toy_folded"))
-def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
-    run = searched(cases.named("toy_folded"))
+@with_case("toy_folded")
+def test_folded_gate_goes_and_the_numbers_stay(case, searched, tiny, tmp_path):
+    run = searched(case)
     model, config = run.supernet, run.result.config
     assert run.result.init == "continue" and config.num_fields < tiny.space.num_fields
     ids = tiny.batch()["ids"]
@@ -113,9 +113,9 @@ def test_folded_gate_goes_and_the_numbers_stay(searched, tiny, tmp_path):
     )
 
 
-@on_case(cases.named("toy_routed"))
-def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
-    run = searched(cases.named("toy_routed"))
+@with_case("toy_routed")
+def test_two_clusters_behind_a_router(case, searched, tiny, tmp_path):
+    run = searched(case)
     run.result.save(str(tmp_path / "result.json"))
     result = SearchResult.load(str(tmp_path / "result.json"))
     router = METHODS.build(result.method).router(tiny.schema, result.router, str(tmp_path))
@@ -147,9 +147,9 @@ def test_two_clusters_behind_a_router(searched, tiny, tmp_path):
     np.testing.assert_allclose(served, predicted, rtol=0, atol=1e-6)
 
 
-@on_case(cases.named("toy_routed"))
-def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_path):
-    run = searched(cases.named("toy_routed"))
+@with_case("toy_routed")
+def test_a_served_router_reads_fields_that_no_model_reads(case, searched, tiny, tmp_path):
+    run = searched(case)
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     without = InputConfig(
         {name: FieldConfig(0 if name == "strong_a" else 2) for name in tiny.schema.names}
@@ -158,10 +158,10 @@ def test_a_served_router_reads_fields_that_no_model_reads(searched, tiny, tmp_pa
     assert routed.kept == tiny.schema.names
 
 
-@on_case(cases.named("toy_routed"))
+@with_case("toy_routed")
 @pytest.mark.parametrize("cluster", [0, 1])
-def test_a_partition_holds_the_rows_of_its_cluster(cluster, searched, tiny, tmp_path):
-    run = searched(cases.named("toy_routed"))
+def test_a_partition_holds_the_rows_of_its_cluster(case, cluster, searched, tiny, tmp_path):
+    run = searched(case)
     router = run.method.router(tiny.schema, run.result.router, str(tmp_path))
     source = Source(tiny.directory, "train")
     part = partition(source, router, cluster)

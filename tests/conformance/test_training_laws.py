@@ -19,7 +19,7 @@ from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.steps import Alternating, Joint
 from irazor_tf.training.trainer import Trainer
 from tests.conformance import cases, runs
-from tests.conformance.laws import Law, law, on_case, tests
+from tests.conformance.laws import Law, law, of_law, with_case
 
 
 @law(Law.NO_RETRACING, cases.covering_cases())
@@ -43,7 +43,7 @@ def check_traces(fits: list[runs.Fit]) -> None:
         frozen = fit.frozen
 
 
-@tests(Law.NO_RETRACING)
+@of_law(Law.NO_RETRACING)
 def test_several_steps_per_call_trace_once(tiny, tmp_path, monkeypatch):
     """With a shorter call at the end of an epoch."""
     case = cases.named("irazor")
@@ -135,7 +135,7 @@ def rows_of(elements: Any) -> set[tuple[int, ...]]:
     return {tuple(row) for batch in elements for row in batch["ids"].numpy().tolist()}
 
 
-@tests(Law.DECLARED_VARIABLES)
+@of_law(Law.DECLARED_VARIABLES)
 def test_the_streams_of_an_alternating_step_share_no_row(tiny, tmp_path):
     trainer = tiny.trainer(cases.named("fde"), tmp_path)
     step = Alternating(held_out=0.25)
@@ -188,7 +188,7 @@ class LearningTask(ClickThroughRate, tf.Module):
         self.scale = tf.Variable(1.0)
 
 
-@tests(Law.DECLARED_VARIABLES)
+@of_law(Law.DECLARED_VARIABLES)
 def test_a_variable_in_two_groups_or_in_none_is_an_error(tiny):
     class Lender(Lending):
         layer = keras.layers.Dense(1, name="lent")
@@ -245,12 +245,11 @@ def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path
     check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
 
 
-@on_case(cases.named("irazor"))
-@tests(Law.REPLICAS)
+@with_case("irazor")
+@of_law(Law.REPLICAS)
 def test_one_and_two_replicas_agree_with_several_steps_per_call(
-    searched, tiny, two_replicas, tmp_path
+    case, searched, tiny, two_replicas, tmp_path
 ):
-    case = cases.named("irazor")
     check_replicas(
         searched(case),
         tiny,
@@ -302,7 +301,7 @@ def test_another_seed_another_result(case, searched, tiny, tmp_path):
     assert trainable <= differing
 
 
-@tests(Law.SEED)
+@of_law(Law.SEED)
 def test_another_seed_another_order_of_rows(tiny, tmp_path):
     trainer = tiny.trainer(cases.named("fde"), tmp_path)
     first = [next(iter(trainer.train.batches(128, seed)))["ids"].numpy() for seed in (1, 1, 2)]
@@ -322,10 +321,10 @@ def test_every_training_row_is_seen_once_per_epoch(tiny, tmp_path):
     assert np.array_equal(later["ids"], batches[per_epoch + 3]["ids"])
 
 
-@on_case(cases.named("toy_masked"))
-@tests(Law.SEED)
-def test_noise_differs_between_the_batches_of_a_step(searched, tiny):
-    model = searched(cases.named("toy_masked")).supernet
+@with_case("toy_masked")
+@of_law(Law.SEED)
+def test_noise_differs_between_the_batches_of_a_step(case, searched, tiny):
+    model = searched(case).supernet
     ids = tiny.batch()["ids"]
     with runs.untouched(model):
         plain = model(ids, training=True).numpy()
@@ -337,11 +336,11 @@ def test_noise_differs_between_the_batches_of_a_step(searched, tiny):
         assert np.mean(found[1] != plain) > 0.5 and np.mean(found[2] != found[1]) > 0.5
 
 
-@on_case(cases.named("toy_masked"))
-@tests(Law.SEED)
-def test_noise_changes_with_the_step_and_with_nothing_else(searched, tiny):
+@with_case("toy_masked")
+@of_law(Law.SEED)
+def test_noise_changes_with_the_step_and_with_nothing_else(case, searched, tiny):
     """Dropout and gate noise: while the clock stands still a forward pass repeats itself."""
-    model = searched(cases.named("toy_masked")).supernet
+    model = searched(case).supernet
     ids = tiny.batch()["ids"]
     with runs.untouched(model):
         first = model(ids, training=True).numpy()

@@ -77,9 +77,7 @@ def test_every_job_has_its_figures_and_every_method_a_job():
     assert not [name for name in METHODS.names() if name not in methods.replace("(", " ").split()]
 
 
-@pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=pytest.mark.xdist_group(f"golden-{part}")) for part in (0, 1)]
-)
+@pytest.mark.parametrize("part", [0, 1], ids="@golden-{}".format)
 def test_figures_are_what_they_were(part):
     """In a process of its own: threads and deterministic operations have to be set before
     TensorFlow has run anything. In two parts, which may run side by side."""
