@@ -47,3 +47,8 @@ def grouped(
             f"Received: none for {', '.join(lost)}"
         )
     return groups
+
+
+def densified(gradient: Any, variable: tf.Variable) -> tf.Tensor:
+    """A variable's gradient as a tensor; zeros where it is None."""
+    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)

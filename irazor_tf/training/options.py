@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from irazor_tf.config.checks import check_types
+from irazor_tf.config.checks import Range, at_least, check_ranges, check_types
 from irazor_tf.config.recipe import AUTO, RULE, Known, resolved
 from irazor_tf.config.schema import Schema
 from irazor_tf.model.base import BaseModel
+
+_PENALTIES = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
+# Beyond it the product with a weight leaves float32.
+_STRENGTH = Range(0, 1e10, False, False, "be at most 1e10")
+_RANGES: dict[str, Range] = {
+    "batch_size": at_least(1),
+    "epochs": at_least(1),
+    "eval_batch_size": at_least(1),
+    "steps_per_execution": at_least(1),
+    "patience": at_least(0),
+    "search_steps": at_least(0),
+    **dict.fromkeys(_PENALTIES, at_least(0)),
+    "stddev": at_least(0),
+    "checkpoint_steps": at_least(0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,21 +31,23 @@ class TrainOptions:
     for the log's size.
 
     Args:
-      batch_size: rows per step, over all replicas; or auto.
-      epochs: passes over the training rows, at most; or auto.
-      patience: epochs without a better validation metric after which training stops; 0: never
-        before `epochs`; or auto.
-      metric: validation metric that decides on stopping and on the best weights.
-      bias_optimizer, network_optimizer: specs for first-order terms, and for tables and dense
-        weights; or auto.
-      architecture_optimizer: spec for the gates' weights.
-      embedding_l2, linear_l2: see `Recommender`; the first may be auto.
+      batch_size: Rows per step, over all replicas; or auto.
+      epochs: Passes over the training rows, at most; or auto.
+      patience: Epochs without a better validation metric after which training stops; at 0 it goes
+        on to its last epoch. Or auto.
+      metric: Validation metric that decides on stopping and on the best weights.
+      bias_optimizer: Spec of the optimizer of first-order terms; or auto.
+      network_optimizer: Spec of the optimizer of tables and dense weights; or auto.
+      architecture_optimizer: Spec of the optimizer of the gates' weights.
+      embedding_l2, linear_l2: see `WeightPenalties`; the first may be auto.
       embedding_ridge, linear_ridge: see `Shares`; or auto.
-      search_steps: steps of a search whose method's spec gives no length; 0: one epoch; or auto.
-      stddev: standard deviation of the embeddings' initial values.
-      eval_batch_size: rows per step of an evaluation.
-      steps_per_execution: steps per call of the compiled function.
-      checkpoint_steps: steps between two checkpoints inside an epoch; 0: at the end of epochs only.
+      search_steps: Steps of a search whose method's spec gives no length; at 0 such a search takes
+        one epoch. Or auto.
+      stddev: Standard deviation of the embeddings' initial values.
+      eval_batch_size: Rows per step of an evaluation.
+      steps_per_execution: Steps per call of the compiled function.
+      checkpoint_steps: Steps between two checkpoints inside an epoch; at 0 checkpoints are written
+        at the end of epochs only.
     """
 
     batch_size: int | str = AUTO
@@ -52,28 +69,17 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        at_least_one = ("batch_size", "epochs", "eval_batch_size", "steps_per_execution")
-        penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
-        for key in (
-            *at_least_one,
-            "patience",
-            "search_steps",
-            *penalties,
-            "stddev",
-            "checkpoint_steps",
-        ):
-            value = getattr(self, key)
-            if key in RULE and value == AUTO:
-                continue
-            if isinstance(value, str):
-                raise ValueError(f"`{key}` should be a number, or {AUTO}. Received: {value!r}")
-            least = 1 if key in at_least_one else 0
-            if value < least:
-                raise ValueError(f"`{key}` should be at least {least}. Received: {value}")
-            if (
-                key in penalties and value > 1e10
-            ):  # beyond it the product with a weight leaves float32
-                raise ValueError(f"`{key}` should be at most 1e10. Received: {value}")
+        numbers = {key: interval for key, interval in _RANGES.items() if not self._is_auto(key)}
+        for key in numbers:
+            if isinstance(getattr(self, key), str):
+                raise ValueError(
+                    f"`{key}` should be a number, or {AUTO}. Received: {getattr(self, key)!r}"
+                )
+        check_ranges(self, "", **numbers)
+        check_ranges(self, "", **{key: _STRENGTH for key in _PENALTIES if key in numbers})
+
+    def _is_auto(self, key: str) -> bool:
+        return key in RULE and getattr(self, key) == AUTO
 
     def resolved(self, known: Known) -> TrainOptions:
         """The settings with the rule's values for "auto"."""
