@@ -51,11 +51,13 @@ def unrolled_gradients(
     constants = _summed(at_virtual)
     with tf.GradientTape() as tape:
         _, inner, _ = _weight_gradients(model, train)
-        pairs = [
-            (a, b) for a, b in zip(inner, constants, strict=True) if a is not None and b is not None
+        products = [
+            _inner_product(gradient, constant)
+            for gradient, constant in zip(inner, constants, strict=True)
+            if gradient is not None and constant is not None
         ]
-        # The constant: a sum of nothing where no weight moves.
-        product = tf.add_n([tf.constant(0.0), *(_inner_product(a, b) for a, b in pairs)])
+        # Where no weight moves there are no products, and their sum is 0.
+        product = tf.add_n([tf.constant(0.0), *products])
     mixed = tape.gradient(product, architecture)
     return loss, {
         "architecture": [
