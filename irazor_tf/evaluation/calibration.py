@@ -113,8 +113,8 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
 
     Args:
       labels: 0 or 1, [rows].
-      probabilities: in [0, 1], [rows].
-      bins: number of bins, at least 1.
+      probabilities: In [0, 1], [rows].
+      bins: Number of bins, at least 1.
 
     Returns:
       "rows", "mean_prediction", "rate", "calibration_error", and "bins": a list of the first three
@@ -165,7 +165,7 @@ def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
 
     Args:
       labels: 0 or 1, [rows].
-      probabilities: the model's, [rows]; clipped to [EPSILON, 1 - EPSILON].
+      probabilities: The model's, [rows]; clipped to [EPSILON, 1 - EPSILON].
 
     Raises:
       ValueError: no rows, or predictions that are not in [0, 1].

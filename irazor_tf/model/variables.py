@@ -21,9 +21,9 @@ def grouped(
     """Group -> its trainable variables, in the order of the layers.
 
     Args:
-      layers: the parts of a model; an attribute `group` says which group the variables of a part
-        are in, and is "network" where there is none.
-      trainable: every trainable variable of the model.
+      layers: Parts of a model. A part's attribute `group` says which group its variables are in;
+        without one they are in "network".
+      trainable: Every trainable variable of the model.
 
     Raises:
       ValueError: a variable is in two groups, or in none.

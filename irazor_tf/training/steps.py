@@ -46,8 +46,8 @@ class Step(abc.ABC):
         Args:
           train, valid: Training and validation rows.
           batch_size: Rows per batch, over all replicas.
-          seed: Of the order of rows.
-          start: Steps that were taken before.
+          seed: Seed of the order of rows.
+          start: Number of steps taken before.
         """
 
     def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
