@@ -58,7 +58,7 @@ class WeightPenalties:
       widths: Dimension and fields of every group of rows that `FieldEmbedding` looks up.
       embedding_l2: Half of this times the mean squared norm of a row's embeddings is the L2 term.
       linear_l2: The same factor for first-order terms.
-      embedding_ridge, linear_ridge: Ridge r of the embeddings and of first-order terms, see `Shares`.
+      embedding_ridge, linear_ridge: Ridges r of embeddings and first-order terms, see `Shares`.
     """
 
     def __init__(
