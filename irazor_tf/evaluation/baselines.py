@@ -24,16 +24,17 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from irazor_tf.evaluation import metrics
 
-MOST_ROWS = 200_000  # training rows that a baseline learns from; of a larger split, a sample
-# rows times fields, for logs of hundreds of fields: some hundred MiB as a sparse matrix
+# Training rows that a baseline learns from; of a larger split it takes a sample.
+MOST_ROWS = 200_000
+# Rows times fields, for logs of hundreds of fields: some hundred MiB as a sparse matrix.
 MOST_VALUES = 20_000_000
-# values of a field that boosted trees tell apart; they take 255 categories, and the last one is
-# every other value
+# Values of a field that boosted trees tell apart; they take 255 categories, and the last one is
+# every other value.
 CATEGORIES = 254
-_STRENGTHS = tuple(
-    10.0 ** (power / 2) for power in range(-6, 3)
-)  # C, from strong to weak regularisation: .001 to 10
-_BETWEEN = 10.0**0.25  # the best one times and through this is tried last
+# C, from strong to weak regularisation: .001 to 10.
+_STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 3))
+# The best C times this, and divided by this, is tried last.
+_BETWEEN = 10.0**0.25
 # Largest element of the mean loss' gradient, and steps of L-BFGS; 1e-4, scikit-learn's own, ends a
 # warm start before its first step.
 _TOLERANCE, _STEPS = 3e-6, 1000
@@ -45,8 +46,8 @@ class Fitted:
     """A fitted baseline.
 
     Args:
-      predict: ids [B, N] -> probabilities of label 1, [B] float64.
-      settings: what was chosen by the validation rows, and iterations.
+      predict: Ids [B, N] -> probabilities of label 1, [B] float64.
+      settings: What was chosen by the validation rows, and the number of iterations.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -66,35 +67,20 @@ def logistic_regression(
     min over w, b of 1/2 |w|^2 + C sum_i L(y_i, b + sum_n w[n, ids[i, n]]), L the cross-entropy of
     the logit; L-BFGS in float64. C goes from strong to weak regularisation by half decades, each
     fit starting at the one before, until the validation log loss has risen twice in a row; then a
-    quarter decade to both sides of the C where it was lowest. The lowest of all is taken. Of ids
-    that no training row has the weight is 0, so they have no column while fitting.
+    quarter decade to both sides of the C where it was lowest. The fit with the lowest of all is
+    taken. The weight of an id that no training row has is 0, so it has no column while fitting.
 
     Args:
       ids_train, ids_valid: [rows, N] int.
-      y_train, y_valid: labels 0 and 1, [rows].
-      vocabulary_sizes: ids per field, [N].
-      seed: not needed here.
+      y_train, y_valid: Labels 0 and 1, [rows].
+      vocabulary_sizes: Ids per field, [N].
+      seed: Not used: the fit draws no random numbers.
 
     Raises:
       ValueError: the training rows have one label, or an id is not in its vocabulary.
     """
     _check(ids_train, y_train, ids_valid, vocabulary_sizes)
-    offsets = np.cumsum([0, *vocabulary_sizes[:-1]])
-    columns = ids_train + offsets
-    seen = np.zeros(sum(vocabulary_sizes), bool)
-    seen[columns] = True
-    place = np.cumsum(seen) - 1
-    rows, fields = columns.shape
-    entries = (
-        np.ones(columns.size),
-        place[columns].ravel(),
-        np.arange(0, columns.size + 1, fields),
-    )
-    matrix = sparse.csr_matrix(entries, shape=(rows, int(seen.sum())))
-
-    def with_weights(weights: np.ndarray, intercept: float) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda ids: special.expit(intercept + weights[ids + offsets].sum(axis=1))
-
+    columns = _OneHot(ids_train, vocabulary_sizes)
     model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
     fits: list[Fitted] = []
     losses: list[float] = []
@@ -102,19 +88,12 @@ def logistic_regression(
     def fit(strength: float) -> None:
         model.set_params(C=strength)
         with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # weak regularisation may take more steps; the log loss has settled by then
-            model.fit(matrix, y_train)
-        weights = np.zeros(len(seen))
-        weights[seen] = model.coef_[0]
-        fits.append(
-            Fitted(
-                with_weights(weights, float(model.intercept_[0])),
-                {"C": strength, "iterations": int(model.n_iter_[0])},
-            )
-        )
-        losses.append(metrics.log_loss(y_valid, fits[-1].predict(ids_valid)))
+            # Weak regularisation may take more steps; the log loss has settled by then.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(columns.matrix, y_train)
+        predict = columns.predictor(model.coef_[0], float(model.intercept_[0]))
+        fits.append(Fitted(predict, {"C": strength, "iterations": int(model.n_iter_[0])}))
+        losses.append(metrics.log_loss(y_valid, predict(ids_valid)))
 
     for strength in _STRENGTHS:
         fit(strength)
@@ -124,6 +103,37 @@ def logistic_regression(
     for strength in (best * _BETWEEN, best / _BETWEEN):
         fit(strength)
     return fits[int(np.argmin(losses))]
+
+
+class _OneHot:
+    """Training rows as one-hot columns, one for every id that occurs in them.
+
+    Args:
+      ids: [rows, N] int.
+      vocabulary_sizes: Ids per field, [N].
+    """
+
+    def __init__(self, ids: np.ndarray, vocabulary_sizes: Sequence[int]):
+        self._offsets = np.cumsum([0, *vocabulary_sizes[:-1]])
+        features = ids + self._offsets
+        self._seen = np.zeros(sum(vocabulary_sizes), bool)
+        self._seen[features] = True
+        column = np.cumsum(self._seen) - 1
+        rows, fields = features.shape
+        ends = np.arange(0, features.size + 1, fields)
+        # [rows, ids that occur], with N ones a row.
+        self.matrix = sparse.csr_matrix(
+            (np.ones(features.size), column[features].ravel(), ends),
+            shape=(rows, int(self._seen.sum())),
+        )
+
+    def predictor(
+        self, coefficients: np.ndarray, intercept: float
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Ids [B, N] -> probabilities [B], by a coefficient per column and 0 for all other ids."""
+        weights = np.zeros(len(self._seen))
+        weights[self._seen] = coefficients
+        return lambda ids: special.expit(intercept + weights[ids + self._offsets].sum(axis=1))
 
 
 def gradient_boosting(
@@ -139,13 +149,13 @@ def gradient_boosting(
 
     Trees are added until the validation log loss has not fallen for 50 trees or more, 500 at most,
     and those up to where it was lowest are taken. scikit-learn's own early stopping takes a random
-    part of the training rows, or from version 1.7 on given rows.
+    part of the training rows, or from version 1.7 on rows that it is given.
 
     Args:
       ids_train, ids_valid: [rows, N] int.
-      y_train, y_valid: labels 0 and 1, [rows].
-      vocabulary_sizes: ids per field, [N].
-      seed: of scikit-learn's random numbers.
+      y_train, y_valid: Labels 0 and 1, [rows].
+      vocabulary_sizes: Ids per field, [N].
+      seed: Seed of scikit-learn's random numbers.
 
     Raises:
       ValueError: the training rows have one label, or an id is not in its vocabulary.
@@ -172,9 +182,8 @@ def gradient_boosting(
 
     def predict(ids: np.ndarray) -> np.ndarray:
         with threadpool_limits(1):
-            return next(itertools.islice(model.staged_predict_proba(folded(ids)), best - 1, None))[
-                :, 1
-            ]
+            stages = model.staged_predict_proba(folded(ids))
+            return next(itertools.islice(stages, best - 1, None))[:, 1]
 
     return Fitted(predict, {"iterations": best})
 
@@ -213,8 +222,8 @@ def better_on(
     found model.
 
     Args:
-      found, baseline: records with `valid_<metric>`.
-      directions: metric -> +1 where larger is better, -1 where smaller is.
+      found, baseline: Records with `valid_<metric>`.
+      directions: Metric -> +1 where larger is better, -1 where smaller is.
     """
     keys = {name: f"valid_{name}" for name in directions}
     return [
@@ -227,25 +236,24 @@ def better_on(
 
 
 def outdone(found: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """What a baseline is better in, its `better_on`, with both figures on validation and test rows;
-    "" for nothing."""
-    told = [
+    """A sentence that names the metrics in which a baseline is better (its `better_on`), with both
+    figures on validation and test rows; "" where there are none."""
+    figures = [
         f"{_spoken(name)} ({baseline[f'valid_{name}']:.4f} against {found[f'valid_{name}']:.4f} on "
-        "the validation rows, "
-        f"{baseline[name]:.4f} against {found[name]:.4f} on the test rows)"
+        f"the validation rows, {baseline[name]:.4f} against {found[name]:.4f} on the test rows)"
         for name in baseline.get("better_on", ())
     ]
-    if not told:
+    if not figures:
         return ""
     better = (
         f"the baseline {baseline['name']}{learned_from(baseline)} is better than the found "
         f"model, {found['name']}"
     )
-    return f"{better}, in {' and '.join(told)}"
+    return f"{better}, in {' and '.join(figures)}"
 
 
 def learned_from(baseline: Mapping[str, Any]) -> str:
-    """Of how many rows a baseline has learned, in brackets; "" where it was all of them."""
+    """How many training rows a baseline has learned from, in brackets; "" where it was all."""
     rows, every = baseline["rows"], baseline["train_rows"]
     return "" if rows == every else f" (learned from {rows:,} of {every:,} training rows)"
 

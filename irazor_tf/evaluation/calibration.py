@@ -20,9 +20,8 @@ BINS = 10
 # logit of about 16.6 on, and the logit of 1 is infinite. The same below, where float32 would go on
 # to 1e-38, so that neither label has rows of another weight.
 EPSILON = 2.0**-24
-_LEAST_SLOPE = (
-    1e-6  # logits lie within 34 of each other: below it float32 could no longer tell rows apart
-)
+# Logits lie within 34 of each other: below this slope float32 could no longer tell rows apart.
+_LEAST_SLOPE = 1e-6
 _MOST_STEPS = 200
 _VERSION = 1
 
@@ -32,19 +31,16 @@ class Correction:
     """What turns a model's probability into the one that is served; `correction.json` beside a
     model.
 
-    Applied in this order, in float64; what is added here later has its place in it:
-
-      1. p is clipped to [EPSILON, 1 - EPSILON] and becomes its logit, log p - log(1 - p). 2. What
-      undoes how the training rows were drawn (a shift of the logit) comes here; so far nothing
-      does. 3. p' = sigmoid(slope * logit + intercept), fitted on rows as they are in the log.
-
-    The identity leaves p as it is, clipping left out, too.
+    p is clipped to [EPSILON, 1 - EPSILON] and becomes its logit, log p - log(1 - p); then
+    p' = sigmoid(slope * logit + intercept), in float64, fitted on rows as they are in the log. A
+    shift of the logit that undoes how training rows were drawn would have its place between the
+    two; there is none. The identity leaves p as it is, without clipping.
 
     Args:
-      slope: above 0, so that the order of rows, and with it AUC, stays.
-      intercept: added to the logit.
-      rows: those it was fitted on; 0: it was not.
-      notices: why it is less than slope and intercept, where it is.
+      slope: Factor of the logit, above 0, so that the order of rows, and with it AUC, stays.
+      intercept: Added to the logit.
+      rows: Number of rows it was fitted on; 0 where it was not fitted.
+      notices: Why it is less than slope and intercept, where it is.
     """
 
     slope: float = 1.0
@@ -64,7 +60,7 @@ class Correction:
         return self.numbers() == Correction().numbers()
 
     def numbers(self) -> dict[str, float]:
-        """What a prediction depends on, as JSON."""
+        """The numbers that a prediction depends on, as JSON."""
         return {"slope": self.slope, "intercept": self.intercept}
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
@@ -114,8 +110,8 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
 
     Args:
       labels: 0 or 1, [rows].
-      probabilities: in [0, 1], [rows].
-      bins: how many.
+      probabilities: In [0, 1], [rows].
+      bins: Number of bins, at least 1.
 
     Returns:
       "rows", "mean_prediction", "rate", "calibration_error", and "bins": a list of the first three
@@ -126,11 +122,11 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     """
     labels, probabilities = _rows(labels, probabilities)
     order = np.argsort(probabilities, kind="stable")
-    predicted, own = probabilities[order], labels[order]
+    predicted, labels_in_order = probabilities[order], labels[order]
     ties = np.cumsum(np.concatenate([[0], predicted[1:] != predicted[:-1]])).astype(np.int64)
-    shared = (np.bincount(ties, own) / np.bincount(ties))[ties]
+    shared = (np.bincount(ties, labels_in_order) / np.bincount(ties))[ties]
     parts = np.array_split(np.stack([predicted, shared]), min(bins, len(labels)), axis=1)
-    found = [
+    in_bins = [
         {
             "rows": part.shape[1],
             "mean_prediction": float(part[0].mean()),
@@ -138,24 +134,21 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
         }
         for part in parts
     ]
-    error = sum(part["rows"] * abs(part["mean_prediction"] - part["rate"]) for part in found) / len(
-        labels
-    )
+    gaps = [part["rows"] * abs(part["mean_prediction"] - part["rate"]) for part in in_bins]
+    error = sum(gaps) / len(labels)
     overall = {
         "rows": len(labels),
         "mean_prediction": float(predicted.mean()),
         "rate": float(labels.mean()),
     }
-    return {**overall, "calibration_error": float(error), "bins": found}
+    return {**overall, "calibration_error": float(error), "bins": in_bins}
 
 
 def without_bins(value: Any) -> Any:
     """A calibration without what each of its bins holds; any other value as it is."""
-    return (
-        {key: item for key, item in value.items() if key != "bins"}
-        if isinstance(value, dict)
-        else value
-    )
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key != "bins"}
 
 
 def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
@@ -169,18 +162,18 @@ def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
 
     Args:
       labels: 0 or 1, [rows].
-      probabilities: the model's, [rows]; clipped to [EPSILON, 1 - EPSILON].
+      probabilities: The model's, [rows]; clipped to [EPSILON, 1 - EPSILON].
 
     Raises:
       ValueError: no rows, or predictions that are not in [0, 1].
     """
     labels, probabilities = _rows(labels, probabilities)
     if labels.min() == labels.max():
-        told = (
+        notice = (
             f"nothing is corrected: all {len(labels):,} rows that the correction is fitted on "
             f"have the label {labels[0]:g}"
         )
-        return Correction(rows=len(labels), notices=(told,))
+        return Correction(rows=len(labels), notices=(notice,))
     x = logits(probabilities)
     negative, positive = x[labels == 0], x[labels == 1]
     if x.min() == x.max():
@@ -190,8 +183,8 @@ def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
             "the predictions of the two labels do not overlap, so that no slope is steep enough"
         )
     else:
-        # The same likelihood in units in which Newton's steps are well conditioned: a x + b = (a s)
-        # (x - m) / s + (a m + b).
+        # The same likelihood in units in which Newton's steps are well conditioned, m being the
+        # mean and s the deviation of x: a x + b = (a s) (x - m) / s + (a m + b).
         middle, spread = x.mean(), x.std()
         unit, shift = _newton(
             np.stack([(x - middle) / spread, np.ones_like(x)], axis=1), np.zeros_like(x), labels
@@ -221,8 +214,7 @@ def _newton(design: np.ndarray, offset: np.ndarray, labels: np.ndarray) -> np.nd
     """The weights w [K] for which sigmoid(offset + design w) has the largest likelihood of the
     labels; there has to be a maximum.
 
-    Newton's steps on the convex mean log loss, each halved until it does not grow.
-    """
+    Newton's steps on the convex mean log loss, each halved until the loss does not grow."""
     weights = np.zeros(design.shape[1])
 
     def loss(weights: np.ndarray) -> float:
@@ -240,9 +232,8 @@ def _newton(design: np.ndarray, offset: np.ndarray, labels: np.ndarray) -> np.nd
             size /= 2
         weights = weights - size * step
         now = loss(weights)
-        if np.abs(step).max() <= 1e-9 * (
-            1 + np.abs(weights).max()
-        ):  # what is left after such a step is about its square
+        # What is left after such a step is about its square.
+        if np.abs(step).max() <= 1e-9 * (1 + np.abs(weights).max()):
             break
     return weights
 

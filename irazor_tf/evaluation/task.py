@@ -19,9 +19,10 @@ TASKS = Registry("task", "irazor_tf.tasks")
 class Task(abc.ABC):
     """Base of all tasks."""
 
-    # metric name -> +1 where larger is better, -1 where smaller is
+    # Name of a metric -> +1 where larger is better, -1 where smaller is.
     directions: Mapping[str, int] = {}
-    output = "prediction"  # name of the served output
+    # Name of the served output.
+    output = "prediction"
 
     @dataclasses.dataclass(frozen=True)
     class Params:
@@ -40,7 +41,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Metrics of a whole split."""
+        """The metrics of `directions`, of a whole split."""
 
     def calibration(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
         """How predictions compare with what happens, on a whole split; nothing for a task whose

@@ -18,16 +18,16 @@ from irazor_tf.model.pieces import Piece
 
 @dataclasses.dataclass(frozen=True)
 class AlignedParams:
-    """What the settings of every model that aligns its fields share.
+    """The settings that every model with aligned fields shares.
 
     Args:
-      align_bias: whether a map has a bias (i-Razor, section 3.3.2); without: HAM section 4.3, SSEDS
-        equation 13.
-      align_widest: whether fields of the full width are mapped too, as soon as there are narrower
+      align_bias: Whether a map has a bias, as in i-Razor, section 3.3.2; HAM, section 4.3, and
+        SSEDS, equation 13, have none.
+      align_widest: Whether fields of the full width are mapped too, as soon as there are narrower
         ones (HAM, SSEDS; i-Razor maps the narrower ones alone).
-      align_always: whether fields are mapped even where all are equally wide, and so from the first
+      align_always: Whether fields are mapped even where all are equally wide, and so from the first
         training on (HAM, section 4.3: the maps lie between embeddings and interactions in all three
-        stages); if not, maps come with the first narrower field.
+        stages). If False (default), maps come with the first narrower field.
     """
 
     align_bias: bool = False
@@ -49,10 +49,10 @@ class Alignment(keras.layers.Layer):
     Sources: SSEDS equation 13, HAM section 4.3, i-Razor section 3.3.2.
 
     Args:
-      embedding: whose flat output is aligned; its config's `aligned` is D, or None: the widest
-        field's dimension.
-      params: whether maps have a bias, and which fields have a map.
-      seed: of the maps' initial values, uniform within sqrt(6 / (d_i + D)); biases start at 0.
+      embedding: Layer whose flat output is aligned. `aligned` of its config is D; if None, D is the
+        widest field's dimension.
+      params: Whether maps have a bias, and which fields have a map.
+      seed: Seed of the maps' initial values, uniform within sqrt(6 / (d_i + D)); biases start at 0.
     """
 
     group = "network"
@@ -102,8 +102,9 @@ class Alignment(keras.layers.Layer):
         schema's order.
 
         Args:
-          flat: the embeddings; zeros for fields that are closed.
-          open_fields: [N], 0 for fields whose bias is left out; None: all are open.
+          flat: Embeddings; zeros for fields that are closed.
+          open_fields: [N]. 0 for fields whose bias is left out, else 1. If None (default), all are
+            open.
         """
         parts, start = [], 0
         for (dim, fields), places, map_, bias in zip(
@@ -113,18 +114,14 @@ class Alignment(keras.layers.Layer):
             start += dim * len(fields)
             if map_ is not None:
                 part = tf.einsum("bnd,nde->bne", part, map_)
+            if bias is not None and open_fields is not None:
+                bias = bias * tf.gather(open_fields, places)[:, tf.newaxis]
             if bias is not None:
-                part += (
-                    bias
-                    if open_fields is None
-                    else bias * tf.gather(open_fields, places)[:, tf.newaxis]
-                )
+                part += bias
             parts.append(part)
-        return (
-            parts[0]
-            if len(parts) == 1
-            else tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
-        )
+        if len(parts) == 1:
+            return parts[0]
+        return tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
 
     def pieces(self) -> Iterator[Piece]:
         """One map (and bias) per field, its rows labelled by columns; a field without a map has the
@@ -133,19 +130,9 @@ class Alignment(keras.layers.Layer):
             for i, name in enumerate(fields):
                 axes = (None, self._labels[name], None)
                 rows = None if map_ is None else (i, i + 1)
-                yield Piece(
-                    f"{self.name}/{name}/map",
-                    map_,
-                    rows,
-                    axes,
-                    np.eye(dim, self.width, dtype=np.float32)[None],
-                )
+                identity = np.eye(dim, self.width, dtype=np.float32)[None]
+                yield Piece(f"{self.name}/{name}/map", map_, rows, axes, identity)
                 if self._bias:
                     rows = None if bias is None else (i, i + 1)
-                    yield Piece(
-                        f"{self.name}/{name}/bias",
-                        bias,
-                        rows,
-                        (None, None),
-                        np.zeros((1, self.width), np.float32),
-                    )
+                    zeros = np.zeros((1, self.width), np.float32)
+                    yield Piece(f"{self.name}/{name}/bias", bias, rows, (None, None), zeros)

@@ -1,4 +1,5 @@
-"""Base models: a layer from field embeddings to a logit that knows nothing of search."""
+"""The contract of base models: layers from field embeddings to a logit that know nothing of
+search."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ class BaseModel(keras.layers.Layer):
     """Base of all base models.
 
     Args:
-      params: the model's settings.
-      columns: labels of the columns of `Embedded.flat`.
-      fields: names of the kept fields, the columns of `Embedded.linear`.
-      seed: seed of initial values and noise.
+      params: The model's settings.
+      columns: Labels of the columns of `Embedded.flat`.
+      fields: Names of the kept fields, the columns of `Embedded.linear`.
+      seed: Seed of initial values and noise.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -38,13 +39,13 @@ class BaseModel(keras.layers.Layer):
 
     @property
     def uses(self) -> frozenset[str]:
-        """What of `Embedded` the model reads: "flat", "linear", "stacked" (its settings are then
-        `AlignedParams`)."""
+        """The parts of `Embedded` that the model reads: some of "flat", "linear" and "stacked" (a
+        model that reads "stacked" has settings that are `AlignedParams`)."""
         return frozenset({"flat"})
 
     @property
     def sites(self) -> frozenset[str]:
-        """Where a gate can sit: "embedding" where embeddings are read."""
+        """Names of the places where a gate can sit: "embedding" where embeddings are read."""
         return frozenset({"embedding"}) if self.uses & {"flat", "stacked"} else frozenset()
 
     def bind(self, columns: Labels, fields: Labels, seed: int) -> BaseModel:

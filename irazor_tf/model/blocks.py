@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from irazor_tf.config.checks import check_ranges, inside
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.model.noise import batch_dropout
 from irazor_tf.model.pieces import Labels
@@ -21,9 +22,9 @@ class TowerParams:
     """What the settings of every model with a tower share.
 
     Args:
-      hidden: units per hidden layer.
-      layer_norm: layer normalisation of the pre-activations.
-      dropout: rate after every hidden layer.
+      hidden: Units of every hidden layer, from the input on.
+      layer_norm: Whether pre-activations are layer-normalised.
+      dropout: Share of a hidden layer's units that are set to zero while training, in [0, 1).
     """
 
     hidden: tuple[int, ...] = (400, 400, 400)
@@ -44,8 +45,7 @@ class TowerParams:
                 f"`hidden` should have at most {MOST_UNITS:,} units in a layer. Received: "
                 f"{max(self.hidden)}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`dropout` should lie in [0, 1). Received: {self.dropout}")
+        check_ranges(self, dropout=inside(0, 1, "[)"))
 
 
 class Dropout(keras.layers.Layer):
@@ -53,11 +53,12 @@ class Dropout(keras.layers.Layer):
     a run drops the same units.
 
     Args:
-      rate: share of units set to zero; the others are divided by 1 - rate.
-      seed: which noise.
+      rate: Share of units set to zero; the others are divided by 1 - rate.
+      seed: Seed of the masks.
     """
 
-    clock: tf.Variable | None = None  # the model's step counter; set by the model
+    # The model's step counter; set by the model.
+    clock: tf.Variable | None = None
 
     def __init__(self, rate: float, seed: int, name: str):
         super().__init__(name=name)
@@ -75,9 +76,9 @@ class Tower(keras.layers.Layer):
     """Dense ReLU layers and one output unit: [B, sum d_i] -> [B].
 
     Args:
-      params: its layers.
-      columns: labels of the input columns; the first kernel is cut along them.
-      seed: seed of initial values and noise.
+      params: Settings of its layers.
+      columns: Labels of the input columns, along which the first kernel is cut.
+      seed: Seed of initial values and noise.
     """
 
     def __init__(self, params: TowerParams, columns: Labels, *, seed: int, name: str = "tower"):

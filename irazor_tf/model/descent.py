@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from irazor_tf.model.variables import GROUPS, Gradients
+from irazor_tf.model.variables import GROUPS, Gradients, densified
 
 if TYPE_CHECKING:
     from irazor_tf.model.recommender import Recommender
@@ -111,7 +111,7 @@ def _update_architecture(model: Recommender, by_variable: Sequence[Any]) -> None
             continue
         of_gate = by_variable[start : start + len(variables)]
         start += len(variables)
-        dense = [_dense(g, variable) for g, variable in zip(of_gate, variables, strict=True)]
+        dense = [densified(g, variable) for g, variable in zip(of_gate, variables, strict=True)]
         summed = context.all_reduce(tf.distribute.ReduceOp.SUM, dense)
 
         def apply(
@@ -128,7 +128,3 @@ def _add(a: Any, b: Any) -> Any:
     if a is None or b is None:
         return b if a is None else a
     return tf.convert_to_tensor(a) + tf.convert_to_tensor(b)
-
-
-def _dense(gradient: Any, variable: tf.Variable) -> tf.Tensor:
-    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)

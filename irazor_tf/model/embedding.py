@@ -21,14 +21,12 @@ from irazor_tf.model.sparse import ServedTable, SparseTable, ZeroedTable
 
 
 class Embedded(NamedTuple):
-    """What a base model sees of a batch.
+    """What a base model sees of a batch; None for what it does not use.
 
     Args:
-      flat: [B, sum d_i], the columns of all kept fields, ordered as `FieldEmbedding.column_labels`;
-        None where not used.
-      linear: [B, N], one first-order term per kept field; None where not used.
-      stacked: [B, N, D], all kept fields aligned to one width (`Alignment`), in the schema's order;
-        None where not used.
+      flat: [B, sum d_i]. Columns of all kept fields, ordered as `FieldEmbedding.column_labels`.
+      linear: [B, N]. First-order term of every kept field.
+      stacked: [B, N, D]. All kept fields aligned to one width (`Alignment`), in the schema's order.
     """
 
     flat: tf.Tensor | None
@@ -37,22 +35,32 @@ class Embedded(NamedTuple):
 
 
 class _Group(NamedTuple):
+    """Fields of one width, whose rows lie in one table.
+
+    Args:
+      dim: Their embedding dimension.
+      fields: Their names, in the schema's order.
+      columns: Their columns of the id matrix, [n].
+      offsets: The first row of every field, [n].
+      rows: Rows of the table.
+    """
+
     dim: int
     fields: tuple[str, ...]
-    columns: np.ndarray  # columns of the id matrix, [n]
-    offsets: np.ndarray  # first row of every field, [n]
+    columns: np.ndarray
+    offsets: np.ndarray
     rows: int
 
 
 class FieldEmbedding(keras.layers.Layer):
-    """Looks the ids of all kept fields up.
+    """The embedding tables of all kept fields.
 
     Args:
-      schema: vocabulary sizes and the order of the id columns.
-      config: width, columns and masks of every field; fields with `dim` 0 have no rows here.
-      stddev: standard deviation of the normal initial values, 0 for zeros.
-      seed: seed of the initial values.
-      group: optimizer group of the tables.
+      schema: Vocabulary sizes and the order of the id columns.
+      config: Dimension, columns and masks of every field; fields with `dim` 0 have no rows here.
+      stddev: Standard deviation of the normal initial values, 0 for zeros.
+      seed: Seed of the initial values.
+      group: Group of variables that the tables belong to.
     """
 
     def __init__(
@@ -75,7 +83,7 @@ class FieldEmbedding(keras.layers.Layer):
         self._seed = seed
         self._served: dict[int, ServedTable] = {}
         self._groups = tuple(_groups(schema, config))
-        in_group_order = [name for group_ in self._groups for name in group_.fields]
+        in_group_order = [name for same_width in self._groups for name in same_width.fields]
         # The order in which `flat` has its columns, and where each stands in the padded [N, D].
         self.column_labels: Labels = tuple(
             (name, label) for name in in_group_order for label in config.fields[name].labels
@@ -91,9 +99,8 @@ class FieldEmbedding(keras.layers.Layer):
             ],
             np.int32,
         )
-        self.widths = tuple(
-            (group_.dim, group_.fields) for group_ in self._groups
-        )  # how `flat` is made up
+        # How `flat` is made up: dimension and fields, group after group.
+        self.widths = tuple((same_width.dim, same_width.fields) for same_width in self._groups)
         self.id_columns = np.array([schema.index(name) for name in self.fields], np.int32)
 
     def build(self, input_shape: Any) -> None:
@@ -114,26 +121,25 @@ class FieldEmbedding(keras.layers.Layer):
             if kept is None:
                 self.masks.append(None)
             else:
-                constant = keras.initializers.Constant(kept)
-                self.masks.append(
-                    self.add_weight(
-                        f"mask_{group.dim}",
-                        kept.shape,
-                        tf.float32,
-                        initializer=constant,
-                        trainable=False,
-                    )
+                mask = self.add_weight(
+                    f"mask_{group.dim}",
+                    kept.shape,
+                    tf.float32,
+                    initializer=keras.initializers.Constant(kept),
+                    trainable=False,
                 )
+                self.masks.append(mask)
         super().build(input_shape)
 
     def call(self, ids: tf.Tensor, entries: Sequence[tf.Tensor] | None = None) -> list[tf.Tensor]:
-        """Rows per width: a list of [B, n_g, d_g].
+        """The rows of a batch, per width [B, n_g, d_g].
 
         Args:
           ids: [B, number of fields in the schema] int; columns of removed fields are not read.
-          entries: as given by `entry_masks`; entries to put out as zero.
+          entries: As `entry_masks` gives them; where they are False, an entry is put out as zero.
+            If None (default), all entries are put out as they are.
         """
-        found = []
+        looked_up = []
         for i, (group, table, mask) in enumerate(
             zip(self._groups, self.tables, self.masks, strict=True)
         ):
@@ -144,8 +150,8 @@ class FieldEmbedding(keras.layers.Layer):
                 rows = rows * tf.gather(mask, index)
             if entries is not None:
                 rows = tf.where(tf.gather(entries[i], index), rows, 0.0)
-            found.append(rows)
-        return found
+            looked_up.append(rows)
+        return looked_up
 
     @contextlib.contextmanager
     def served(self) -> Iterator[None]:
@@ -156,9 +162,8 @@ class FieldEmbedding(keras.layers.Layer):
                 kept = mask.numpy() > 0
                 kind = SparseTable if SparseTable.is_smaller(kept) else ZeroedTable
                 self._served[i] = kind(table.numpy(), kept, f"served_{self._groups[i].dim}")
-        self._served_tables = list(
-            self._served.values()
-        )  # tracked: its weights are those of this layer
+        # An attribute, so that Keras counts the copies' weights among those of this layer.
+        self._served_tables = list(self._served.values())
         try:
             yield
         finally:
@@ -174,8 +179,8 @@ class FieldEmbedding(keras.layers.Layer):
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
     def stack(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
-        """[B, N, D], kept fields in the schema's order, narrow ones
-        padded with zeros at the end."""
+        """[B, N, D], kept fields in the schema's order, narrow ones padded with zeros at the
+        end."""
         parts = [
             tf.pad(part, ((0, 0), (0, 0), (0, self.max_dim - group.dim)))
             for part, group in zip(rows, self._groups, strict=True)
@@ -190,8 +195,8 @@ class FieldEmbedding(keras.layers.Layer):
         return flat if len(self._groups) == 1 else tf.gather(flat, self._flat_index, axis=1)
 
     def column_mask(self, config: InputConfig) -> np.ndarray:
-        """[N, D]: 1 where a column of this layer's config is kept in `config`, 0 elsewhere and in
-        the padding."""
+        """[N, D] float32: 1 where a column of this layer's config is kept in `config`, 0 elsewhere
+        and in the padding."""
         mask = np.zeros((len(self.fields), self.max_dim), np.float32)
         for i, name in enumerate(self.fields):
             kept = set(config.fields[name].labels)
@@ -200,8 +205,8 @@ class FieldEmbedding(keras.layers.Layer):
         return mask
 
     def entry_masks(self, config: InputConfig) -> list[np.ndarray]:
-        """Per width [rows, d_g] bool: False at what the masks of `config`, which is within this
-        layer's, take from the columns it keeps."""
+        """Per width [rows, d_g] bool: False at the entries that `config`, which lies within this
+        layer's, masks in the columns that it keeps."""
         masks = []
         for group in self._groups:
             parts = []

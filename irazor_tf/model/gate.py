@@ -22,19 +22,18 @@ class Gate(keras.layers.Layer):
     parameters."""
 
     group = "architecture"
-    records: tuple[tf.Variable, ...] = ()  # what `add_record` made
-    clock: tf.Variable | None = (
-        None  # the model's step counter; set by the model, for schedules and noise
-    )
+    # What `add_record` made.
+    records: tuple[tf.Variable, ...] = ()
+    # The model's step counter, for schedules and noise; set by the model.
+    clock: tf.Variable | None = None
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Gates the batch.
+        """What the gate lets through of a batch.
 
         Args:
-          x: [B, N, D] at the site "embedding" (narrow fields padded with zeros), [B, P] at the site
-            "pairs".
-          ids: [B, N], the ids behind `x`.
-          training: whether architecture or weights are being trained.
+          x: [B, N, D]. Embeddings, narrow fields padded with zeros.
+          ids: [B, N]. The ids behind `x`.
+          training: Whether architecture or weights are being trained.
 
         Returns:
           The same shape as `x`.
@@ -55,16 +54,21 @@ class Gate(keras.layers.Layer):
     def penalty(
         self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Scalars added to the loss, by the group of variables whose gradient they enter, and no
-        other's."""
+        """Group of variables -> a scalar that is added to the loss in the gradient of this group
+        alone.
+
+        Args:
+          embedding: The model's `FieldEmbedding`, with its tables.
+          x, ids: see `call`; `x` as it was before the gate.
+        """
         return {}
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
         """One architecture step.
 
         Args:
-          gradients: dense, one per trainable weight, already summed over replicas.
-          apply: runs the group's optimizer on gradients.
+          gradients: Dense gradient of every trainable weight, summed over replicas.
+          apply: Runs the group's optimizer on gradients.
         """
         apply(gradients)
 
@@ -79,9 +83,9 @@ class Gate(keras.layers.Layer):
         )
 
     def add_record(self, name: str, shape: Sequence[int]) -> tf.Variable:
-        """Zeros that `update` may write its own course to, inside a replica (all write the same):
-        saved with the weights, so that a resumed search goes on with it. No output of the gate may
-        depend on it."""
+        """A variable, zeros at first, in which `update` may note how the search went, inside a
+        replica (all write the same). It is saved with the weights, so that a resumed search goes on
+        with it. No output of the gate may depend on it."""
         record = self.add_weight(
             name,
             shape,
@@ -98,13 +102,13 @@ class Gate(keras.layers.Layer):
 
 
 class NarrowedGate(Gate):
-    """A supernet's gate inside the model that was cut from the supernet: removed columns come back
-    as zeros, then go again.
+    """A supernet's gate inside the model that was cut from the supernet: for the gate removed
+    columns are there as zeros, behind it they are gone.
 
     Args:
-      gate: the gate, already built for the wide shape.
-      wide: the config that the gate was built for.
-      narrow: the config of the model cut from it.
+      gate: The gate, already built for the wide shape.
+      wide: Config that the gate was built for.
+      narrow: Config of the model that was cut from the supernet.
     """
 
     def __init__(self, gate: Gate, wide: InputConfig, narrow: InputConfig):

@@ -1,4 +1,4 @@
-"""Constants that mask what a narrower config does not keep."""
+"""The mask that stands for a narrower config in a model that stays wide."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class HardMask(keras.layers.Layer):
     holds them, and no longer.
 
     Args:
-      shape: N and D.
-      entries: see `FieldEmbedding.entry_masks`; None where the config masks no entries.
+      shape: N and D: number of fields, and their largest dimension.
+      entries: see `FieldEmbedding.entry_masks`. If None, the config masks no entries.
     """
 
     def __init__(self, shape: tuple[int, int], entries: Sequence[np.ndarray] | None):
@@ -36,7 +36,7 @@ class HardMask(keras.layers.Layer):
     def assign(
         self, columns: np.ndarray, fields: np.ndarray, entries: Sequence[np.ndarray] | None
     ) -> None:
-        """Masks by another config: columns [N, D], fields [N] and entries."""
+        """Takes the masks of another config: columns [N, D], fields [N], and entries."""
         self.columns.assign(columns)
         self.fields.assign(fields)
         for variable, mask in zip(self.entries or (), entries or (), strict=True):

@@ -1,5 +1,5 @@
-"""Pure TensorFlow functions used by layers: seeds, noise that does not depend on how the batch is
-spread."""
+"""Noise that is a pure function of seed, step and row, and so does not depend on how a batch is
+spread over replicas, nor on whether a run was resumed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class _Part(threading.local):
     number = 0
 
 
-_part = _Part()  # by thread: replicas are traced in threads of their own
+# By thread: replicas are traced in threads of their own.
+_part = _Part()
 
 
 @contextlib.contextmanager
 def part_of_step(number: int) -> Iterator[None]:
-    """Noise drawn while it is open is that of the step's batch `number`; several batches of one
-    step would draw the same otherwise."""
+    """A context in which noise is that of the step's batch `number`: several batches of one step
+    would draw the same otherwise."""
     before, _part.number = _part.number, number
     try:
         yield
@@ -35,9 +36,9 @@ def batch_uniform(shape: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
     of the step, row in the global batch).
 
     Args:
-      shape: [B_local, ...], the shape wanted on this replica.
-      seed: which noise.
-      step: the training step, scalar int64.
+      shape: [B_local, ...], the shape on this replica.
+      seed: Seed of the noise.
+      step: Number of the training step, scalar int64.
 
     Returns:
       float32 of that shape; the replicas' parts together are what one replica with the whole batch
@@ -55,9 +56,9 @@ def batch_dropout(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor) -> tf.T
 
     Args:
       x: [B_local, D].
-      rate: share of units set to zero.
-      seed: which noise.
-      step: the training step, scalar int64.
+      rate: Share of units set to zero, in [0, 1).
+      seed: Seed of the noise.
+      step: Number of the training step, scalar int64.
 
     Returns:
       Tensor like `x`.

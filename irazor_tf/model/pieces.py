@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+# Names of what lies along an axis: columns of fields, or fields.
 Labels = tuple[Any, ...]
 
 
@@ -14,11 +15,11 @@ class Piece(NamedTuple):
     """A part of a variable that keeps its meaning when a model is narrowed.
 
     Args:
-      key: equal in a supernet and in the model cut from it.
-      variable: where it lies; None for a constant.
-      rows: (start, stop) along axis 0, or None for all.
-      axes: for every axis the labels along it, or None for an axis that never changes.
-      constant: the values that stand where the model has no variable for them.
+      key: Name of the part, the same in a supernet and in the model cut from it.
+      variable: The variable that the part lies in. If None, it is a constant.
+      rows: (start, stop) along axis 0 of the variable. If None, the part is the whole variable.
+      axes: Labels along every axis; None for an axis that never changes.
+      constant: The values where the model has no variable for them.
     """
 
     key: str
@@ -28,7 +29,7 @@ class Piece(NamedTuple):
     constant: np.ndarray | None = None
 
     def read(self) -> np.ndarray:
-        """The values."""
+        """The values, in the shape that `axes` labels."""
         if self.variable is None:
             assert self.constant is not None
             return self.constant

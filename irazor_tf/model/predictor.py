@@ -37,13 +37,14 @@ class Predictor(keras.Model):
     `Recommender` computes, without its training.
 
     Args:
-      schema: the data's fields.
-      config: which fields are there and how wide.
-      base: the base model (its settings; a layer for this config is made from it).
-      task: loss, prediction and metrics.
-      gates: site -> gate; none in a retrained model.
-      stddev: standard deviation of the embeddings' initial values.
-      seed: seed of initial values and noise.
+      schema: The data's fields.
+      config: Fields that the model reads, and their embedding dimensions.
+      base: Base model whose settings are taken; a layer for this config is made from it.
+      task: Loss, prediction and metrics.
+      gates: Name of a site of the base model -> the gate that sits there. If None, as in a
+        retrained model, no gates.
+      stddev: Standard deviation of the embeddings' initial values.
+      seed: Seed of initial values and noise.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Predictor(keras.Model):
         return self.task.predict(self(ids, training=False))
 
     def forward(self, ids: tf.Tensor, training: bool) -> Forward:
-        """A pass over a batch."""
+        """A pass over ids [B, number of fields in the schema]."""
         inputs, rows, stacked = self.embed(ids, training)
         logits = self.intercept(self.base(inputs, training=training))
         return Forward(logits, inputs, rows, stacked)

@@ -164,10 +164,11 @@ class Recommender(Predictor):
         """One update of some groups from one batch, in a replica; what is frozen stays.
 
         Args:
-          batch: rows and labels.
-          groups: which variables move.
-          penalties: factor of the gates' penalties.
-          gradients: what gives loss and gradients instead of `self.gradients`.
+          batch: Ids and labels.
+          groups: Groups of variables that move.
+          penalties: Factor of the gates' penalties.
+          gradients: Function of batch and groups that returns loss and gradients. If None
+            (default), `Recommender.gradients`.
 
         Returns:
           The loss without penalties.
@@ -183,11 +184,18 @@ class Recommender(Predictor):
         penalties: float = 1.0,
         record: bool = False,
     ) -> Gradients:
-        """Mean loss of the batch and this replica's share of the gradient, by group; `record` keeps
-        the penalties for the epoch's means.
+        """Mean loss of the batch and this replica's share of the gradient, by group.
 
-        The task's loss, the L2 terms and the ridges enter every group's gradient; a penalty, times
-        `penalties`, enters that of its own group alone."""
+        The task's loss, the L2 terms and the ridges enter every group's gradient; a gate's penalty
+        enters that of its own group alone.
+
+        Args:
+          batch: Ids and labels.
+          groups: Groups of variables whose gradients are computed.
+          training: Whether layers act as they do while training.
+          penalties: Factor of the gates' penalties; at 0 they are not computed.
+          record: Whether the penalties enter the epoch's means.
+        """
         return descent.gradients(
             self, batch, groups, training=training, penalties=penalties, record=record
         )
@@ -201,9 +209,9 @@ class Recommender(Predictor):
         `config` keeps.
 
         Args:
-          config: within this model's config.
-          keep_gates: whether the gates go on acting on what is left; False leaves them behind (fold
-            first, where they matter).
+          config: Lies within this model's config.
+          keep_gates: Whether the gates go on acting on what is left. If False, they are left
+            behind; where they matter, they have to be folded into the tables first.
 
         Raises:
           ValueError: `config` keeps something that this model does not have.

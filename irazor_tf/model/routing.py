@@ -12,8 +12,8 @@ from irazor_tf.model.recommender import Recommender
 
 
 class Router(keras.layers.Layer):
-    """Base of routers: ids [B, fields in the schema] -> cluster [B] int32. Its weights are part of
-    what is served."""
+    """Base of routers: ids [B, number of fields in the schema] -> cluster [B] int32. A router's
+    weights are part of what is served."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -25,11 +25,11 @@ class Router(keras.layers.Layer):
 
 
 class RoutedRecommender(keras.Model):
-    """One model per cluster and the router in front, scoring each row once.
+    """One model per cluster behind a router: every row is scored once.
 
     Args:
-      models: one per cluster, of one schema and task.
-      router: sends rows to clusters.
+      models: The model of every cluster, all of one schema and task.
+      router: Layer that sends rows to clusters.
     """
 
     def __init__(self, models: Sequence[Recommender], router: Router):

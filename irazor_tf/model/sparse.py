@@ -20,8 +20,8 @@ class ServedTable(keras.layers.Layer):
     numbers [B, n] int64 it gives rows [B, n, D].
 
     Args:
-      table: [V, D].
-      kept: [V, D] bool; all other entries read as 0.
+      table: [V, D]. Values of all entries.
+      kept: [V, D] bool. Entries that are kept; all others read as 0.
     """
 
     def __init__(self, table: np.ndarray, kept: np.ndarray, name: str):
@@ -41,7 +41,8 @@ class ServedTable(keras.layers.Layer):
 
 
 class ZeroedTable(ServedTable):
-    """With zeros for the entries that are not kept; where none is, without the table."""
+    """A served table with zeros for the entries that are not kept; where no entry is kept, nothing
+    is stored."""
 
     def _store(self, table: np.ndarray, kept: np.ndarray) -> None:
         self._table = (
@@ -57,8 +58,8 @@ class ZeroedTable(ServedTable):
 
 
 class SparseTable(ServedTable):
-    """In compressed sparse rows: values and column numbers of the kept entries, row after row, and
-    where each row starts."""
+    """A served table in compressed sparse rows: values and column numbers of the kept entries, row
+    after row, and where each row starts."""
 
     def _store(self, table: np.ndarray, kept: np.ndarray) -> None:
         columns = np.nonzero(kept)[1].astype(np.uint8 if self._dim <= 256 else np.int32)

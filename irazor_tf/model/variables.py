@@ -21,9 +21,9 @@ def grouped(
     """Group -> its trainable variables, in the order of the layers.
 
     Args:
-      layers: the parts of a model; an attribute `group` says which group the variables of a part
-        are in, and is "network" where there is none.
-      trainable: every trainable variable of the model.
+      layers: Parts of a model. A part's attribute `group` says which group its variables are in;
+        without one they are in "network".
+      trainable: Every trainable variable of the model.
 
     Raises:
       ValueError: a variable is in two groups, or in none.
@@ -47,3 +47,8 @@ def grouped(
             f"Received: none for {', '.join(lost)}"
         )
     return groups
+
+
+def densified(gradient: Any, variable: tf.Variable) -> tf.Tensor:
+    """A variable's gradient as a tensor; zeros where it is None."""
+    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)

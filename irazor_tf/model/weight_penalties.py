@@ -22,8 +22,8 @@ class Shares:
     occurs: most what is known best. A batch still touches no other rows than it looks up.
 
     Args:
-      schema: loaded from the data folder, with counts.
-      fields: names of the fields, in the order of what is returned.
+      schema: Loaded from the data folder, with counts.
+      fields: Names of the fields, in the order of what is returned.
 
     Raises:
       ValueError: the schema was made in memory and has no counts.
@@ -53,12 +53,12 @@ class WeightPenalties:
     again with the data.
 
     Args:
-      schema: the data's fields; with counts where a ridge is not 0.
-      fields: names of the kept fields, the columns of the first-order terms.
-      widths: dimension and fields of every group of rows that `FieldEmbedding` looks up.
-      embedding_l2: half of this times the mean squared norm of a row's embeddings is the L2 term.
-      linear_l2: the same factor for first-order terms.
-      embedding_ridge, linear_ridge: r of `Shares`, of the embeddings and of first-order terms.
+      schema: The data's fields; with counts where a ridge is not 0.
+      fields: Names of the kept fields, the columns of the first-order terms.
+      widths: Dimension and fields of every group of rows that `FieldEmbedding` looks up.
+      embedding_l2: Half of this times the mean squared norm of a row's embeddings is the L2 term.
+      linear_l2: The same factor for first-order terms.
+      embedding_ridge, linear_ridge: Ridges r of embeddings and first-order terms, see `Shares`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class WeightPenalties:
         """The L2 terms of a batch, a scalar.
 
         Args:
-          rows: per width [B, n_g, d_g], as `FieldEmbedding` looks them up; empty without one.
+          rows: Per width [B, n_g, d_g], as `FieldEmbedding` looks them up; empty without one.
           linear: [B, N], the first-order terms; None without them.
         """
         total = tf.constant(0.0)

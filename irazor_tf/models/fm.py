@@ -22,8 +22,8 @@ class FactorizationMachine(BaseModel):
         """Settings, beside those of the alignment.
 
         Args:
-          mean_products: divide each inner product by D, as the public code of DNIS does; the paper
-            sums.
+          mean_products: Whether each inner product is divided by D, as the public code of DNIS
+            does; the paper sums.
         """
 
         mean_products: bool = False

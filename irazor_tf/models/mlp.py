@@ -23,7 +23,7 @@ class MLP(BaseModel):
         Avazu, none for Criteo).
 
         Args:
-          first_order: whether the first-order terms are there.
+          first_order: Whether first-order terms are added to the tower's output.
         """
 
         first_order: bool = True

@@ -25,7 +25,7 @@ class Finite(keras.callbacks.Callback):
     Steps are looked at as often as Keras comes back from the compiled function.
 
     Args:
-      state: of the training.
+      state: State of the training on disk.
     """
 
     def __init__(self, state: TrainingState):
@@ -53,9 +53,9 @@ class Checkpoints(keras.callbacks.Callback):
     `TrainingState.end_epoch` writes one.
 
     Args:
-      state: of the training.
+      state: State of the training on disk.
       every: Steps between two checkpoints; at 0 there is none inside an epoch.
-      course: of the training.
+      course: Length of the training and of its epochs.
     """
 
     def __init__(self, state: TrainingState, every: int, course: Course):
@@ -86,7 +86,7 @@ class Progress(keras.callbacks.ProgbarLogger):
     number of epochs to count to.
 
     Args:
-      epochs: most epochs of the training, its warm-up among them.
+      epochs: Largest number of epochs of the training, its warm-up among them.
     """
 
     def __init__(self, epochs: int):

@@ -23,11 +23,11 @@ class EpochLoop:
     """The epochs of one training, from where its state stands.
 
     Args:
-      trainer: How models are judged; training settings.
-      model: Made ready for the training, with the weights of the state.
-      plan, course: What the training does, and how long.
-      state: Of the training.
-      seed: Of the order of rows.
+      trainer: Judges models; holds the training settings.
+      model: Model made ready for the training, with the weights of the state.
+      plan, course: What the training does, and for how long.
+      state: State of the training on disk.
+      seed: Seed of the order of rows.
     """
 
     def __init__(

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# A log loss that is worse by less than this share of itself is as good: AUC's and the log loss' own
-# noise between epochs.
+# A log loss that is worse by less than this share of itself counts as equal: it varies as much
+# between epochs by chance.
 _SAME = 1e-3
-# A mean prediction is off where it is both: further from the rate than so many of the rate's
-# standard errors, and than this share of it.
+# A mean prediction is off where its distance from the rate is above so many standard errors of the
+# rate, and above this share of the rate.
 _ERRORS, _SHARE = 3.0, 0.05
 
 
@@ -24,11 +24,11 @@ def of_training(
     """Notices of one training; none where its records have no log loss.
 
     Args:
-      history: a record per epoch, with "loss" (training) and "log_loss" (validation).
-      best: number of the epoch whose weights were kept, 0 for its start, which has no record; None:
-        the last.
-      base_rate: see `base_rate_log_loss`; None where the records are not of the validation split.
-      rows: what the records' log loss is taken on, in words.
+      history: A record per epoch, with "loss" (training) and "log_loss" (validation).
+      best: Number of the epoch whose weights were kept; 0 for the start of the training, which has
+        no record. If None, the last epoch.
+      base_rate: see `base_rate_log_loss`. If None, the records are not of the validation split.
+      rows: The rows that the records' log loss is of, in words.
     """
     if not history or any("log_loss" not in record for record in history):
         return []
@@ -53,12 +53,11 @@ def overfitting(
     kept = len(history) if best is None else best
     return [
         f"overfits after epoch 1: the {rows} log loss goes from {first['log_loss']:.4f} to "
-        f"{later[-1]:.4f} by epoch {len(history)} "
-        f"while the training loss goes from {first['loss']:.4f} to {last['loss']:.4f} (the weights "
-        f"kept are those of epoch {kept}). "
+        f"{later[-1]:.4f} by epoch {len(history)} while the training loss goes from "
+        f"{first['loss']:.4f} to {last['loss']:.4f} (the weights kept are those of epoch {kept}). "
         "To try: a lower learning rate, dropout or a smaller tower in `model`, more "
-        "`embedding_l2`, a higher `min_count`, fewer or "
-        "narrower fields (`budget_params`), `metric` log_loss"
+        "`embedding_l2`, a higher `min_count`, fewer or narrower fields (`budget_params`), "
+        "`metric` log_loss"
     ]
 
 
@@ -68,10 +67,9 @@ def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
         return []
     return [
         f"is worse than the base rate: its validation log loss is {log_loss:.4f}, and predicting "
-        "the training rows' share of positives "
-        f"for every row has {base_rate:.4f}. To try: `metric` log_loss, which keeps the epoch "
-        "where it is lowest; lower learning rates; "
-        "more rows"
+        f"the training rows' share of positives for every row has {base_rate:.4f}. To try: "
+        "`metric` log_loss, which keeps the epoch where it is lowest; lower learning rates; more "
+        "rows"
     ]
 
 
@@ -81,7 +79,8 @@ def off_the_rate(calibration: Mapping[str, Any]) -> list[str]:
     The standard error of a rate q of n rows is sqrt(q (1 - q) / n).
 
     Args:
-      calibration: "rows", "mean_prediction" and "rate" of the validation split; empty: not known.
+      calibration: "rows", "mean_prediction" and "rate" of the validation split; empty where they
+        are not known.
     """
     if not calibration or not 0 < calibration["rate"] < 1:
         return []
@@ -104,7 +103,7 @@ def base_rate_log_loss(train: float | None, valid: float | None) -> float | None
     p, for every validation row costs where their own share is q.
 
     Args:
-      train, valid: the two shares; None: not known.
+      train, valid: Shares of positives of the two splits; None where a share is not known.
 
     Returns:
       None where a share is not known, or where all training rows have one label.

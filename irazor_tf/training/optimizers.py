@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from irazor_tf.config.checks import Range, inside
 from irazor_tf.config.specs import parse_spec
 
 
@@ -21,13 +22,13 @@ class Adam(keras.optimizers.legacy.Adam):
     both moments.
 
     It is coupled: the moments see the decay, which is therefore scaled by them (AdamW subtracts it
-    from the weight instead). As there, a table decays in all its rows at every step, whichever rows
-    the batch has looked up; so the update costs time in proportion to the table, as Adam's dense
-    moments do anyhow.
+    from the weight instead). A table decays in all its rows at every step, whichever rows the
+    batch has looked up, as it does in PyTorch; so the update costs time in proportion to the table,
+    as Adam's dense moments do anyhow.
 
     Args:
-      weight_decay: lambda, of every weight that the optimizer moves.
-      arguments: those of `tf_keras.optimizers.legacy.Adam`. With a decay, epsilon stands beside the
+      weight_decay: Factor of every weight that is added to its gradient.
+      arguments: Those of `tf_keras.optimizers.legacy.Adam`. With a decay, epsilon stands beside the
         corrected second moment, as in PyTorch: the gradient of a row that no batch looks up is its
         decay alone, often smaller than epsilon, and how fast such a row goes depends on it. Without
         a decay epsilon stays where Keras has it, beside a v without bias correction.
@@ -42,17 +43,17 @@ class Adam(keras.optimizers.legacy.Adam):
     ) -> tf.Operation:
         if not self.weight_decay:
             return super()._resource_apply_dense(grad, var, apply_state)
-        known = self._coefficients(var, apply_state)
+        coefficients = self._coefficients(var, apply_state)
         return tf.raw_ops.ResourceApplyAdam(
             var=var.handle,
             m=self.get_slot(var, "m").handle,
             v=self.get_slot(var, "v").handle,
-            beta1_power=known["beta_1_power"],
-            beta2_power=known["beta_2_power"],
-            lr=known["lr_t"],
-            beta1=known["beta_1_t"],
-            beta2=known["beta_2_t"],
-            epsilon=known["epsilon"] * tf.sqrt(1.0 - known["beta_2_power"]),
+            beta1_power=coefficients["beta_1_power"],
+            beta2_power=coefficients["beta_2_power"],
+            lr=coefficients["lr_t"],
+            beta1=coefficients["beta_1_t"],
+            beta2=coefficients["beta_2_t"],
+            epsilon=coefficients["epsilon"] * tf.sqrt(1.0 - coefficients["beta_2_power"]),
             grad=grad + self.weight_decay * var,
             use_locking=self._use_locking,
         )
@@ -113,7 +114,13 @@ class LazyAdam(Adam):
 
 
 class _Kind(NamedTuple):
-    """An optimizer's class, and the signatures that its arguments stand in."""
+    """An optimizer.
+
+    Args:
+      make: Its class.
+      described: Classes whose signatures name its arguments.
+      without: Arguments in those signatures that it does not take.
+    """
 
     make: Any
     described: tuple[Any, ...]
@@ -125,52 +132,30 @@ _OPTIMIZERS: Mapping[str, _Kind] = {
     "adagrad": _Kind(_LEGACY.Adagrad, (_LEGACY.Adagrad,)),
     "adam": _Kind(Adam, (_LEGACY.Adam, Adam)),
     "ftrl": _Kind(_LEGACY.Ftrl, (_LEGACY.Ftrl,)),
-    "lazy_adam": _Kind(
-        LazyAdam, (_LEGACY.Adam, Adam), without=("amsgrad",)
-    ),  # its rows' update has none
+    # Its rows' update has no amsgrad.
+    "lazy_adam": _Kind(LazyAdam, (_LEGACY.Adam, Adam), without=("amsgrad",)),
     "sgd": _Kind(_LEGACY.SGD, (_LEGACY.SGD,)),
 }
-
-
-class _Range(NamedTuple):
-    """An interval of numbers; an end that is open is not part of it."""
-
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-
-    def __contains__(self, value: Any) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return bool(
-            above and (value < self.high if self.open_high else value <= self.high)
-        )  # nan is in no interval
-
-    def __str__(self) -> str:
-        return (
-            f"{'(' if self.open_low else '['}{self.low:g}, "
-            f"{self.high:g}{')' if self.open_high else ']'}"
-        )
 
 
 # A rate of thousands may make up for a loss that is a mean over a batch where a paper sums; beyond
 # that every optimizer here diverges. Strengths end where float32 still holds their product with a
 # weight.
-_STRENGTH = _Range(0.0, 1e10)
-_SHARE = _Range(0.0, 1.0, open_high=True)
-_RANGES: Mapping[str, _Range] = {
-    "learning_rate": _Range(0.0, 1e4, open_low=True),
+_STRENGTH = Range(0, 1e10, False, False, "lie in [0, 1e+10]")
+_SHARE = inside(0, 1, "[)")
+_RANGES: Mapping[str, Range] = {
+    "learning_rate": inside(0, 10_000, "(]"),
     "beta_1": _SHARE,
     "beta_2": _SHARE,
     "momentum": _SHARE,
-    "epsilon": _Range(1e-30, 1e4),  # for 0 Keras silently takes its default
+    "epsilon": inside(1e-30, 10_000),  # for 0 Keras silently takes its default
     "initial_accumulator_value": _STRENGTH,
     "weight_decay": _STRENGTH,
     "l1_regularization_strength": _STRENGTH,
     "l2_regularization_strength": _STRENGTH,
     "l2_shrinkage_regularization_strength": _STRENGTH,
     "beta": _STRENGTH,
-    "learning_rate_power": _Range(-10.0, 0.0),
+    "learning_rate_power": inside(-10, 0),
 }
 _SWITCHES = ("amsgrad", "nesterov")
 
@@ -196,33 +181,36 @@ def make_optimizer(spec: str) -> keras.optimizers.legacy.Optimizer:
     if parsed.operands:
         raise ValueError(f"An optimizer takes named arguments only. Received: {spec!r}")
     kind = _OPTIMIZERS[parsed.name]
+    for key, value in parsed.arguments:
+        _check_argument(parsed.name, kind, key, value)
+    return kind.make(**dict(parsed.arguments))
+
+
+def _check_argument(optimizer: str, kind: _Kind, key: str, value: Any) -> None:
+    """Raises ValueError where an optimizer has no such argument, or not with this value."""
+    signatures = [inspect.signature(described.__init__).parameters for described in kind.described]
     known = [
         name
-        for described in kind.described
-        for name in inspect.signature(described.__init__).parameters
+        for signature in signatures
+        for name in signature
+        if name in (*_RANGES, *_SWITCHES) and name not in kind.without
     ]
-    known = [name for name in known if name in (*_RANGES, *_SWITCHES) and name not in kind.without]
-    for key, value in parsed.arguments:
-        if key not in known:
+    if key not in known:
+        raise ValueError(
+            f"An argument of optimizer {optimizer!r} should be one of {', '.join(known)}. "
+            f"Received: {key!r}"
+        )
+    if key in _SWITCHES:
+        if not isinstance(value, bool):
             raise ValueError(
-                f"An argument of optimizer {parsed.name!r} should be one of {', '.join(known)}. "
-                f"Received: {key!r}"
+                f"`{key}` of optimizer {optimizer!r} should be True or False. Received: {value!r}"
             )
-        if key in _SWITCHES:
-            if not isinstance(value, bool):
-                raise ValueError(
-                    f"`{key}` of optimizer {parsed.name!r} should be True or False. Received: "
-                    f"{value!r}"
-                )
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(
-                f"`{key}` of optimizer {parsed.name!r} should be a number. Received: {value!r}"
-            )
-        elif (
-            value not in _RANGES[key] or np.float32(value) not in _RANGES[key]
-        ):  # .99999999999 is 1 where the variables are
-            raise ValueError(
-                f"`{key}` of optimizer {parsed.name!r} should lie in {_RANGES[key]}. Received: "
-                f"{value!r}"
-            )
-    return kind.make(**dict(parsed.arguments))
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(
+            f"`{key}` of optimizer {optimizer!r} should be a number. Received: {value!r}"
+        )
+    # Variables are float32, in which .99999999999 is 1.
+    elif value not in _RANGES[key] or np.float32(value) not in _RANGES[key]:
+        raise ValueError(
+            f"`{key}` of optimizer {optimizer!r} should {_RANGES[key].words}. Received: {value!r}"
+        )

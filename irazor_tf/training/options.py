@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from irazor_tf.config.checks import check_types
+from irazor_tf.config.checks import Range, at_least, check_ranges, check_types
 from irazor_tf.config.recipe import AUTO, RULE, Known, resolved
 from irazor_tf.config.schema import Schema
 
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
 # Names of `tf.distribute` strategies; off: none.
 STRATEGIES = ("off", "one_device", "mirrored")
+
+_PENALTIES = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
+# Beyond it the product with a weight leaves float32.
+_STRENGTH = Range(0, 1e10, False, False, "be at most 1e10")
+_RANGES: dict[str, Range] = {
+    "batch_size": at_least(1),
+    "epochs": at_least(1),
+    "eval_batch_size": at_least(1),
+    "steps_per_execution": at_least(1),
+    "patience": at_least(0),
+    "search_steps": at_least(0),
+    **dict.fromkeys(_PENALTIES, at_least(0)),
+    "stddev": at_least(0),
+    "checkpoint_steps": at_least(0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,28 +82,17 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
-        at_least_one = ("batch_size", "epochs", "eval_batch_size", "steps_per_execution")
-        penalties = ("embedding_l2", "linear_l2", "embedding_ridge", "linear_ridge")
-        for key in (
-            *at_least_one,
-            "patience",
-            "search_steps",
-            *penalties,
-            "stddev",
-            "checkpoint_steps",
-        ):
-            value = getattr(self, key)
-            if key in RULE and value == AUTO:
-                continue
-            if isinstance(value, str):
-                raise ValueError(f"`{key}` should be a number, or {AUTO}. Received: {value!r}")
-            least = 1 if key in at_least_one else 0
-            if value < least:
-                raise ValueError(f"`{key}` should be at least {least}. Received: {value}")
-            if (
-                key in penalties and value > 1e10
-            ):  # beyond it the product with a weight leaves float32
-                raise ValueError(f"`{key}` should be at most 1e10. Received: {value}")
+        numbers = {key: interval for key, interval in _RANGES.items() if not self._is_auto(key)}
+        for key in numbers:
+            if isinstance(getattr(self, key), str):
+                raise ValueError(
+                    f"`{key}` should be a number, or {AUTO}. Received: {getattr(self, key)!r}"
+                )
+        check_ranges(self, "", **numbers)
+        check_ranges(self, "", **{key: _STRENGTH for key in _PENALTIES if key in numbers})
+
+    def _is_auto(self, key: str) -> bool:
+        return key in RULE and getattr(self, key) == AUTO
 
     def resolved(self, known: Known) -> TrainOptions:
         """The settings with the rule's values for "auto"."""

@@ -16,8 +16,8 @@ class Partition(Source):
     """The rows of a source that a router sends to one cluster.
 
     Args:
-      router: the router.
-      cluster: which cluster.
+      router: Sends rows to clusters.
+      cluster: Number of the cluster.
     """
 
     router: Router = None  # type: ignore[assignment]

@@ -71,7 +71,7 @@ class FitPlan:
         )
 
     def frozen_at(self, epoch: int) -> frozenset[str]:
-        """What does not move in an epoch, counted from 0."""
+        """Names of the groups and parts that do not move in an epoch, counted from 0."""
         return frozenset(self.frozen) | ({"architecture"} if epoch < self.warmup else set())
 
     def course(self, options: Any, train: Source, valid: Source) -> Course:
@@ -79,7 +79,7 @@ class FitPlan:
 
         Args:
           options: `TrainOptions` in which nothing is "auto".
-          train, valid: the training and the validation split.
+          train, valid: The training and the validation split.
 
         Raises:
           ValueError: a batch is larger than the rows it is to come from.
@@ -118,9 +118,9 @@ class Course:
       metric: Validation metric that decides on stopping and on the best weights.
       patience, stop, pause: see `FitPlan`.
       warmup: Epochs of the warm-up.
-      epochs: Most epochs, the warm-up's among them.
+      epochs: Largest number of epochs, the warm-up's among them.
       steps_per_epoch: Steps of a whole epoch.
-      steps: Most steps, the warm-up's among them.
+      steps: Largest number of steps, the warm-up's among them.
     """
 
     train: Source
@@ -145,8 +145,8 @@ class Course:
         """Whether the training ends with the last of these records.
 
         Args:
-          history: a record per epoch.
-          best: number of the best epoch so far; None: there is none yet.
+          history: A record per epoch.
+          best: Number of the best epoch so far. If None, there is none yet.
         """
         waited = 0 if best is None else len(history) - best
         return (

@@ -19,41 +19,16 @@ from irazor_tf.training.optimizers import make_optimizer
 _GIB = 2**30
 
 
-def model_bytes(
+def variable_bytes(
     schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
-) -> int:
-    """Bytes of the weights of a model without gates, and of all that its optimizers keep beside
+) -> list[int]:
+    """Bytes of every variable of a model without gates, and of all that its optimizers keep beside
     them.
 
     Args:
-      schema, config, base, task: the model's.
-      optimizers: group -> optimizer spec.
+      schema, config, base, task: see `Recommender`.
+      optimizers: Group of variables -> optimizer spec.
     """
-    return sum(_sizes(schema, config, base, task, optimizers))
-
-
-def training_bytes(
-    schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
-) -> int:
-    """About the most that training this model takes at a time, without its batches: 2 (weights +
-    slots) + 2 (largest variable).
-
-    The best epoch's checkpoint, with its slots, is read whole beside what is there. Gradients,
-    which are gone by then, take no more: the size of the weights, of tables less. The initial
-    values of a variable are drawn, scaled and moved, each time into memory that is not given back
-    and that later serves copies of a weight in another layout. Measured peaks: BUILD_NOTES.md.
-
-    Args:
-      schema, config, base, task, optimizers: see `model_bytes`.
-    """
-    sizes = _sizes(schema, config, base, task, optimizers)
-    return 2 * sum(sizes) + 2 * max(sizes)
-
-
-def _sizes(
-    schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
-) -> list[int]:
-    """Bytes of every variable of a model and of its optimizers."""
     with tf.Graph().as_default():
         model = Recommender(schema, config, base, task)
         variables = list(model.variables)
@@ -64,15 +39,34 @@ def _sizes(
         return [_size(variable) for variable in variables]
 
 
+def training_bytes(
+    schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
+) -> int:
+    """About the most that training this model takes at a time, without its batches: 2 (weights +
+    slots) + 2 (largest variable).
+
+    The best epoch's checkpoint, with its slots, is read whole beside the model. Gradients, which
+    are gone by then, take no more than that: as much as the weights, and of tables less. The
+    initial values of a variable are drawn, scaled and moved, each time into memory that is not
+    given back and that later serves copies of a weight in another layout. Measured peaks:
+    BUILD_NOTES.md.
+
+    Args:
+      schema, config, base, task, optimizers: see `variable_bytes`.
+    """
+    sizes = variable_bytes(schema, config, base, task, optimizers)
+    return 2 * sum(sizes) + 2 * max(sizes)
+
+
 def check_memory(
     schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
 ) -> None:
     """Raises ValueError where training a model takes more than this machine's memory; the message
     says how much."""
-    needed, there = training_bytes(schema, config, base, task, optimizers), memory_bytes()
-    if needed > there:
+    needed, usable = training_bytes(schema, config, base, task, optimizers), memory_bytes()
+    if needed > usable:
         raise ValueError(
-            f"Training a model should fit into memory, {there / _GIB:,.1f} GiB. Received: "
+            f"Training a model should fit into memory, {usable / _GIB:,.1f} GiB. Received: "
             f"{needed / _GIB:,.1f} GiB for model "
             f"{base.registry_name!r} with {base.params} on {config.num_fields} fields of "
             f"{config.num_params(schema):,} embedding parameters"  # type: ignore[attr-defined]
@@ -81,14 +75,12 @@ def check_memory(
 
 def memory_bytes() -> int:
     """Memory of this machine, or what its container may use of it."""
-    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    usable = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with (
-            contextlib.suppress(OSError, ValueError),
-            open(path, encoding="ascii") as file,
-        ):  # "max": no limit
-            found = min(found, int(file.read()))
-    return found
+        # No such file, or "max" in it: no limit.
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            usable = min(usable, int(file.read()))
+    return usable
 
 
 def _size(variable: tf.Variable) -> int:

@@ -23,10 +23,10 @@ class TrainingState:
     """Step, history, last and best checkpoint of one fit.
 
     Args:
-      directory: folder of the fit.
-      model: with its optimizers.
-      batches_per_step: batches that a step learns from.
-      judge: name of the rows that the records are of.
+      directory: Folder of the fit.
+      model: Model that is trained, with its optimizers.
+      batches_per_step: Number of batches that a step learns from.
+      judge: Name of the rows that the records' metrics are of.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class TrainingState:
         """Records an epoch; writes checkpoint and state; decides whether the fit has ended.
 
         Args:
-          step: steps taken so far.
-          record: of the epoch.
-          value: the epoch's validation metric, the better the larger.
-          course: of the training.
+          step: Steps taken so far.
+          record: Figures of the epoch.
+          value: The epoch's validation metric, the better the larger.
+          course: Length and end of the training.
         """
         name = self._paths.checkpoint(step)
         history = [*self._value["history"], record]

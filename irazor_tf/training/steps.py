@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from irazor_tf.config.checks import above, at_least, check_ranges, inside
 from irazor_tf.model.noise import part_of_step
 from irazor_tf.training.source import Source
 from irazor_tf.training.unrolling import unrolled_gradients
@@ -29,20 +30,25 @@ class Descending(Protocol):
         penalties: float = 1.0,
         gradients: Any = None,
     ) -> tf.Tensor:
-        """One update of some groups from one batch, in a replica, with penalties times a factor;
-        `gradients(batch, groups)` gives loss and gradients by group where it is not the model
-        itself. Returns the loss."""
+        """One update of some groups of variables; see `Recommender.descend`."""
 
 
 class Step(abc.ABC):
-    """One training step. It says what a dataset element holds, hence ratio and order of the
-    streams; each has its own cursor."""
+    """One training step. It says what a dataset element holds, hence the ratio and the order of
+    the streams of rows, each of which has a cursor of its own."""
 
     @abc.abstractmethod
     def elements(
         self, train: Source, valid: Source, batch_size: int, seed: int, start: int
     ) -> tf.data.Dataset:
-        """Endless elements from step number `start` on."""
+        """Endless elements, one per step, from step number `start` on.
+
+        Args:
+          train, valid: Training and validation rows.
+          batch_size: Rows per batch, over all replicas.
+          seed: Seed of the order of rows.
+          start: Number of steps taken before.
+        """
 
     def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
         """Raises ValueError where a batch is larger than the rows that it is to come from, before
@@ -68,17 +74,14 @@ class Joint(Step):
     """All groups from one batch: one-level optimization (i-Razor, equation 8).
 
     Args:
-      penalty_every: batches per step; the gates' penalties enter the first one's update, times this
-        number, and no other's: a penalty that reads whole tables then costs so much less.
+      penalty_every: Batches per step. The gates' penalties enter the update by the first of them,
+        times this number, and no other: a penalty that reads whole tables then costs so much less.
     """
 
     penalty_every: int = 1
 
     def __post_init__(self) -> None:
-        if self.penalty_every < 1:
-            raise ValueError(
-                f"`penalty_every` should be at least 1. Received: {self.penalty_every}"
-            )
+        check_ranges(self, penalty_every=at_least(1))
 
     def elements(
         self, train: Source, valid: Source, batch_size: int, seed: int, start: int
@@ -110,11 +113,12 @@ class Alternating(Step):
     optimization.
 
     Args:
-      architecture_first: whether the architecture moves before the weights.
-      every: training batches per architecture batch. They stand behind each other in the graph,
+      architecture_first: Whether the architecture moves before the weights.
+      every: Training batches per architecture batch. They stand behind each other in the graph,
         which takes about a second each to trace.
-      held_out: share of the training rows set aside for the architecture, the weights learning from
-        the rest; None: the architecture learns from the validation split.
+      held_out: Share of the training rows that is set aside for the architecture, the weights
+        learning from the rest. If None (default), the architecture learns from the validation
+        split.
     """
 
     architecture_first: bool = False
@@ -122,10 +126,7 @@ class Alternating(Step):
     held_out: float | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"`every` should be at least 1. Received: {self.every}")
-        if self.held_out is not None and not 0 < self.held_out < 1:
-            raise ValueError(f"`held_out` should lie in (0, 1). Received: {self.held_out}")
+        check_ranges(self, every=at_least(1), held_out=inside(0, 1, "()"))
 
     def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
         for source in self._sources(train, valid):
@@ -170,17 +171,19 @@ class Unrolled(Alternating):
     equations 6 and 7).
 
     Args:
-      xi: size of the virtual step, above 0.
+      xi: Size of the virtual step, above 0.
       held_out: see `Alternating`.
     """
 
     xi: float = 1e-3
 
     def __init__(self, xi: float, held_out: float | None = None):
-        if xi <= 0:
-            raise ValueError(f"`xi` should be above 0. Received: {xi}")
-        super().__init__(held_out=held_out)
         object.__setattr__(self, "xi", xi)
+        super().__init__(held_out=held_out)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, xi=above(0))
 
     def __call__(self, model: Any, element: Any) -> tf.Tensor:
         (train,) = element["weights"]

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 @functools.cache
 def strategy_of(name: str) -> tf.distribute.Strategy | None:
-    """The `tf.distribute` strategy called `name`; mirrored takes all GPUs, or all logical CPU
-    devices where there is none.
+    """The `tf.distribute` strategy called `name`, None for "off"; "mirrored" takes all GPUs, or all
+    logical CPU devices where there is no GPU.
 
-    One per process and name: the collective operations of a second one would take the keys of the
-    first one's."""
+    A process has one strategy of a name: the collective operations of a second one would take the
+    keys of the first one's."""
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(
             "/GPU:0" if tf.config.list_logical_devices("GPU") else "/CPU:0"

@@ -139,9 +139,9 @@ class Trainer:
         """Trains as `plan` says; resumes, or returns at once, where that was done before.
 
         Args:
-          model: made by `build` or `restrict`.
-          name: folder of the state under `work_dir`.
-          plan: what the training does; the default is plain training by the options.
+          model: Made by `build` or `restrict`.
+          name: Folder of the state under `work_dir`.
+          plan: What the training does; the default is plain training by the options.
 
         Returns:
           One record per epoch: epoch, loss, mean penalty by group, the metrics of the plan's

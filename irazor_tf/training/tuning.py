@@ -24,16 +24,11 @@ def _times(factor: float) -> Callable[[Any], Any]:
     def change(value: Any) -> Any:
         if isinstance(value, str):
             spec = parse_spec(value)
-            return str(
-                spec.replace(
-                    learning_rate=float(f"{dict(spec.arguments)['learning_rate'] * factor:.3g}")
-                )
-            )
-        return (
-            max(1, round(value * factor))
-            if isinstance(value, int)
-            else float(f"{value * factor:.3g}")
-        )
+            rate = dict(spec.arguments)["learning_rate"] * factor
+            return str(spec.replace(learning_rate=float(f"{rate:.3g}")))
+        if isinstance(value, int):
+            return max(1, round(value * factor))
+        return float(f"{value * factor:.3g}")
 
     return change
 
@@ -42,7 +37,7 @@ def _to(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
 
-# What each recipe changes: of models with embeddings, and of those of first-order terms alone.
+# What each recipe changes, for models with embeddings and for those of first-order terms alone.
 _CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = (
     {"batch_size": _times(4), "network_optimizer": _to(adagrad(0.05))},
     {"batch_size": _times(0.5), "network_optimizer": _to(adagrad(0.01))},
@@ -74,18 +69,18 @@ def recipes(values: Mapping[str, Any], first_order: bool, rows: int) -> list[dic
     that it changes.
 
     Args:
-      values: the rule's values of the settings that may be changed, `dropout` among them where the
+      values: The rule's values of the settings that may be changed, `dropout` among them where the
         base model has it.
-      first_order: whether the model has first-order terms alone.
-      rows: to train on; no batch is larger.
+      first_order: Whether the model has first-order terms alone.
+      rows: Number of training rows; no batch is larger.
     """
-    found: list[dict[str, Any]] = [{}]
+    around: list[dict[str, Any]] = [{}]
     for changes in _changes(first_order):
         new = {key: change(values[key]) for key, change in changes.items() if key in values}
         new = {key: value for key, value in new.items() if value != values[key]}
-        if new not in found and new.get("batch_size", 0) <= rows:
-            found.append(new)
-    return found
+        if new not in around and new.get("batch_size", 0) <= rows:
+            around.append(new)
+    return around
 
 
 def _changes(first_order: bool) -> tuple[Mapping[str, Callable[[Any], Any]], ...]:
@@ -97,8 +92,9 @@ class Rung:
     """A stage of the halving.
 
     Args:
-      epochs: up to which the recipes are trained; None: to their end.
-      kept: how many go on to the next stage; one after the last.
+      epochs: Number of epochs up to which the recipes are trained. If None, they are trained to
+        their end.
+      kept: How many recipes go on to the next stage; 1 for the last stage, the best.
     """
 
     epochs: int | None
@@ -106,14 +102,14 @@ class Rung:
 
 
 def rungs(number: int, epochs: int) -> list[Rung]:
-    """The stages for so many recipes of at most so many epochs: half of them go after a fifth of
-    the epochs, and half of the rest after two fifths; those that are left are trained to their end.
-    Earlier, what holds weights back looks worse than it ends."""
-    found = []
+    """The stages for so many recipes of at most so many epochs: half of the recipes are left out
+    after a fifth of the epochs, and half of the rest after two fifths; those that remain are
+    trained to their end. Any earlier, a recipe that holds weights back looks worse than it ends."""
+    stages = []
     for share in RUNGS:
         number = math.ceil(number / 2)
-        found.append(Rung(max(1, round(share * epochs)), number))
-    return [*found, Rung(None, 1)]
+        stages.append(Rung(max(1, round(share * epochs)), number))
+    return [*stages, Rung(None, 1)]
 
 
 def most_epochs(number: int, epochs: int) -> int:
@@ -132,10 +128,10 @@ def halved(items: Sequence[T], epochs: int, value: Callable[[T, int | None], flo
     its end.
 
     Args:
-      items: the recipes, the rule's first; hashable.
-      epochs: most of a training.
-      value: trains an item up to an epoch (None: to its end) and returns its best value so far, the
-        larger the better, -inf where it cannot be trained.
+      items: The recipes, the rule's first; hashable.
+      epochs: Most epochs of a training.
+      value: Trains an item up to an epoch (None: to its end) and returns its best value so far, the
+        larger the better; -inf where it cannot be trained.
 
     Returns:
       The items that were trained to their end, the best first.

@@ -2,12 +2,12 @@
 (DNIS, equations 6 and 7; DARTS, equation 6).
 
 With weights W and architecture A, the virtual step is W' = W - xi grad_W L_train(W, A) and the
-gradient that A descends is
+gradient that A descends is, with v = grad_W' L_valid(W', A) held constant,
 
-    grad_A L_valid(W', A) - xi d/dA <grad_W L_train(W, A), v>,   v = grad_W' L_valid(W', A) held constant.
+    grad_A L_valid(W', A) - xi d/dA <grad_W L_train(W, A), v>.
 
 Of an embedding table only the rows that the batch touches are moved and put back, from a copy, so
-that they are bit for bit what they were."""  # noqa: E501
+that they are bit for bit what they were."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from irazor_tf.model.variables import Gradients
+from irazor_tf.model.variables import Gradients, densified
 
 
 class Differentiable(Protocol):
@@ -41,64 +41,72 @@ def unrolled_gradients(
     architecture's gradient, dense.
 
     Args:
-      model: in a replica context; its weights and optimizers end as they were.
-      train: batch of the virtual step.
-      valid: batch of the architecture.
-      xi: size of the virtual step.
+      model: In a replica context; its weights and optimizers end as they were.
+      train: Batch of the virtual step.
+      valid: Batch of the architecture.
+      xi: Size of the virtual step.
     """
-    groups = model.moving(("bias", "network"))
-    weights = [variable for group in groups for variable in model.moving_variables(group)]
     architecture = model.variable_groups["architecture"]
+    loss, at_virtual, direct = _at_virtual_weights(model, train, valid, xi)
+    constants = _summed(at_virtual)
+    with tf.GradientTape() as tape:
+        _, inner, _ = _weight_gradients(model, train)
+        products = [
+            _inner_product(gradient, constant)
+            for gradient, constant in zip(inner, constants, strict=True)
+            if gradient is not None and constant is not None
+        ]
+        # Where no weight moves there are no products, and their sum is 0.
+        product = tf.add_n([tf.constant(0.0), *products])
+    mixed = tape.gradient(product, architecture)
+    return loss, {
+        "architecture": [
+            densified(a, variable) - xi * densified(b, variable)
+            for variable, a, b in zip(architecture, direct, mixed, strict=True)
+        ]
+    }
 
-    def weight_gradients(
-        batch: Mapping[str, tf.Tensor], more: Sequence[str] = ()
-    ) -> tuple[tf.Tensor, list[Any], list[Any]]:
-        loss, found = model.gradients(batch, [*groups, *more])
-        by_variable = {
-            v.ref(): g
-            for group in groups
-            for v, g in zip(model.variable_groups[group], found[group], strict=True)
-        }
-        return (
-            loss,
-            [by_variable[variable.ref()] for variable in weights],
-            found.get("architecture", []),
-        )
 
-    _, downhill, _ = weight_gradients(train)
+def _at_virtual_weights(
+    model: Differentiable, train: Mapping[str, tf.Tensor], valid: Mapping[str, tf.Tensor], xi: float
+) -> tuple[tf.Tensor, list[Any], list[Any]]:
+    """Loss of the validation batch at W' = W - xi grad_W L_train(W, A), and there its gradients in
+    the weights and in the architecture; the weights go back to W."""
+    _, downhill, _ = _weight_gradients(model, train)
     moves = [
         (variable, gradient)
-        for variable, gradient in zip(weights, _summed(downhill), strict=True)
+        for variable, gradient in zip(_moving_weights(model), _summed(downhill), strict=True)
         if gradient is not None
     ]
-    kept = [_copy(variable, gradient) for variable, gradient in moves]
+    copies = [_copy(variable, gradient) for variable, gradient in moves]
     _assign(moves, lambda variable, gradient: _subtract(variable, gradient, xi))
-    loss, at_virtual, direct = weight_gradients(valid, ("architecture",))
+    loss, at_virtual, direct = _weight_gradients(model, valid, ("architecture",))
     # The second pass has to be over before the weights go back.
-    with tf.control_dependencies(
-        [part for gradient in (*at_virtual, *direct) for part in _tensors(gradient)]
-    ):
-        _assign(list(zip([variable for variable, _ in moves], kept, strict=True)), _restore)
-    at_virtual = _summed(at_virtual)
-    with tf.GradientTape() as tape:
-        _, inner, _ = weight_gradients(train)
-        pairs = [
-            (a, b)
-            for a, b in zip(inner, at_virtual, strict=True)
-            if a is not None and b is not None
-        ]
-        product = tf.add_n(
-            [tf.constant(0.0), *(_inner_product(a, b) for a, b in pairs)]
-        )  # 0 where no weight moves
-    mixed = tape.gradient(product, architecture)
-    found = []
-    for variable, a, b in zip(architecture, direct, mixed, strict=True):
-        dense = [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient in (a, b)
-        ]
-        found.append(dense[0] - xi * dense[1])
-    return loss, {"architecture": found}
+    second_pass = [part for gradient in (*at_virtual, *direct) for part in _tensors(gradient)]
+    with tf.control_dependencies(second_pass):
+        _assign(list(zip([variable for variable, _ in moves], copies, strict=True)), _restore)
+    return loss, at_virtual, direct
+
+
+def _moving_weights(model: Differentiable) -> list[tf.Variable]:
+    groups = model.moving(("bias", "network"))
+    return [variable for group in groups for variable in model.moving_variables(group)]
+
+
+def _weight_gradients(
+    model: Differentiable, batch: Mapping[str, tf.Tensor], others: Sequence[str] = ()
+) -> tuple[tf.Tensor, list[Any], list[Any]]:
+    """Loss of a batch, its gradients in the moving weights, and those in the architecture where
+    `others`, groups beside the weights', names it."""
+    groups = model.moving(("bias", "network"))
+    loss, by_group = model.gradients(batch, [*groups, *others])
+    by_variable = {
+        variable.ref(): gradient
+        for group in groups
+        for variable, gradient in zip(model.variable_groups[group], by_group[group], strict=True)
+    }
+    of_weights = [by_variable[variable.ref()] for variable in _moving_weights(model)]
+    return loss, of_weights, by_group.get("architecture", [])
 
 
 def _replicas() -> int:
@@ -110,22 +118,18 @@ def _summed(gradients: Sequence[Any]) -> list[Any]:
     """Every gradient summed over replicas; None stays."""
     if _replicas() == 1:
         return list(gradients)
-    context, found = tf.distribute.get_replica_context(), []
+    context, summed = tf.distribute.get_replica_context(), []
     for gradient in gradients:
         if isinstance(gradient, tf.IndexedSlices):
             # The rows of all replicas behind each other: their sum, rows may be there twice.
-            values, indices = (
-                context.all_gather(gradient.values, 0),
-                context.all_gather(gradient.indices, 0),
-            )
-            found.append(tf.IndexedSlices(values, indices, gradient.dense_shape))
+            values = context.all_gather(gradient.values, 0)
+            indices = context.all_gather(gradient.indices, 0)
+            summed.append(tf.IndexedSlices(values, indices, gradient.dense_shape))
+        elif gradient is None:
+            summed.append(None)
         else:
-            found.append(
-                None
-                if gradient is None
-                else context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
-            )
-    return found
+            summed.append(context.all_reduce(tf.distribute.ReduceOp.SUM, gradient))
+    return summed
 
 
 def _tensors(gradient: Any) -> list[tf.Tensor]:
@@ -148,19 +152,17 @@ def _subtract(variable: tf.Variable, gradient: Any, xi: float) -> tf.Operation:
     return variable.assign_sub(xi * gradient)
 
 
-def _restore(variable: tf.Variable, kept: Any) -> tf.Operation:
-    return (
-        variable.scatter_update(kept)
-        if isinstance(kept, tf.IndexedSlices)
-        else variable.assign(kept)
-    )
+def _restore(variable: tf.Variable, copy: Any) -> tf.Operation:
+    if isinstance(copy, tf.IndexedSlices):
+        return variable.scatter_update(copy)
+    return variable.assign(copy)
 
 
 def _assign(
     pairs: Sequence[tuple[tf.Variable, Any]], change: Callable[[tf.Variable, Any], Any]
 ) -> None:
-    """`change`s every variable by its value, each replica its own
-    copy by its own (equal) values."""
+    """Calls `change` for every variable and its value, in each replica for its own copy by its own
+    (equal) values."""
     if _replicas() == 1:
         for variable, value in pairs:
             change(variable, value)
@@ -189,7 +191,7 @@ def _rows(gradient: Any, wanted: tf.Tensor) -> tf.Tensor:
     summed = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
     order = tf.argsort(rows)
     ascending = tf.gather(rows, order)
-    at = tf.minimum(tf.searchsorted(ascending, wanted), tf.size(rows) - 1)
-    found = tf.gather(summed, tf.gather(order, at))
-    there = tf.equal(tf.gather(ascending, at), wanted)
-    return tf.where(there[:, tf.newaxis], found, 0.0)
+    nearest = tf.minimum(tf.searchsorted(ascending, wanted), tf.size(rows) - 1)
+    values = tf.gather(summed, tf.gather(order, nearest))
+    has_row = tf.equal(tf.gather(ascending, nearest), wanted)
+    return tf.where(has_row[:, tf.newaxis], values, 0.0)

@@ -55,6 +55,17 @@ def test_several_steps_per_call_trace_once(tiny, tmp_path, monkeypatch):
     check_traces(fits)
 
 
+def test_a_trainer_inside_another_shares_its_rows_and_resolved_options(tiny, tmp_path):
+    trainer = tiny.trainer(cases.named("fde"), tmp_path)
+    inside = trainer.inside("search", {"network": "sgd(learning_rate=0.5)"})
+    for name in ("train", "valid", "test", "options", "base", "task", "shared_dir"):
+        assert getattr(inside, name) is getattr(trainer, name)
+    assert inside.work_dir == str(tmp_path / "search") and trainer.work_dir == str(tmp_path)
+    assert inside.optimizers == {"network": "sgd(learning_rate=0.5)"} and not trainer.optimizers
+    assert inside.inside("deeper").optimizers == inside.optimizers
+    assert inside.pretrained is not trainer.pretrained
+
+
 @law(Law.DECLARED_VARIABLES, cases.covering_cases())
 def test_only_declared_variables_move(case, searched, monkeypatch):
     run = searched(case)

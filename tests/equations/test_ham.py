@@ -773,7 +773,7 @@ def test_maps_go_from_the_pretraining_through_the_search_into_the_final_training
         return history
 
     monkeypatch.setattr(Trainer, "fit", watched)
-    trainer = tiny.trainer(laws.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
+    trainer = tiny.trainer(cases.Case(Spec("fde"), Spec("fm", (("align_always", True),))), tmp_path)
     # Every field 3 wide.
     method = METHODS.build("ham(epochs=1, pretrain_epochs=1, base_dim=3, size=9)")
     search = method.train_or_resume(trainer, tiny.space)
