@@ -71,13 +71,13 @@ def _parser(name: str, batched: bool) -> Callable[[tf.Tensor], dict[str, tf.Tens
     parse = tf.io.parse_example if batched else tf.io.parse_single_example
 
     def read(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = parse(serialized, features)
+        parsed = parse(serialized, features)
         ids = (
-            found["ids"]
+            parsed["ids"]
             if name == "list"
-            else tf.stack([found[f"f{k}"] for k in range(_FIELDS)], axis=-1)
+            else tf.stack([parsed[f"f{k}"] for k in range(_FIELDS)], axis=-1)
         )
-        return {"ids": tf.cast(ids, tf.int32), "label": found["label"]}
+        return {"ids": tf.cast(ids, tf.int32), "label": parsed["label"]}
 
     return read
 
@@ -103,35 +103,47 @@ def _read(data: tf.data.Dataset) -> tuple[float, float]:
     return seen / (time.perf_counter() - clock), seen / (time.process_time() - processor)
 
 
+def _layouts(
+    directory: str, ids: np.ndarray, label: np.ndarray, example_rows: int
+) -> dict[tuple[str, str], tf.data.Dataset]:
+    """Writes every layout into a folder: (layout, order) -> its batches.
+
+    Args:
+      directory: the folder.
+      ids: [rows, N].
+      label: [rows].
+      example_rows: rows written as Examples, of which a row takes far longer than in a block.
+    """
+    _write_blocks(directory, ids, label)
+    source = Source(directory, "train")
+    epoch = source.batches_per_epoch(_BATCH)
+    data = {
+        ("block records", "rows shuffled"): source.batches(_BATCH, 1).take(epoch),
+        ("block records", "in order"): source.ordered(_BATCH),
+    }
+    for name, text in (("list", "one int list"), ("fields", "a feature per field")):
+        paths = _write_examples(directory, name, ids[:example_rows], label[:example_rows])
+        for order, shuffled in (("rows shuffled", True), ("in order", False)):
+            data[f"Example, {text}, parsed in batches", order] = _examples(
+                paths, name, batched=True, shuffled=shuffled
+            )
+        if name == "fields":
+            data[f"Example, {text}, parsed singly", "in order"] = _examples(
+                paths, name, batched=False, shuffled=False
+            )
+    return data
+
+
 def main(_: list[str]) -> None:
-    """Writes every layout into a temporary folder, reads each
-    several times and prints the table."""
+    """Writes every layout into a temporary folder, reads each several times and prints the
+    table."""
     given = flags.FLAGS
     rng = np.random.default_rng(1)
-    ids = (1e5 ** rng.random((given.rows, _FIELDS))).astype(
-        np.int32
-    )  # heavy-tailed: small ids are frequent, and short as varints
+    # Heavy-tailed: small ids are frequent, and short as varints.
+    ids = (1e5 ** rng.random((given.rows, _FIELDS))).astype(np.int32)
     label = (rng.random(given.rows) < 0.25).astype(np.float32)
-    some = slice(0, given.example_rows)
     with tempfile.TemporaryDirectory() as directory:
-        _write_blocks(directory, ids, label)
-        source = Source(directory, "train")
-        data = {
-            ("block records", "rows shuffled"): source.batches(_BATCH, 1).take(
-                source.batches_per_epoch(_BATCH)
-            ),
-            ("block records", "in order"): source.ordered(_BATCH),
-        }
-        for name, text in (("list", "one int list"), ("fields", "a feature per field")):
-            paths = _write_examples(directory, name, ids[some], label[some])
-            for order, shuffled in (("rows shuffled", True), ("in order", False)):
-                data[f"Example, {text}, parsed in batches", order] = _examples(
-                    paths, name, batched=True, shuffled=shuffled
-                )
-            if name == "fields":
-                data[f"Example, {text}, parsed singly", "in order"] = _examples(
-                    paths, name, batched=False, shuffled=False
-                )
+        data = _layouts(directory, ids, label, given.example_rows)
         rates: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in data}
         for block in range(given.blocks + 1):
             for key, dataset in data.items():
@@ -140,8 +152,7 @@ def main(_: list[str]) -> None:
                     rates[key].append(rate)
     rows = []
     for (layout, order), values in rates.items():
-        blocks, own = np.array(rates["block records", order]), np.array(values)  # [passes, 2]
-        ratios = np.median(blocks / own, axis=0)
+        ratios = np.median(np.array(rates["block records", order]) / np.array(values), axis=0)
         judged = "batches" in layout
         verdict = "" if not judged else "met" if ratios[0] >= _AIM else "MISSED"
         clock = [rate for rate, _ in values]
@@ -152,20 +163,8 @@ def main(_: list[str]) -> None:
         f"{_FIELDS} fields, batches of {_BATCH}; {given.rows:,} rows as blocks, "
         f"{given.example_rows:,} as Examples"
     )
-    print(
-        text_table(
-            (
-                "layout",
-                "rows/s",
-                "range",
-                "blocks are x times faster",
-                "of processor time",
-                f"aim {_AIM:g}",
-            ),
-            rows,
-        ),
-        flush=True,
-    )
+    titles = ("layout", "rows/s", "range", "blocks are x times faster", "of processor time")
+    print(text_table((*titles, f"aim {_AIM:g}"), rows), flush=True)
 
 
 if __name__ == "__main__":

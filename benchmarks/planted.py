@@ -79,21 +79,20 @@ def run_seed(
     points.add_sweep("uniform", "fde(sweep=(1, 2, 4, 8))")
     records = points.run()
     for record in records:
-        dims = {name: max(own[name] for own in record["field_dims"]) for name in planted.FIELDS}
+        clusters = record["field_dims"]
+        dims = {name: max(widths[name] for widths in clusters) for name in planted.FIELDS}
         dims_of_item = max(dims["item"], dims["item_copy"])  # one of the two is enough
         record["strong_kept"] = sum(
             (dims_of_item if name == "item" else dims[name]) > 0 for name in planted.STRONG
         )
         record["noise_kept"] = [name for name in planted.NOISE if dims[name]]
-        found = points.scores(searches[record["series"]]) if record["series"] in searches else {}
-        if found:
+        scores = points.scores(searches[record["series"]]) if record["series"] in searches else {}
+        if scores:
             names = [*planted.STRONG, *planted.NOISE]
-            found = found | {"item": max(found["item"], found["item_copy"])}
-            record["separation"] = float(
-                roc_auc_score(
-                    [name in planted.STRONG for name in names], [found[name] for name in names]
-                )
-            )
+            scores = scores | {"item": max(scores["item"], scores["item_copy"])}
+            strong = [name in planted.STRONG for name in names]
+            separation = roc_auc_score(strong, [scores[name] for name in names])
+            record["separation"] = float(separation)
     return records
 
 
@@ -119,12 +118,21 @@ def main(_: list[str]) -> None:
     for seed in seeds:
         for record in records[seed]:
             if record["series"] in searches:
-                dims = ["/".join(str(own[name]) for own in record["field_dims"]) for name in fields]
+                clusters = record["field_dims"]
+                dims = ["/".join(str(widths[name]) for widths in clusters) for name in fields]
                 separation = f"{record['separation']:.2f}" if "separation" in record else "-"
                 kept.append((f"{record['series']}, seed {seed}", *dims, separation))
     print(text_table(("width of", *fields, "separation"), kept))
-    rows = []
     every = [record for seed in seeds for record in records[seed]]
+    header, rows = _quality(every, seeds)
+    print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
+
+
+def _quality(
+    every: list[dict[str, Any]], seeds: list[int]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table of how good each model is over the seeds: its header and its lines."""
+    rows = []
     for key in dict.fromkeys((record["series"], record["label"]) for record in every):
         same = [record for record in every if (record["series"], record["label"]) == key]
         quality = [
@@ -157,8 +165,7 @@ def main(_: list[str]) -> None:
         "separation",
         "strong kept of 6, by seed",
     )
-    header = (*titles, "both large noise fields dropped")
-    print(f"\n{text_table(header, rows)}\nceiling of the true logit: AUC {ceiling:.4f}")
+    return (*titles, "both large noise fields dropped"), rows
 
 
 if __name__ == "__main__":

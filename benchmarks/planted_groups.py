@@ -115,7 +115,7 @@ def main(_: list[str]) -> None:
     for record in every:
         if record["series"] in SEARCHES:
             dims = [
-                "/".join(str(own[name]) for own in record["field_dims"])
+                "/".join(str(dims[name]) for dims in record["field_dims"])
                 for name in planted_groups.FIELDS
             ]
             measures = [f"{record[key]:.3f}" if key in record else "-" for key in MEASURES]
@@ -128,14 +128,16 @@ def main(_: list[str]) -> None:
             mean_and_spread([record[metric] for record in same])
             for metric in ("valid_auc", "auc", "log_loss")
         ]
-        found = [[record[measure] for record in same if measure in record] for measure in MEASURES]
+        measured = [
+            [record[measure] for record in same if measure in record] for measure in MEASURES
+        ]
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
         rows.append(
             (
                 " ".join(key),
                 *quality,
                 size,
-                *(mean_and_spread(values, 3) if values else "-" for values in found),
+                *(mean_and_spread(values, 3) if values else "-" for values in measured),
             )
         )
     print(

@@ -96,9 +96,8 @@ def _measure(log: str, output: str, min_count: int) -> dict[str, float]:
     """Preprocesses in this process; seconds, peak memory in GiB and number of features."""
     from data_pipelines.preprocess import PreprocessOptions, preprocess
 
-    importlib.import_module(
-        "tensorflow"
-    )  # `preprocess` imports it to write; its start-up is not timed
+    # `preprocess` imports it to write; its start-up is not timed.
+    importlib.import_module("tensorflow")
     start, before = time.perf_counter(), time.process_time()
     schema = preprocess(
         PreprocessOptions(reader="criteo", input=(log,), min_count=min_count),
@@ -132,6 +131,36 @@ def _again(stage: str, *arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+def _rows(name: str) -> int:
+    """Number of rows of a log, from its name among the flag's."""
+    return int(name.removesuffix(".gz"))
+
+
+def _run(name: str, folder: str | None, min_count: int) -> tuple[float, dict[str, float]]:
+    """Generates a log and preprocesses it; returns its MiB and what was measured."""
+    with tempfile.TemporaryDirectory(dir=folder) as directory:
+        log = os.path.join(directory, "log.tsv" + name[len(str(_rows(name))) :])
+        _again("generate", f"--log={log}", f"--rows={_rows(name)}")
+        output = f"--output={directory}/data"
+        measured = _again("measure", f"--log={log}", output, f"--min_count={min_count}")
+        return os.path.getsize(log) / 2**20, json.loads(measured)
+
+
+def _cells(name: str, size: float, measured: dict[str, float]) -> tuple[str, ...]:
+    """A line of the table."""
+    rows, form = _rows(name), "gzip" if name.endswith(".gz") else "plain"
+    return (
+        f"{rows:,} rows, {form}",
+        f"{size:,.0f}",
+        f"{measured['features']:,}",
+        f"{measured['seconds']:.1f}",
+        f"{rows / measured['seconds']:,.0f}",
+        f"{rows / measured['processor']:,.0f}",
+        f"{measured['gib']:.2f}",
+        "met" if measured["gib"] <= _AIM_GIB else "MISSED",
+    )
+
+
 def main(_: list[str]) -> None:
     """Generates every log, preprocesses it and prints the table."""
     given = flags.FLAGS
@@ -147,39 +176,7 @@ def main(_: list[str]) -> None:
 
         print(timing.machine())
         return
-    rows, peaks = [], []
-    for name in given.logs:
-        number = int(name.removesuffix(".gz"))
-        with tempfile.TemporaryDirectory(dir=given.folder) as directory:
-            log = os.path.join(directory, "log.tsv" + name[len(str(number)) :])
-            _again("generate", f"--log={log}", f"--rows={number}")
-            size = os.path.getsize(log) / 2**20
-            found = json.loads(
-                _again(
-                    "measure",
-                    f"--log={log}",
-                    f"--output={directory}/data",
-                    f"--min_count={given.min_count}",
-                )
-            )
-        peaks.append((number, found["gib"]))
-        cells = (
-            f"{size:,.0f}",
-            f"{found['features']:,}",
-            f"{found['seconds']:.1f}",
-            f"{number / found['seconds']:,.0f}",
-        )
-        verdict = "met" if found["gib"] <= _AIM_GIB else "MISSED"
-        form = "gzip" if name.endswith(".gz") else "plain"
-        rows.append(
-            (
-                f"{number:,} rows, {form}",
-                *cells,
-                f"{number / found['processor']:,.0f}",
-                f"{found['gib']:.2f}",
-                verdict,
-            )
-        )
+    runs = [(name, *_run(name, given.folder, given.min_count)) for name in given.logs]
     print(_again("machine"))
     print(f"Criteo format, 39 fields, min_count {given.min_count}")
     header = (
@@ -192,7 +189,8 @@ def main(_: list[str]) -> None:
         "peak GiB",
         f"aim {_AIM_GIB:g} GiB",
     )
-    print(text_table(header, rows))
+    print(text_table(header, [_cells(*run) for run in runs]))
+    peaks = [(_rows(name), measured["gib"]) for name, _, measured in runs]
     (least, first), (most, last) = min(peaks), max(peaks)
     if least != most:
         verdict = "met" if last / first <= _AIM_GROWTH else "MISSED"

@@ -17,9 +17,8 @@ from data_pipelines.text.lines import bad_row, first_line, read_chunks
 
 _ONE = re.compile(rb":1(?:\.0*)?(?=[ \r\n])")
 _CELL = rb"-?[0-9]+:1(?:\.0*)?"
-_LINE_END = re.compile(
-    rb"(?<! ) +(?=\r?\n)"
-)  # from the first space of a run only, or a long run would be tried from each of its spaces
+# From the first space of a run only, or a long run would be tried from each of its spaces.
+_LINE_END = re.compile(rb"(?<! ) +(?=\r?\n)")
 
 
 @READERS.register("libfm")
@@ -33,8 +32,8 @@ class LibFM(Reader):
 
         Args:
           names: field names in order; () names them field_0, field_1, ... after the first line.
-          users: which of them say who the user is.
-          items: which of them say what the item is.
+          users: names of the fields that say who the user is.
+          items: names of the fields that say what the item is.
         """
 
         names: tuple[str, ...] = ()
@@ -115,16 +114,12 @@ class LibFM(Reader):
                 bad = ~np.isin(chunk.label, (-1.0, 0.0, 1.0))
                 if bad.any():
                     row = int(np.argmax(bad))
-                    raise bad_row(
-                        "A libFM label should be -1, 0 or 1.",
-                        repr(float(chunk.label[row])),
-                        path,
-                        line + row,
-                    )
+                    received = repr(float(chunk.label[row]))
+                    raise bad_row("A libFM label should be -1, 0 or 1.", received, path, line + row)
                 yield dataclasses.replace(chunk, label=np.maximum(chunk.label, 0.0))
 
     def _scan(self, path: str, first: int, text: bytes) -> None:
-        """Looks for the first line that is not `label id:1 id:1 ...`, and raises for it."""
+        """Raises for the first line that is not `label id:1 id:1 ...`, if there is one."""
         for line, raw in enumerate(text[:-1].split(b"\n"), first):
             label, *cells = raw.removesuffix(b"\r").rstrip(b" ").split(b" ")
             if not label or b":" in label or b"\r" in label:
@@ -132,12 +127,8 @@ class LibFM(Reader):
                     "A libFM line should begin with its label.", _shown(label), path, line
                 )
             if len(cells) != len(self._names):
-                raise bad_row(
-                    f"A libFM line should have a label and {len(self._names)} ids.",
-                    f"{len(cells)} ids",
-                    path,
-                    line,
-                )
+                should = f"A libFM line should have a label and {len(self._names)} ids."
+                raise bad_row(should, f"{len(cells)} ids", path, line)
             for name, cell in zip(self._names, cells, strict=True):
                 if not re.fullmatch(rb"[^:]+:1(?:\.0*)?", cell):
                     raise bad_row(
@@ -156,4 +147,5 @@ class LibFM(Reader):
 
 
 def _shown(cell: bytes) -> str:
+    """A value as messages show it."""
     return repr(cell.decode("utf-8", "replace"))

@@ -58,39 +58,39 @@ class MovieLens(Reader):
             movies = _side_table(os.path.join(folder, "movies.dat"), "latin-1", _movie)
             for chunk in _FORM.chunks(path, edit=functools.partial(_to_tabs, path)):
                 columns = dict(chunk.columns)
-                columns |= _join(chunk, "user", users, _USER) | _join(
-                    chunk, "movie", movies, _MOVIE
-                )
+                columns |= _join(chunk, "user", users, _USER)
+                columns |= _join(chunk, "movie", movies, _MOVIE)
                 yield Chunk(chunk.path, chunk.first_line, columns, chunk.label, chunk.time)
 
 
 def _to_tabs(path: str, first_line: int, text: bytes) -> bytes:
+    """Lines with a tab, the one character that Arrow takes for a separator, in place of `::`."""
     if b"\t" in text:  # would be taken for `::`
         line = text.count(b"\n", 0, text.index(b"\t"))
         received = repr(text.split(b"\n")[line].decode("utf-8", "replace"))
-        raise bad_row(
-            "A rating should have `::` between values, and no tabs.",
-            received,
-            path,
-            first_line + line,
-        )
+        should = "A rating should have `::` between values, and no tabs."
+        raise bad_row(should, received, path, first_line + line)
     return text.replace(b"::", b"\t")
 
 
 def _join(
     chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]
 ) -> dict[str, pa.Array]:
+    """The attributes of the user or film of each row, as columns.
+
+    Args:
+      chunk: ratings.
+      key: `user` or `movie`, the column that holds the id.
+      table: id -> its attributes.
+      names: what the attributes are called.
+    """
     column = chunk.columns[key]
     keys = column.dictionary.to_pylist()
     for k, value in enumerate(keys):
         if value not in table:
             row = int(np.argmax(column.indices.to_numpy() == k))
-            raise bad_row(
-                f"A rating should be of a {key} in `{key}s.dat`.",
-                repr(value),
-                chunk.path,
-                chunk.first_line + row,
-            )
+            should = f"A rating should be of a {key} in `{key}s.dat`."
+            raise bad_row(should, repr(value), chunk.path, chunk.first_line + row)
     rows = [table[value] for value in keys]
     attributes = (pa.array([row[k] for row in rows], pa.string()) for k in range(len(names)))
     return {
@@ -102,7 +102,8 @@ def _join(
 def _side_table(
     path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]
 ) -> dict[str, tuple[str | None, ...]]:
-    """Id -> attributes, of a small `::`-separated file."""
+    """Reads a small `::`-separated file: id -> attributes, as `parse` gives them for the values of
+    a line."""
     if not os.path.exists(path):
         raise ValueError(
             f"`ratings.dat` should have `users.dat` and `movies.dat` beside it. Received: no {path}"

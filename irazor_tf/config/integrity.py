@@ -89,7 +89,7 @@ class Ledger:
     is there, and the last one entered.
 
     Args:
-      folder: of the job.
+      folder: the job's folder.
     """
 
     def __init__(self, folder: str):
@@ -111,7 +111,7 @@ class Ledger:
         return os.path.abspath(path).startswith(self.folder + os.sep)
 
     def record(self, path: str, digest: str) -> None:
-        """Enters what `path` is about to hold."""
+        """Enters the SHA-256 of what `path` is about to hold."""
         name = self._name(path)
         there = checksum(path) if name in self._known and os.path.exists(path) else None
         kept = [there] if there in self._known.get(name, ()) else []
@@ -122,11 +122,12 @@ class Ledger:
             file.write("".join(f"{value}  {name}\n" for value in lines))
 
     def forget(self, path: str) -> None:
-        """Takes out a file that is removed on purpose."""
+        """Strikes out a file that is removed on purpose."""
         if self._known.pop(self._name(path), None) is not None:
             self._shorten()
 
     def knows(self, path: str) -> bool:
+        """Whether there is an entry for a file."""
         return self._name(path) in self._known
 
     def damaged(self, path: str) -> bool:
@@ -160,8 +161,8 @@ _open: list[Ledger] = []
 
 @contextlib.contextmanager
 def guarding(folder: str) -> Iterator[None]:
-    """Keeps the ledger of `folder` while it is open; inside another one of the same folder, that
-    one goes on."""
+    """A context in which the ledger of `folder` is kept; inside another one of the same folder,
+    that one goes on."""
     if any(ledger.folder == os.path.abspath(folder) for ledger in _open):
         yield
         return
@@ -174,15 +175,18 @@ def guarding(folder: str) -> Iterator[None]:
 
 
 def record(path: str, written: str | None = None) -> None:
-    """Enters a file that is about to be called `path`, and lies at `written` until then (None: it
-    has its name already)."""
+    """Enters a file in the ledgers that are open.
+
+    Args:
+      path: what the file is called, or is about to be called.
+      written: where it lies until then; None: it has its name already.
+    """
     for ledger in _ledgers(path):
         ledger.record(path, checksum(written or path))
 
 
 def damaged(path: str) -> bool:
-    """Whether `path` is not as a ledger that is open says; a file that none knows is taken as it
-    is."""
+    """Whether `path` differs from what an open ledger says; a file without entry never does."""
     return os.path.exists(path) and any(ledger.damaged(path) for ledger in _ledgers(path))
 
 
@@ -204,7 +208,7 @@ def check(path: str) -> None:
 
 
 def forget(path: str) -> None:
-    """Takes a file that was removed on purpose out of the ledgers."""
+    """Strikes a file that was removed on purpose out of the ledgers that are open."""
     for ledger in _ledgers(path):
         ledger.forget(path)
 
