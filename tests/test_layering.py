@@ -2,6 +2,8 @@
 no entry of an open set by name."""
 
 import ast
+import collections
+import functools
 import graphlib
 import pathlib
 import re
@@ -250,6 +252,7 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
     return wrong
 
 
+@functools.cache
 def entry_names() -> set[str]:
     return {name for folder in OPEN_SETS for name in entries(folder.replace("/", "."))}
 
@@ -457,3 +460,53 @@ def test_checker_lets_a_name_pass(path, source):
 
 def test_flag_file_is_excused_for_definitions_only():
     assert name_violations("launch/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"})
+
+
+LONGEST_FILE, LONGEST_FUNCTION, MOST_BRANCHES, MOST_FILES = 300, 60, 12, 14
+BRANCHES = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.IfExp)
+
+
+def oversized(path: str, source: str) -> list[str]:
+    """What in a file is larger than it should be without a reason written there: a comment that
+    begins with `# Longer than` or `# More than`."""
+    lines = source.splitlines()
+    wrong = []
+    if len(lines) > LONGEST_FILE and f"# Longer than {LONGEST_FILE} lines:" not in source:
+        wrong.append(f"{path}: {len(lines)} lines")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        assert node.end_lineno is not None
+        text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        length = node.end_lineno - node.lineno + 1
+        branches = sum(isinstance(inner, BRANCHES) for inner in ast.walk(node))
+        if length > LONGEST_FUNCTION and f"# Longer than {LONGEST_FUNCTION} lines:" not in text:
+            wrong.append(f"{path}: {node.name} has {length} lines")
+        if branches > MOST_BRANCHES and f"# More than {MOST_BRANCHES} branches:" not in text:
+            wrong.append(f"{path}: {node.name} has {branches} branches")
+    return wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_and_functions_are_short_or_say_why_not(package):
+    wrong = []
+    for path in sources(package):
+        wrong += oversized(path.as_posix(), (ROOT / path).read_text(encoding="utf-8"))
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_room_has_more_than_about_a_dozen_files(package):
+    rooms = collections.Counter(
+        path.parent.as_posix() for path in sources(package) if path.name != "__init__.py"
+    )
+    assert max(rooms.values()) <= MOST_FILES, rooms.most_common(3)
+
+
+def test_oversized_sees_length_branches_and_reasons():
+    long = "def f():\n" + "    x = 1\n" * 60
+    assert oversized("a.py", long) == ["a.py: f has 61 lines"]
+    assert not oversized("a.py", long.replace("x = 1", "# Longer than 60 lines: a table", 1))
+    many = "def f(x):\n" + "    x = 1 if x else 2\n" * 13
+    assert oversized("a.py", many) == ["a.py: f has 13 branches"]
+    assert oversized("a.py", "x = 1\n" * 301) == ["a.py: 301 lines"]

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from irazor_tf.config.input_config import InputConfig
+from irazor_tf.embedding.hard_mask import HardMask
+from irazor_tf.embedding.pieces import Labels, Piece
 from irazor_tf.model.gate import NarrowedGate
-from irazor_tf.model.hard_mask import HardMask
-from irazor_tf.model.pieces import Labels, Piece
 
 if TYPE_CHECKING:
     from irazor_tf.model.predictor import Predictor

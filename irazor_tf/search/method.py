@@ -28,8 +28,8 @@ from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.search.pictures import Picture
 from irazor_tf.training.cost import Spent as Spent
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Joint, Step
 
 METHODS = Registry("method", "irazor_tf.methods")
 WEIGHTS = ("bias", "network")  # groups of variables that are no architecture

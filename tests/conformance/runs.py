@@ -25,8 +25,8 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import Search, SearchMethod
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.source import Source
-from irazor_tf.training.steps import Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Step
 from tests.conformance import tiny_data
 from tests.conformance.cases import EPOCHS, Case
 

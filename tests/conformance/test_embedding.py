@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
-from irazor_tf.model.embedding import FieldEmbedding
+from irazor_tf.embedding.tables import FieldEmbedding
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -19,8 +19,8 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.noise import batch_uniform
 from irazor_tf.model.routing import Router
 from irazor_tf.search.method import RoutingMethod, Search, SearchMethod, Traits, budget_error
-from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step
 
 
 class ColumnGate(Gate):

@@ -35,10 +35,10 @@ from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.search.method import METHODS, BudgetError
 from irazor_tf.search.notices import Notices
 from irazor_tf.search.run import run_search
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.optimizers import make_optimizer
 from tests.conformance import tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}

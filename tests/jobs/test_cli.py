@@ -19,8 +19,8 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
+from irazor_tf.training.updates.optimizers import make_optimizer
 from launch import flags, quiet, settings
 from launch.documented import documented
 from launch.flagfiles import file_or_preset, with_presets

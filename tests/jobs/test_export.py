@@ -32,9 +32,9 @@ from irazor_tf.serving.encoders import FieldEncoder
 from irazor_tf.serving.export import export, raw_signature
 from irazor_tf.serving.versions import size_report
 from irazor_tf.tasks.ctr import ClickThroughRate
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.source import Source
-from irazor_tf.training.steps import Joint
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint
 from tests.jobs import small_jobs
 
 ROWS = 3000

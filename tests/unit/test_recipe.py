@@ -13,8 +13,8 @@ from irazor_tf.config import recipe
 from irazor_tf.config.recipe import AUTO, RULE, Known
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.model.base import MODELS
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
+from irazor_tf.training.updates.optimizers import make_optimizer
 from launch import flags
 from launch.job import job_config
 

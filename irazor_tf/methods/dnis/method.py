@@ -34,8 +34,8 @@ from irazor_tf.search.method import (
     variants,
 )
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Step, Unrolled
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step, Unrolled
 
 
 @METHODS.register("dnis")

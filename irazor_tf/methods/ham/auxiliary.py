@@ -33,8 +33,8 @@ from irazor_tf.search.method import (
     variants,
 )
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 
 class AuxiliaryMasks(SearchMethod):

@@ -41,8 +41,8 @@ from irazor_tf.search.method import (
 )
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step
 
 _DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 

@@ -29,8 +29,8 @@ from irazor_tf.search.method import (
 )
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 
 @METHODS.register("irazor")
