@@ -10,8 +10,8 @@ def help_text(program: str, what: str) -> str:
     """What a stage does, and all flags (already defined), by group.
 
     Args:
-      program: how the stage is called.
-      what: what the stage does, a sentence.
+      program: How the stage is called.
+      what: What the stage does, a sentence.
     """
     return "\n".join(
         [

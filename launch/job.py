@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from launch.flagfiles import file_or_preset
-from launch.flags import DATA_FLAGS, FLAGS, kinds_of
+from launch.flags import DATA_FLAGS, FLAGS
+from launch.setting_flags import kinds_of
 
 if TYPE_CHECKING:
     from irazor_tf.config.specs import Spec

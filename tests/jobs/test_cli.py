@@ -169,6 +169,7 @@ def test_the_help_text_of_a_setting_is_its_documentation():
     """Where that lists the optimizers, it lists them all."""
     flags.define()
     for options in (TrainOptions, PreprocessOptions):
+        assert set(documented(options)) == {field.name for field in dataclasses.fields(options)}
         for name, text in documented(options).items():
             flag = flags.DATA_FLAGS.get(name, name) if options is PreprocessOptions else name
             if flag is not None:
