@@ -13,10 +13,10 @@ import sys
 import textwrap
 from typing import Any
 
-from launch.documented import documented
-from launch.flagfiles import without_plugins
+from launch.command.documented import documented
+from launch.command.flagfiles import without_plugins
+from launch.command.registries import load_plugins, registries
 from launch.quiet import import_tensorflow
-from launch.registries import load_plugins, registries
 
 _WIDTH = 100
 

@@ -70,7 +70,7 @@ WORDS = {
 }
 # Files of the spine in which defaults, and help texts of flags, name entries.
 FLAG_FILES = {
-    "launch/flags.py": "a user who names no method, model or reader gets the defaults written "
+    "launch/command/flags.py": "a user who names no method, model or reader gets the defaults written "
     "there",
     "irazor_tf/jobs/config.py": "these are the defaults of a job made in Python, too",
 }
@@ -347,7 +347,7 @@ def test_pure_modules_load_without_tensorflow():
         ("irazor_tf.models.some", "import irazor_tf.methods.fde", "not below"),
         ("irazor_tf.models.some", "import irazor_tf.tasks.ctr", "not below"),
         ("irazor_tf.report.page", "import irazor_tf.serving.export", "not below"),
-        ("irazor_tf.training.trainer", "import launch.flags", "not below"),
+        ("irazor_tf.training.trainer", "import launch.command.flags", "not below"),
         ("irazor_tf.config.schema", "from data_pipelines import records", "not below"),
         ("irazor_tf.unheard_of", "", "in no room"),
         ("irazor_tf.jobs.stages", "from irazor_tf import unheard_of", "in no room"),
@@ -449,7 +449,7 @@ def test_checker_catches_a_name(source):
         ),
         ("irazor_tf/jobs/stages.py", "sparrows = 'sparrows'"),
         (
-            "launch/flags.py",
+            "launch/command/flags.py",
             "flags.DEFINE_string('method', 'sparrow', 'for example sparrow(cpt=0.4)')",
         ),
     ],
@@ -459,7 +459,9 @@ def test_checker_lets_a_name_pass(path, source):
 
 
 def test_flag_file_is_excused_for_definitions_only():
-    assert name_violations("launch/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"})
+    assert name_violations(
+        "launch/command/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"}
+    )
 
 
 LONGEST_FILE, LONGEST_FUNCTION, MOST_BRANCHES, MOST_FILES = 300, 60, 12, 14

@@ -17,7 +17,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from benchmarks.common import FORMER
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.evaluation.task import TASKS

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import write_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.specs import Spec, parse_spec

@@ -17,7 +17,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.specs import parse_spec
 from irazor_tf.embedding.pieces import Labels
@@ -27,7 +28,8 @@ from irazor_tf.methods.dnis.blocks import feature_blocks
 from irazor_tf.methods.dnis.gate import SoftSelection, merge, normalize_rows
 from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError, Search, SearchMethod
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS, Search, SearchMethod
 from irazor_tf.search.pictures import HeatMap, Lines
 from irazor_tf.search.run import training_spec
 from irazor_tf.training.plan import FitPlan

@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.common import FORMER
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import read_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.search_result import SearchResult
@@ -32,7 +33,8 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.model.noise import batch_uniform
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
-from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS
 from irazor_tf.search.notices import Notices
 from irazor_tf.search.run import run_search
 from irazor_tf.training.partition import partition

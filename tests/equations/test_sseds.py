@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.seeds import seed_of
@@ -30,7 +31,8 @@ from irazor_tf.methods.sseds import equations
 from irazor_tf.methods.sseds import method as sseds
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError, Search
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS, Search
 from irazor_tf.search.run import run_search, run_sweep, search_folder
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.trainer import Trainer

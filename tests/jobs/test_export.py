@@ -22,7 +22,8 @@ import tf_keras as keras
 
 from data_pipelines import vocabulary
 from data_pipelines.preprocess import PreprocessOptions, preprocess
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import MISSING, MISSING_INT, Field, Schema
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender

@@ -22,12 +22,12 @@ from irazor_tf.methods.ham.pictures import mask_pictures
 from irazor_tf.methods.ham.settings import PRESETS, MaskSettings
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.budget import budget_error
 from irazor_tf.search.method import (
     Explanation,
     Search,
     SearchMethod,
     Traits,
-    budget_error,
     build_supernet,
     group_optimizers,
     variants,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from launch.flagfiles import preset_names
-from launch.flags import FLAGS, GROUPS
+from launch.command.flagfiles import preset_names
+from launch.command.flags import FLAGS, GROUPS
 
 
 def help_text(program: str, what: str) -> str:

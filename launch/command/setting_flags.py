@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from absl import flags
 
 from irazor_tf.config.recipe import AUTO
-from launch.documented import documented
+from launch.command.documented import documented
 
 
 def define_settings(

@@ -11,12 +11,12 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from launch.flagfiles import plugin_names, with_presets, without_plugins
-from launch.flags import FLAGS, define
-from launch.help import help_text
-from launch.job import job_config
+from launch.command.flagfiles import plugin_names, with_presets, without_plugins
+from launch.command.flags import FLAGS, define
+from launch.command.help import help_text
+from launch.command.job import job_config
+from launch.command.registries import load_plugins
 from launch.quiet import import_tensorflow
-from launch.registries import load_plugins
 from launch.signals import Terminated, terminable
 
 HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort")

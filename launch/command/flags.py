@@ -1,4 +1,4 @@
-"""The definitions of all absl flags. What they become: launch/job.py.
+"""The definitions of all absl flags. What they become: launch/command/job.py.
 
 A setting of training or of the data has no line here: its flag is made from the field of
 `TrainOptions` or `PreprocessOptions` (launch/setting_flags.py). No TensorFlow import, so that
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from launch.flagfiles import preset_names
-from launch.setting_flags import define_settings
+from launch.command.flagfiles import preset_names
+from launch.command.setting_flags import define_settings
 
 FLAGS = flags.FLAGS
 
