@@ -70,8 +70,9 @@ WORDS = {
 }
 # Files of the spine in which defaults, and help texts of flags, name entries.
 FLAG_FILES = {
-    "launch/command/flags.py": "a user who names no method, model or reader gets the defaults written "
-    "there",
+    "launch/command/flags.py": (
+        "a user who names no method, model or reader gets the defaults written there"
+    ),
     "irazor_tf/jobs/config.py": "these are the defaults of a job made in Python, too",
 }
 EXCUSED = {("launch/main.py", "irazor"): "the command line program has this name too"}

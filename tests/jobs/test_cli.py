@@ -131,7 +131,10 @@ def test_documentation_is_read_whole():
 
 
 def test_flags_are_defined_without_tensorflow():
-    code = "import sys; from launch.command.flags import define; define(); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys; from launch.command.flags import define; define(); "
+        "print('tensorflow' in sys.modules)"
+    )
     assert python(code, ROOT).stdout == "False\n"
 
 
