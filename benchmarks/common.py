@@ -224,9 +224,9 @@ def table(records: Sequence[dict[str, Any]], extra: Sequence[str] = ()) -> str:
         size = f"{np.mean([record['params'] for record in same]):,.0f}"
         fields = f"{np.mean([record['fields'] for record in same]):.1f}"
         metrics = [mean_and_spread([record[key] for record in same]) for key in shown]
-        more = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
+        extras = ["/".join(str(record.get(key, "-")) for record in same) for key in extra]
         lacking = f" ({len(same)} of {seeds} seeds)" if len(same) < seeds else ""
-        rows.append((f"{series} {label}{lacking}", size, fields, *metrics, *more))
+        rows.append((f"{series} {label}{lacking}", size, fields, *metrics, *extras))
     header = ("point", "params", "fields", *(titles[key] for key in shown), *extra)
     return text_table(header, rows)
 
@@ -238,21 +238,21 @@ def over_common_budgets(
 
     Every series is read at 16 budgets, evenly spaced in the logarithm of the parameters, on
     straight lines between its points (those of one size averaged)."""
-    found: dict[str, list[float]] = {}
+    collected: dict[str, list[float]] = {}
     for seed in dict.fromkeys(record["seed"] for record in records):
         curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for series in dict.fromkeys(record["series"] for record in records):
-            own = [
+            cells = [
                 (record["params"], record[metric])
                 for record in records
                 if (record["seed"], record["series"]) == (seed, series)
             ]
-            sizes = sorted({size for size, _ in own})
-            values = [np.mean([value for size, value in own if size == at]) for at in sizes]
+            sizes = sorted({size for size, _ in cells})
+            values = [np.mean([value for size, value in cells if size == at]) for at in sizes]
             curves[series] = (np.log(sizes), np.array(values))
         low, high = max(x[0] for x, _ in curves.values()), min(x[-1] for x, _ in curves.values())
         for series, (x, y) in curves.items():
-            found.setdefault(series, []).append(
+            collected.setdefault(series, []).append(
                 float(np.interp(np.linspace(low, high, 16), x, y).mean())
             )
-    return found
+    return collected

@@ -48,10 +48,10 @@ def main(_: list[str]) -> None:
     rows = [
         (
             name,
-            timing.spread(found.clock, 1000, 2),
-            f"{timing.median_ratio(found.clock, seconds['a float'].clock):.2f}",
+            timing.spread(timings.clock, 1000, 2),
+            f"{timing.median_ratio(timings.clock, seconds['a float'].clock):.2f}",
         )
-        for name, found in seconds.items()
+        for name, timings in seconds.items()
     ]
     print(timing.machine())
     print(f"{given.rows} x {given.units}, rate {given.rate}")

@@ -195,12 +195,12 @@ def ours(model: str, seed: int, data: PreprocessOptions, folder: str) -> dict[st
         os.path.join(glob.escape(job.model_dir), "models", "*", "model", "state.json")
     )
     state = read_state(path)
-    found = {key: point[key] for key in ("auc", "log_loss")} | {
+    figures = {key: point[key] for key in ("auc", "log_loss")} | {
         "epochs": len(state["history"]),
         "seconds": state["seconds"],
     }
     batch = recipe.batch_size(recipe.Known(Source(job.records_dir, "train").rows, 1, 1))
-    return found | {
+    return figures | {
         "processor_seconds": state["seconds"] * share,
         "settings": f"ours, default recipe, batch {batch:,}",
     }
@@ -248,10 +248,10 @@ def main(_: list[str]) -> None:
                     path = os.path.join(given.out, "cells", f"{name}-{model}-{seed}-{kind}.json")
                     if not os.path.exists(path):
                         os.makedirs(os.path.dirname(path), exist_ok=True)
-                        found = run()
+                        figures = run()
                         write_json(
                             path,
-                            found
+                            figures
                             | {
                                 "log": name,
                                 "model": model if kind == "ours" else THEIRS[model],

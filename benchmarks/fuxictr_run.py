@@ -108,7 +108,7 @@ def main() -> None:
     model.fit(train, validation_data=valid, epochs=params["epochs"])
     metrics = model.evaluate(test, metrics=["AUC", "logloss"])
     clock, processor = zip(*model.epochs, strict=True)
-    found = {
+    figures = {
         "auc": metrics["AUC"],
         "log_loss": metrics["logloss"],
         "epochs": len(clock),
@@ -117,7 +117,7 @@ def main() -> None:
         "features": feature_map.total_features,
     }
     with open(result + ".partial", "w", encoding="utf-8") as file:
-        json.dump(found, file)
+        json.dump(figures, file)
     os.replace(result + ".partial", result)
 
 

@@ -70,10 +70,10 @@ def main(_: list[str]) -> None:
                     for spec in (dnis, magnitude)
                 )
                 kept, plain = (entries(config, points.space, sizes) for config in (ours, theirs))
-                for found, other in zip(
+                for series, other in zip(
                     shares[label], (of_own_table(points.supernet(dnis), size), plain), strict=True
                 ):
-                    found.append(np.count_nonzero(kept & other) / np.count_nonzero(kept))
+                    series.append(np.count_nonzero(kept & other) / np.count_nonzero(kept))
             folder = os.path.join(
                 points.job.model_dir,
                 search_folder(METHODS.build(dnis), points.space),
@@ -82,8 +82,8 @@ def main(_: list[str]) -> None:
             state = read_json(os.path.join(folder, "state.json"))[0]
             stops.append(f"{state['best']['epoch']} of {len(state['history'])}")
         rows += [
-            (title, label, *(mean_and_spread(own, 3) for own in found), ", ".join(stops))
-            for label, found in shares.items()
+            (title, label, *(mean_and_spread(values, 3) for values in series), ", ".join(stops))
+            for label, series in shares.items()
         ]
     print(
         text_table(

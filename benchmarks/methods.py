@@ -170,7 +170,9 @@ def series_of(name: str) -> dict[str, str | dict[str, str]]:
 
 def ablations_of(name: str) -> dict[str, str]:
     """Every ablation of a set."""
-    return {label: spec for own in ABLATIONS.get(name, {}).values() for label, spec in own.items()}
+    return {
+        label: spec for chosen in ABLATIONS.get(name, {}).values() for label, spec in chosen.items()
+    }
 
 
 def compared(
@@ -203,26 +205,26 @@ def points_of(
     """Label, spec and budget of a series' points: one per budget. A method that no budget holds (a
     router, larger than the space, comes on top of its clusters' models, which share the budget) has
     one at its own size, too, and as a `part` of an ablation that alone."""
-    found: list[tuple[str, str, int | None]] = []
+    entries: list[tuple[str, str, int | None]] = []
     for label, size in budgets.items():
         spec = specs if isinstance(specs, str) else specs[label.split(" of ")[0]]
         filled = spec.format(size=size, width=width, slow=SLOW[name])
         if SEARCHES.build(filled).traits.budget == "exceeded":
-            own = (OWN_SIZE, filled, None)
+            chosen = (OWN_SIZE, filled, None)
             if part:
-                return [own]
-            found = found or [own]
-        found.append((label, filled, size))
-    return found
+                return [chosen]
+            entries = entries or [chosen]
+        entries.append((label, filled, size))
+    return entries
 
 
 def best_uniform(records: Sequence[dict[str, Any]]) -> tuple[str, int]:
     """Label and parameters of the uniform model with the best mean validation AUC."""
-    found: dict[tuple[str, int], list[float]] = {}
+    entries: dict[tuple[str, int], list[float]] = {}
     for record in records:
         if record["series"] == "uniform":
-            found.setdefault((record["label"], record["params"]), []).append(record["valid_auc"])
-    return max(found, key=lambda key: np.mean(found[key]))
+            entries.setdefault((record["label"], record["params"]), []).append(record["valid_auc"])
+    return max(entries, key=lambda key: np.mean(entries[key]))
 
 
 def compared_rows(
@@ -232,12 +234,14 @@ def compared_rows(
     two-sided paired t-test over the seeds: from the best uniform model, from i-Razor at the same
     budget, and of an ablation from its whole method."""
     seeds = list(dict.fromkeys(record["seed"] for record in records))
-    found = {(record["series"], record["label"], record["seed"]): record for record in records}
-    whole = {label: method for method, own in ABLATIONS.get(name, {}).items() for label in own}
+    entries = {(record["series"], record["label"], record["seed"]): record for record in records}
+    whole = {
+        label: method for method, chosen in ABLATIONS.get(name, {}).items() for label in chosen
+    }
     best, _ = best_uniform(records)
 
     def difference(ours: tuple[str, str], other: tuple[str, str], metric: str) -> str:
-        pairs = [(found.get((*ours, seed)), found.get((*other, seed))) for seed in seeds]
+        pairs = [(entries.get((*ours, seed)), entries.get((*other, seed))) for seed in seeds]
         if ours == other or not all(a and b for a, b in pairs):
             return "-"
         a, b = np.array([(a[metric], b[metric]) for a, b in pairs if a and b]).T
@@ -250,9 +254,9 @@ def compared_rows(
         return float(
             np.mean(
                 [
-                    found[series, label, seed][key]
+                    entries[series, label, seed][key]
                     for seed in seeds
-                    if (series, label, seed) in found
+                    if (series, label, seed) in entries
                 ]
                 or [np.nan]
             )
@@ -272,7 +276,7 @@ def compared_rows(
     header += [f"{title} less i-Razor's", f"{title} less its method's"]
     rows = []
     for series, label in dict.fromkeys((record["series"], record["label"]) for record in records):
-        same = [found[series, label, seed] for seed in seeds if (series, label, seed) in found]
+        same = [entries[series, label, seed] for seed in seeds if (series, label, seed) in entries]
         lacking = f" ({len(same)} of {len(seeds)} seeds)" if len(same) < len(seeds) else ""
         size = mean(series, label, "params")
         row = [

@@ -79,12 +79,15 @@ def main(_: list[str]) -> None:
     seconds = timing.in_turn(calls, given.blocks, given.repeats, warm_up=2)
     rows = []
     for name in kinds:
-        own, other = seconds[f"{name}, legacy"], seconds.get(f"{name}, newer")
-        cells = [timing.spread(found.clock, 1000) if found else "" for found in (own, other)]
+        legacy, other = seconds[f"{name}, legacy"], seconds.get(f"{name}, newer")
+        cells = [
+            timing.spread(timing_of.clock, 1000) if timing_of else ""
+            for timing_of in (legacy, other)
+        ]
         ratios = (
             ("", "")
             if other is None
-            else [f"{timing.median_ratio(*pair):.2f}" for pair in zip(other, own, strict=True)]
+            else [f"{timing.median_ratio(*pair):.2f}" for pair in zip(other, legacy, strict=True)]
         )
         rows.append((name, *cells, *ratios))
     distinct = statistics.mean(len(np.unique(batch)) for batch in ids)

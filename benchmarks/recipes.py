@@ -175,7 +175,7 @@ def recipe_of(spec: Spec, name: str) -> JobConfig | None:
     assert job.data is not None
     given = dict(spec.arguments)
     data = dataclasses.replace(job.data, min_count=given.pop("min_count", job.data.min_count))
-    own = {key: given.pop(key) for key in ("model", "method", "width") if key in given}
+    settings = {key: given.pop(key) for key in ("model", "method", "width") if key in given}
     known = [field.name for field in dataclasses.fields(job.train)]
     for key in given:
         if key not in known:
@@ -183,7 +183,9 @@ def recipe_of(spec: Spec, name: str) -> JobConfig | None:
                 f"A setting of a recipe should be one of {', '.join(known)}. "
                 f"{did_you_mean(key, known)}"
             )
-    return dataclasses.replace(job, data=data, train=dataclasses.replace(job.train, **given), **own)
+    return dataclasses.replace(
+        job, data=data, train=dataclasses.replace(job.train, **given), **settings
+    )
 
 
 def _preset(path: str) -> JobConfig:
@@ -271,13 +273,13 @@ def main(_: list[str]) -> None:
         )
         for seed in seeds:
             for spec in parse_specs(given.recipes):
-                for record in (found := cell(name, spec, seed, data, given.out)):
+                for record in (of_cell := cell(name, spec, seed, data, given.out)):
                     print(
                         f"{name} {record['recipe']} seed {seed}: {record['auc']:.4f} "
                         f"{record['log_loss']:.4f}",
                         flush=True,
                     )
-                records += found
+                records += of_cell
         header = (
             "log",
             "recipe",

@@ -92,12 +92,12 @@ def run_seed(
         for setting, method in METHODS.build(spec).sweep(points.space):
             candidate = points.add(f"i-Razor {label}", setting, method, train=setting in trained)
             dims = candidate.result.config.dims
-            found = np.array([dims[field] > 0 for field in points.schema.names])
+            is_kept = np.array([dims[field] > 0 for field in points.schema.names])
             row = {
                 "search": label,
                 "setting": setting,
-                "real": int(found[~shadow].sum()),
-                "shadow": int(found[shadow].sum()),
+                "real": int(is_kept[~shadow].sum()),
+                "shadow": int(is_kept[shadow].sum()),
             }
             scores = points.scores(spec)
             separation = float(
@@ -140,11 +140,11 @@ def main(_: list[str]) -> None:
         start = time.perf_counter()
         for seed in map(int, given.seeds):
             print(f"{name}, seed {seed}", flush=True)
-            found = run_seed(
+            is_kept = run_seed(
                 name, RECIPES[name], given.out, given.logs, seed, not given.validation_only
             )
-            kept += found[0]
-            records += found[1]
+            kept += is_kept[0]
+            records += is_kept[1]
         path = os.path.join(given.out, f"{name}-shadows{suffix}.json")
         write_json(path, {"kept": kept, "records": records})
         minutes = (time.perf_counter() - start) / 60

@@ -46,12 +46,12 @@ def main(_: list[str]) -> None:
                 calls[draw, size] = timing.runner(model, batches)
         seconds = timing.in_turn(calls, given.blocks, given.executions, warm_up=2)
         for draw, size in sorted(calls, key=lambda key: _DRAWS.index(key[0])):
-            own, first = seconds[draw, size], seconds[draw, sizes[0]]
-            ratio = timing.median_ratio(own.clock, first.clock)
-            work = timing.median_ratio(own.processor, first.processor)
+            times, first = seconds[draw, size], seconds[draw, sizes[0]]
+            ratio = timing.median_ratio(times.clock, first.clock)
+            work = timing.median_ratio(times.processor, first.processor)
             judged = size != sizes[0] and draw == _DRAWS[0]
             verdict = "" if not judged else "met" if ratio <= _AIM else "MISSED"
-            per_step = timing.spread(own.clock, 1000 / options.steps_per_execution)
+            per_step = timing.spread(times.clock, 1000 / options.steps_per_execution)
             rows.append(
                 (f"{name}, {draw}", f"{size:,}", per_step, f"{ratio:.3f}", f"{work:.3f}", verdict)
             )

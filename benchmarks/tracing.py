@@ -94,15 +94,17 @@ def main(_: list[str]) -> None:
             ("pruned, mixed widths", mixed, None),
         )
         for name, config, method in cases:
-            found = [_measure(schema, config, method, options) for _ in range(given.repeats)]
-            together = statistics.median(times.together for times in found)
+            traces = [_measure(schema, config, method, options) for _ in range(given.repeats)]
+            together = statistics.median(times.together for times in traces)
             verdict = "" if number > _AIM_FIELDS else "met" if together <= _AIM else "MISSED"
             parts = [
-                [getattr(times, part) for times in found]
+                [getattr(times, part) for times in traces]
                 for part in ("build", "trace", "first", "together", "processor", "later")
             ]
             seconds = [f"{statistics.median(values):.2f}" for values in parts]
-            rows.append((f"{number} fields, {name}", f"{found[0].operations:,}", *seconds, verdict))
+            rows.append(
+                (f"{number} fields, {name}", f"{traces[0].operations:,}", *seconds, verdict)
+            )
     print(timing.machine())
     print(f"{_MODEL}, batch {options.batch_size}; medians of {given.repeats}")
     units = [

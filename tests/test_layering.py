@@ -513,3 +513,19 @@ def test_oversized_sees_length_branches_and_reasons():
     many = "def f(x):\n" + "    x = 1 if x else 2\n" * 13
     assert oversized("a.py", many) == ["a.py: f has 13 branches"]
     assert oversized("a.py", "x = 1\n" * 301) == ["a.py: 301 lines"]
+
+
+NAMELESS = {"found", "own", "more", "apart", "proper", "told", "said"}
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
+def test_things_are_called_by_their_names(package):
+    """A local called `found` says that something was looked for, not what the thing is."""
+    wrong = []
+    for path in sources(package):
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id
+            name = stored or (isinstance(node, ast.arg) and node.arg)
+            if name in NAMELESS:
+                wrong.append(f"{path}:{node.lineno}: {name}")  # type: ignore[attr-defined]
+    assert not wrong, "\n" + "\n".join(wrong)

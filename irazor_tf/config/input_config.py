@@ -58,9 +58,9 @@ class InputConfig:
         kept."""
         if tuple(self.fields) != schema.names:
             odd = sorted(set(self.fields) ^ set(schema.names))
-            found = f"{len(self.fields)} fields, differing in {odd}"
+            received = f"{len(self.fields)} fields, differing in {odd}"
             raise ValueError(
-                f"A config should name the schema's fields in their order. Received: {found}"
+                f"A config should name the schema's fields in their order. Received: {received}"
             )
         if not self.num_fields:
             raise ValueError(

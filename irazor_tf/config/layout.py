@@ -158,11 +158,11 @@ def shared_fit(key: str) -> str:
 
 def fits_in(folder: str) -> list[FitPaths]:
     """The trainings that lie right inside a folder, by name."""
-    found = glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))
-    return [FitPaths(os.path.dirname(path)) for path in sorted(found)]
+    states = glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))
+    return [FitPaths(os.path.dirname(path)) for path in sorted(states)]
 
 
 def fits_below(folder: str) -> list[FitPaths]:
     """The trainings anywhere under a folder."""
-    found = glob.glob(os.path.join(glob.escape(folder), "**", "state.json"), recursive=True)
-    return [FitPaths(os.path.dirname(path)) for path in sorted(found)]
+    states = glob.glob(os.path.join(glob.escape(folder), "**", "state.json"), recursive=True)
+    return [FitPaths(os.path.dirname(path)) for path in sorted(states)]

@@ -65,9 +65,9 @@ class SearchResult:
         if self.init not in INITS:
             raise ValueError(f"`init` should be one of {', '.join(INITS)}. Received: {self.init!r}")
         if (len(self.clusters) > 1) != (self.router is not None) or not self.clusters:
-            found = f"{len(self.clusters)} clusters, {self.router}"
+            received = f"{len(self.clusters)} clusters, {self.router}"
             raise ValueError(
-                f"More than one cluster, and only that, needs a `router`. Received: {found}"
+                f"More than one cluster, and only that, needs a `router`. Received: {received}"
             )
         if self.keep_gates and self.init != "keep":
             raise ValueError(f"`keep_gates` should go with `init` keep. Received: {self.init!r}")
@@ -110,22 +110,22 @@ class SearchResult:
             check_version(value, _VERSION, "A search result", f" in {path}")
             clusters = []
             for i, cluster in enumerate(value["clusters"]):
-                own = {
+                masks_of_cluster = {
                     key.split("/", 1)[1]: bits
                     for key, bits in masks.items()
                     if key.startswith(f"{i}/")
                 }
-                clusters.append(InputConfig.from_json(cluster, own))
+                clusters.append(InputConfig.from_json(cluster, masks_of_cluster))
             router = None if value["router"] is None else RouterRef(**value["router"])
-            more = {key: value.get(key, False) for key in ("keep_gates", "all_rows")} | {
+            optional = {key: value.get(key, False) for key in ("keep_gates", "all_rows")} | {
                 "notices": tuple(value.get("notices", ()))
             }
-            more |= {"optimizers": value.get("optimizers", {})}
+            optional |= {"optimizers": value.get("optimizers", {})}
             return cls(
                 tuple(clusters),
                 parse_spec(value["method"]),
                 value["init"],
                 router,
                 value["seconds"],
-                **more,
+                **optional,
             )

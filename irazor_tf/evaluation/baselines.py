@@ -216,38 +216,38 @@ def sample(rows: int, fields: int, seed: int) -> np.ndarray | None:
 
 
 def better_on(
-    found: Mapping[str, Any], baseline: Mapping[str, Any], directions: Mapping[str, int]
+    model: Mapping[str, Any], baseline: Mapping[str, Any], directions: Mapping[str, int]
 ) -> list[str]:
     """The metrics whose validation figure, to four decimals, is better for a baseline than for the
     found model.
 
     Args:
-      found, baseline: Records with `valid_<metric>`.
+      model, baseline: Records with `valid_<metric>`.
       directions: Metric -> +1 where larger is better, -1 where smaller is.
     """
     keys = {name: f"valid_{name}" for name in directions}
     return [
         name
         for name, key in keys.items()
-        if key in found
+        if key in model
         and key in baseline
-        and directions[name] * (round(baseline[key], 4) - round(found[key], 4)) > 0
+        and directions[name] * (round(baseline[key], 4) - round(model[key], 4)) > 0
     ]
 
 
-def outdone(found: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+def outdone(model: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     """A sentence that names the metrics in which a baseline is better (its `better_on`), with both
     figures on validation and test rows; "" where there are none."""
     figures = [
-        f"{_spoken(name)} ({baseline[f'valid_{name}']:.4f} against {found[f'valid_{name}']:.4f} on "
-        f"the validation rows, {baseline[name]:.4f} against {found[name]:.4f} on the test rows)"
+        f"{_spoken(name)} ({baseline[f'valid_{name}']:.4f} against {model[f'valid_{name}']:.4f} on "
+        f"the validation rows, {baseline[name]:.4f} against {model[name]:.4f} on the test rows)"
         for name in baseline.get("better_on", ())
     ]
     if not figures:
         return ""
     better = (
         f"the baseline {baseline['name']}{learned_from(baseline)} is better than the found "
-        f"model, {found['name']}"
+        f"model, {model['name']}"
     )
     return f"{better}, in {' and '.join(figures)}"
 

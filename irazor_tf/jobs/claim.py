@@ -40,8 +40,8 @@ def claim(work: Job) -> None:
     if before.get("settings", {}).get("train"):
         # What "auto" stood for is kept since before there was this one, so "auto" may stand for
         # what the job had: see `resolved_job`.
-        own = {"search_steps": AUTO} if job.train.search_steps == AUTO else {}
-        before["settings"]["train"] = NEUTRAL | own | before["settings"]["train"]
+        open_steps = {"search_steps": AUTO} if job.train.search_steps == AUTO else {}
+        before["settings"]["train"] = NEUTRAL | open_steps | before["settings"]["train"]
     if not before and job.has_trained:
         raise ValueError(
             "What was trained in a folder should have its settings beside it. Received: no "

@@ -90,9 +90,9 @@ class Comparison:
         left out. A notice of the found config says so, and where the controls cannot be of its size
         because the whole space is smaller.
         """
-        found = Candidate(Role.FOUND, self._name, self._result, self._folder, self._chain.before)
-        chosen = [found]
-        sizes = {"": found.num_params(self._job.schema)}
+        main = Candidate(Role.FOUND, self._name, self._result, self._folder, self._chain.before)
+        chosen = [main]
+        sizes = {"": main.num_params(self._job.schema)}
         for label, candidate in self._points() if self._job.config.curve else ():
             chosen.append(candidate)
             sizes[f" at {label}"] = candidate.num_params(self._job.schema)
@@ -101,7 +101,7 @@ class Comparison:
                 chosen += self._of_control(control, sizes)
         notices = (*self._result.notices, *map(str, self._notices))
         chosen[0] = dataclasses.replace(
-            found, result=dataclasses.replace(self._result, notices=notices)
+            main, result=dataclasses.replace(self._result, notices=notices)
         )
         return unique_names(chosen)
 

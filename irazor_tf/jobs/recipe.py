@@ -46,10 +46,10 @@ def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOp
                     "recipe": manifest.get("resolved", {}) | given | values,
                 }
                 write_json(path, stored)
-                if said := _said(manifest.get("resolved", {}) | values):
+                if words := _in_words(manifest.get("resolved", {}) | values):
                     _notices.info(
                         "auto: %s (%s rows, %s features; see resolved.json)",
-                        said,
+                        words,
                         f"{known.rows:,}",
                         f"{known.features:,}",
                     )
@@ -66,5 +66,5 @@ def recipe_of(job: JobConfig) -> dict[str, Any]:
     return read_json(path)[0]["recipe"] if os.path.exists(path) else {}
 
 
-def _said(values: dict[str, Any]) -> str:
+def _in_words(values: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())

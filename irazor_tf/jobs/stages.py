@@ -192,18 +192,16 @@ def evaluate(job: Job) -> list[dict[str, Any]]:
         points.append({key: without_bins(value) for key, value in point.items()})
         if candidate.role is not Role.CURVE:
             summary.append(_summary(point) | {"export_mib": export_size(job, candidate)})
-    found = points[0]
+    main = points[0]
     directions = job.task.directions
     baselines = [
-        record | {"better_on": better_on(found, record, directions)}
+        record | {"better_on": better_on(main, record, directions)}
         for record in guarded(job, functools.partial(evaluate_baselines, job))
     ]
-    warnings = [
-        f"{notice}. {_TO_TRY}" for record in baselines if (notice := outdone(found, record))
-    ]
+    warnings = [f"{notice}. {_TO_TRY}" for record in baselines if (notice := outdone(main, record))]
     for warning in () if fitted else warnings:
         _logger.warning("%s", warning)
-    found["notices"] = summary[0]["notices"] = [*found["notices"], *warnings]
+    main["notices"] = summary[0]["notices"] = [*main["notices"], *warnings]
     write_json(job.paths.summary, summary + baselines)
     write_json(job.paths.curve, points + baselines)
     return summary + baselines

@@ -98,11 +98,11 @@ class _Tuning:
             optimizers = self._rule.optimizers() | {"network": optimizer}
             pricing.check_memory(schema, job.space, base, self._trainers[0].task, optimizers)
         passes = most_epochs(len(self.changes), self.epochs)
-        told = (
+        message = (
             "tune: %d recipes, together at most %d passes over %s training rows (one training: "
             "at most %d)"
         )
-        _notices.info(told, len(self.changes), passes, f"{self.rows:,}", self.epochs)
+        _notices.info(message, len(self.changes), passes, f"{self.rows:,}", self.epochs)
         self._passes, self._timed = passes, False
 
     def value(self, number: int, epochs: int | None) -> float:
@@ -112,7 +112,7 @@ class _Tuning:
         history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
         before = len(history)
         if self._job.config.progress:
-            print(f"[{number + 1}/{len(self.changes)}] {self._said(number)}", flush=True)
+            print(f"[{number + 1}/{len(self.changes)}] {self._in_words(number)}", flush=True)
         if not (trainer.is_done("model") or (epochs is not None and before >= epochs)):
             try:
                 if os.path.exists(marker):
@@ -124,7 +124,7 @@ class _Tuning:
                 if number == 0:
                     raise
                 _notices.info(
-                    "tune: %s is left out: its loss is no number any more", self._said(number)
+                    "tune: %s is left out: its loss is no number any more", self._in_words(number)
                 )
                 write_json(marker, True)
                 self._values[number] = -math.inf
@@ -135,7 +135,7 @@ class _Tuning:
         best = self._best(trainer, seen)[self._metric]
         _notices.info(
             "tune: %s: validation %s %.4f in %d epochs",
-            self._said(number),
+            self._in_words(number),
             self._metric,
             best,
             len(seen),
@@ -187,7 +187,7 @@ class _Tuning:
     def _history(trainer: Trainer) -> list[dict[str, float]]:
         return [record for state in fit_states(trainer.work_dir) for record in state["history"]]
 
-    def _said(self, number: int) -> str:
+    def _in_words(self, number: int) -> str:
         changes = ", ".join(f"{key} {value}" for key, value in self.changes[number].items())
         return changes or "the rule's recipe"
 

@@ -68,14 +68,14 @@ class CostMeter:
         it went into shared pretrainings and into work apart from any fit."""
         if self.is_finished:
             return
-        own = fit_states(self._folder)
+        states = fit_states(self._folder)
         shared = [read_state(FitPaths(folder).state) for folder in self._pretrained]
         before = sum(state.get("seconds", 0.0) for state in shared)
         pretraining = {"seconds": before, "steps": sum(map(batches, shared))}
         beside = {"steps": 0} if spent is None else dataclasses.asdict(spent)
         self.record = {
             "seconds": self._beside_fits() + fit_seconds(self._folder) + before,
-            "steps": sum(map(batches, own)) + pretraining["steps"] + beside["steps"],
+            "steps": sum(map(batches, states)) + pretraining["steps"] + beside["steps"],
             "peak_mib": peak_mib(),
             "pretraining": pretraining,
             "proper": beside,

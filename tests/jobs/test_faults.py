@@ -659,7 +659,7 @@ _GROWTH = """
 import sys
 import tensorflow as tf
 from irazor_tf import jobs
-from irazor_tf.searching import peak_mib, reset_peak
+from irazor_tf.search.run import peak_mib, reset_peak
 from tests.jobs.small_jobs import job_of
 job = job_of(sys.argv[1:])
 tf.constant(1.0) + 1.0

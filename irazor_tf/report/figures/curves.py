@@ -26,7 +26,7 @@ class Series:
       params, values: embedding parameters and metric, [points].
       notes: a few words at each point; "" for none.
       style: number of the line's colour, marker and dashes (`line_style`).
-      found: parameters and metric of the found config, where it is in this series.
+      main: parameters and metric of the found config, where it is in this series.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Series:
     values: Sequence[float]
     notes: Sequence[str]
     style: int
-    found: tuple[float, float] | None = None
+    main: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
     figure = Figure(figsize=(_WIDTH, 4.9), layout="constrained")
     axis = figure.subplots()
     for number, line in enumerate(series):
-        _draw_series(axis, line, above=line.found is not None or number % 2 == 0)
+        _draw_series(axis, line, above=line.main is not None or number % 2 == 0)
     axis.set_xscale("log")
     sizes = {x for line in series for x in line.params}
     if len(sizes) == 1:  # or the limits would be the same number
@@ -85,7 +85,7 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
 
 def _draw_series(axis: Axes, series: Series, above: bool) -> None:
     """The line of a method with its notes, above or below the points, and the found config."""
-    style, leading = line_style(series.style), series.found is not None
+    style, leading = line_style(series.style), series.main is not None
     axis.plot(
         series.params,
         series.values,
@@ -107,10 +107,10 @@ def _draw_series(axis: Axes, series: Series, above: bool) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
             zorder=5,
         )
-    if series.found is None:
+    if series.main is None:
         return
     axis.plot(
-        *series.found,
+        *series.main,
         "*",
         color=style["color"],
         markeredgecolor="black",
@@ -119,12 +119,12 @@ def _draw_series(axis: Axes, series: Series, above: bool) -> None:
         label=f"found: {series.label}",
     )
     axis.axvline(
-        series.found[0],
+        series.main[0],
         color=GREY,
         linewidth=0.9,
         linestyle=":",
         zorder=1,
-        label=f"size of the found config: {series.found[0]:,.0f}",
+        label=f"size of the found config: {series.main[0]:,.0f}",
     )
 
 

@@ -69,7 +69,7 @@ def _series(job: JobRecord, drawn: Sequence[Point], key: str) -> list[Series]:
                 values=[value for _, value in notes],
                 notes=list(notes.values()),
                 style=job.style(name if names.index(name) == place else first),
-                found=(leading[0]["params"], leading[0][key]) if leading else None,
+                main=(leading[0]["params"], leading[0][key]) if leading else None,
             )
         )
     return series
