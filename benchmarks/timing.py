@@ -73,19 +73,19 @@ def draw_ids(
     columns = []
     for size in schema.vocabulary_sizes:
         number = min(distinct, int(size), batch_size)
-        found = np.zeros(0, np.int64)
-        while len(found) < number:
+        picked = np.zeros(0, np.int64)
+        while len(picked) < number:
             chance = rng.random(4 * number)
             drawn = np.concatenate(
-                [found, (size * chance if uniform else size**chance - 1).astype(np.int64)]
+                [picked, (size * chance if uniform else size**chance - 1).astype(np.int64)]
             )
-            found = drawn[
+            picked = drawn[
                 np.sort(np.unique(drawn, return_index=True)[1])
             ]  # in the order of first appearance
-        found = found[:number]
+        picked = picked[:number]
         weights = 1.0 / np.arange(1, number + 1)
         rest = rng.choice(number, batch_size - number, p=weights / weights.sum())
-        columns.append(found[rng.permutation(np.concatenate([np.arange(number), rest]))])
+        columns.append(picked[rng.permutation(np.concatenate([np.arange(number), rest]))])
     return np.stack(columns, axis=1).astype(np.int32)
 
 

@@ -658,8 +658,8 @@ def test_the_price_of_a_model_is_what_is_allocated(model, finished):
 _GROWTH = """
 import sys
 import tensorflow as tf
-from irazor_tf import jobs
-from irazor_tf.search.run import peak_mib, reset_peak
+from irazor_tf.jobs import stages as jobs
+from irazor_tf.training.cost import peak_mib, reset_peak
 from tests.jobs.small_jobs import job_of
 job = job_of(sys.argv[1:])
 tf.constant(1.0) + 1.0
