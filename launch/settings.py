@@ -96,3 +96,7 @@ def _wrapped(text: str, first: str, others: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+if __name__ == "__main__":
+    main()
