@@ -30,8 +30,8 @@ from benchmarks.real_data import EXPERIMENTS, on_movielens
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.report.figures.style import COLOURS, MARKERS, house_style, log_ticks
 from irazor_tf.report.tables import markdown_table, text_table
+from irazor_tf.search.budget import BudgetError
 from irazor_tf.search.method import METHODS as SEARCHES
-from irazor_tf.search.method import BudgetError
 
 SHARES = {"a quarter": 0.25, "a half": 0.5}
 WIDTHS = {

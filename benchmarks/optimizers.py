@@ -19,7 +19,7 @@ from absl import app, flags
 
 from benchmarks import timing
 from irazor_tf.report.tables import text_table
-from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.updates.optimizers import make_optimizer
 
 
 def _step(

@@ -25,7 +25,7 @@ from data_pipelines.preprocess import PreprocessOptions
 from irazor_tf.config.files import write_json
 from irazor_tf.config.layout import JobPaths
 from irazor_tf.report.tables import text_table
-from irazor_tf.search.method import BudgetError
+from irazor_tf.search.budget import BudgetError
 
 WIDTH = 8
 EXPERIMENT = Experiment(

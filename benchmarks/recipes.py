@@ -39,9 +39,9 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.report.tables import markdown_table, text_table
 from irazor_tf.training.options import TrainOptions
-from launch import flags as launch_flags
-from launch.flagfiles import PRESETS
-from launch.job import job_config
+from launch.command import flags as launch_flags
+from launch.command.flagfiles import PRESETS
+from launch.command.job import job_config
 
 FORM = """
 header: true

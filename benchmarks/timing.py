@@ -21,9 +21,9 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
-from irazor_tf.training.steps import Joint
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint
 
 K = TypeVar("K")
 

@@ -17,8 +17,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from data_pipelines.records import block_number
 from irazor_tf.config import integrity
 from irazor_tf.config.files import check_version
+from irazor_tf.config.integrity import warn_once
 from irazor_tf.config.layout import RecordsPaths
-from irazor_tf.config.notices import warn_once
 from irazor_tf.config.schema import Schema
 
 MANIFEST_VERSION = 1

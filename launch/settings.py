@@ -13,8 +13,9 @@ import sys
 import textwrap
 from typing import Any
 
-from launch.documented import documented
-from launch.flagfiles import without_plugins
+from launch.command.documented import documented
+from launch.command.flagfiles import without_plugins
+from launch.command.registries import load_plugins, registries
 from launch.quiet import import_tensorflow
 
 _WIDTH = 100
@@ -27,8 +28,6 @@ def main() -> None:
         print((__doc__ or "").strip())
         return
     import_tensorflow()
-    from launch.run import load_plugins
-
     try:
         load_plugins(plugins)
         print("\n\n".join(settings_of(name) for name in names) if names else listed())
@@ -39,8 +38,6 @@ def main() -> None:
 
 def listed() -> str:
     """The names of all entries, a line per kind."""
-    from launch.run import registries
-
     return "\n".join(
         f"{registry.kind + ':':<8} {', '.join(registry.names())}" for registry in registries()
     )
@@ -55,7 +52,6 @@ def settings_of(name: str) -> str:
     """
     from irazor_tf.config.checks import did_you_mean
     from irazor_tf.config.registry import PLUGIN_HINT
-    from launch.run import registries
 
     names = [entry for registry in registries() for entry in registry.names()]
     if name not in names:

@@ -20,7 +20,7 @@ _SCORED = 3  # rows of the log that a pipeline shows with their scores
 
 def run(name: str) -> None:
     """Runs the stage called `name` with the flags of the command line."""
-    from launch.run import run as run_with_flags
+    from launch.command.run import run as run_with_flags
 
     what = STAGES[name].what
     run_with_flags(lambda job: perform(name, job), what=f"{what[0].upper()}{what[1:]}.")

@@ -2,6 +2,8 @@
 no entry of an open set by name."""
 
 import ast
+import collections
+import functools
 import graphlib
 import pathlib
 import re
@@ -68,8 +70,9 @@ WORDS = {
 }
 # Files of the spine in which defaults, and help texts of flags, name entries.
 FLAG_FILES = {
-    "launch/flags.py": "a user who names no method, model or reader gets the defaults written "
-    "there",
+    "launch/command/flags.py": (
+        "a user who names no method, model or reader gets the defaults written there"
+    ),
     "irazor_tf/jobs/config.py": "these are the defaults of a job made in Python, too",
 }
 EXCUSED = {("launch/main.py", "irazor"): "the command line program has this name too"}
@@ -250,6 +253,7 @@ def name_violations(path: str, source: str, names: set[str]) -> list[str]:
     return wrong
 
 
+@functools.cache
 def entry_names() -> set[str]:
     return {name for folder in OPEN_SETS for name in entries(folder.replace("/", "."))}
 
@@ -344,7 +348,7 @@ def test_pure_modules_load_without_tensorflow():
         ("irazor_tf.models.some", "import irazor_tf.methods.fde", "not below"),
         ("irazor_tf.models.some", "import irazor_tf.tasks.ctr", "not below"),
         ("irazor_tf.report.page", "import irazor_tf.serving.export", "not below"),
-        ("irazor_tf.training.trainer", "import launch.flags", "not below"),
+        ("irazor_tf.training.trainer", "import launch.command.flags", "not below"),
         ("irazor_tf.config.schema", "from data_pipelines import records", "not below"),
         ("irazor_tf.unheard_of", "", "in no room"),
         ("irazor_tf.jobs.stages", "from irazor_tf import unheard_of", "in no room"),
@@ -446,7 +450,7 @@ def test_checker_catches_a_name(source):
         ),
         ("irazor_tf/jobs/stages.py", "sparrows = 'sparrows'"),
         (
-            "launch/flags.py",
+            "launch/command/flags.py",
             "flags.DEFINE_string('method', 'sparrow', 'for example sparrow(cpt=0.4)')",
         ),
     ],
@@ -456,4 +460,56 @@ def test_checker_lets_a_name_pass(path, source):
 
 
 def test_flag_file_is_excused_for_definitions_only():
-    assert name_violations("launch/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"})
+    assert name_violations(
+        "launch/command/flags.py", "if FLAGS.method == 'sparrow': pass", {"sparrow"}
+    )
+
+
+LONGEST_FILE, LONGEST_FUNCTION, MOST_BRANCHES, MOST_FILES = 300, 60, 12, 14
+BRANCHES = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.IfExp)
+
+
+def oversized(path: str, source: str) -> list[str]:
+    """What in a file is larger than it should be without a reason written there: a comment that
+    begins with `# Longer than` or `# More than`."""
+    lines = source.splitlines()
+    wrong = []
+    if len(lines) > LONGEST_FILE and f"# Longer than {LONGEST_FILE} lines:" not in source:
+        wrong.append(f"{path}: {len(lines)} lines")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        assert node.end_lineno is not None
+        text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        length = node.end_lineno - node.lineno + 1
+        branches = sum(isinstance(inner, BRANCHES) for inner in ast.walk(node))
+        if length > LONGEST_FUNCTION and f"# Longer than {LONGEST_FUNCTION} lines:" not in text:
+            wrong.append(f"{path}: {node.name} has {length} lines")
+        if branches > MOST_BRANCHES and f"# More than {MOST_BRANCHES} branches:" not in text:
+            wrong.append(f"{path}: {node.name} has {branches} branches")
+    return wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_and_functions_are_short_or_say_why_not(package):
+    wrong = []
+    for path in sources(package):
+        wrong += oversized(path.as_posix(), (ROOT / path).read_text(encoding="utf-8"))
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_room_has_more_than_about_a_dozen_files(package):
+    rooms = collections.Counter(
+        path.parent.as_posix() for path in sources(package) if path.name != "__init__.py"
+    )
+    assert max(rooms.values()) <= MOST_FILES, rooms.most_common(3)
+
+
+def test_oversized_sees_length_branches_and_reasons():
+    long = "def f():\n" + "    x = 1\n" * 60
+    assert oversized("a.py", long) == ["a.py: f has 61 lines"]
+    assert not oversized("a.py", long.replace("x = 1", "# Longer than 60 lines: a table", 1))
+    many = "def f(x):\n" + "    x = 1 if x else 2\n" * 13
+    assert oversized("a.py", many) == ["a.py: f has 13 branches"]
+    assert oversized("a.py", "x = 1\n" * 301) == ["a.py: 301 lines"]

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
 from typing import IO
+
+_logger = logging.getLogger("irazor_tf")
+_warned: set[str] = set()
 
 LEDGER = ".checksums"
 PARTIAL = ".partial"  # end of the name of a file or folder that is not whole yet
@@ -215,3 +219,11 @@ def forget(path: str) -> None:
 
 def _ledgers(path: str) -> list[Ledger]:
     return [ledger for ledger in _open if ledger.covers(path)]
+
+
+def warn_once(message: str, *args: object) -> None:
+    """Warns with `message % args`, unless this process has given the very same warning before."""
+    text = message % args
+    if text not in _warned:
+        _warned.add(text)
+        _logger.warning("%s", text)

@@ -19,7 +19,7 @@ def load(name: str) -> None:
     """Imports a plug-in, once per process.
 
     Args:
-      name: the path of a Python file, or the dotted name of a module that Python finds.
+      name: The path of a Python file, or the dotted name of a module that Python finds.
 
     Raises:
       ValueError: there is no such file or module. (What goes wrong inside is passed on.)

@@ -92,8 +92,8 @@ class Registry:
     """Named entries of one kind, found by scanning a package.
 
     Args:
-      kind: what an entry is called in messages ("method", "model", "task", "reader").
-      package: dotted name of the package whose modules are imported on first use.
+      kind: What an entry is called in messages ("method", "model", "task", "reader").
+      package: Dotted name of the package whose modules are imported on first use.
     """
 
     def __init__(self, kind: str, package: str):

@@ -14,7 +14,8 @@ from irazor_tf.config.search_result import SearchResult
 from irazor_tf.jobs.candidates import Candidate, Searched, short_name, unique_names
 from irazor_tf.jobs.data import guarded
 from irazor_tf.jobs.job import Job
-from irazor_tf.search.method import BudgetError, Search, SearchMethod
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import Search, SearchMethod
 from irazor_tf.search.notices import Notices
 from irazor_tf.search.run import Outcome, run_search, run_sweep, search_folder
 

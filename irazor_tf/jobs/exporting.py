@@ -11,7 +11,7 @@ import tempfile
 import tensorflow as tf
 
 from irazor_tf.config.files import read_json, write_json
-from irazor_tf.config.notices import warn_once
+from irazor_tf.config.integrity import warn_once
 from irazor_tf.evaluation.calibration import Correction
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.data import guarded, verified

@@ -14,6 +14,7 @@ from irazor_tf.config import integrity
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.config.layout import ModelPaths
 from irazor_tf.config.schema import Schema
+from irazor_tf.embedding.sparse import csr_bytes
 from irazor_tf.evaluation.calibration import Correction, without_bins
 from irazor_tf.evaluation.task import Task
 from irazor_tf.jobs.candidates import Candidate
@@ -22,7 +23,6 @@ from irazor_tf.jobs.job import Job
 from irazor_tf.jobs.recipe import recipe_of
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
-from irazor_tf.model.sparse import csr_bytes
 from irazor_tf.search.run import base_rate_of
 from irazor_tf.training import fit_notices
 from irazor_tf.training.cost import (

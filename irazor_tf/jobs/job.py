@@ -22,10 +22,10 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.recipe import resolved_options
 from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.search.method import METHODS, SearchMethod, check_sites
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.strategy import strategy_of
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.optimizers import make_optimizer
 
 
 class Job:

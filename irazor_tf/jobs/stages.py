@@ -23,8 +23,8 @@ from data_pipelines import preprocess as pipelines
 from data_pipelines.inputs import named_inputs
 from irazor_tf.config import integrity
 from irazor_tf.config.files import write_json
+from irazor_tf.config.integrity import warn_once
 from irazor_tf.config.layout import Role
-from irazor_tf.config.notices import warn_once
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.evaluation.baselines import better_on, outdone

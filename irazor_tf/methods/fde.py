@@ -8,14 +8,8 @@ import dataclasses
 from irazor_tf.config.checks import at_least, check_ranges
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.search_result import SearchResult
-from irazor_tf.search.method import (
-    METHODS,
-    Search,
-    SearchMethod,
-    Traits,
-    budget_error,
-    variants,
-)
+from irazor_tf.search.budget import budget_error
+from irazor_tf.search.method import METHODS, Search, SearchMethod, Traits, variants
 from irazor_tf.training.trainer import Trainer
 
 

@@ -12,16 +12,9 @@ import numpy as np
 from irazor_tf.config.checks import check_choice, check_ranges, inside
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.budget import budget_error
 from irazor_tf.search.entries import entry_sizes, keep_entries, largest, split
-from irazor_tf.search.method import (
-    METHODS,
-    Explanation,
-    Search,
-    SearchMethod,
-    Traits,
-    budget_error,
-    variants,
-)
+from irazor_tf.search.method import METHODS, Explanation, Search, SearchMethod, Traits, variants
 from irazor_tf.search.selection import take_while_fits
 
 

@@ -7,17 +7,12 @@ import dataclasses
 import numpy as np
 
 from irazor_tf.config.checks import check_ranges, inside
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.search.method import (
-    METHODS,
-    Search,
-    SearchMethod,
-    Traits,
-    budget_error,
-    variants,
-)
+from irazor_tf.search.budget import budget_error
+from irazor_tf.search.method import METHODS, Search, SearchMethod, Traits, variants
 from irazor_tf.search.selection import take_while_fits
 from irazor_tf.training.trainer import Trainer
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.config.registry import Registry
-from irazor_tf.model.embedding import Embedded
-from irazor_tf.model.pieces import Labels
+from irazor_tf.embedding.pieces import Labels
+from irazor_tf.embedding.tables import Embedded
 
 MODELS = Registry("model", "irazor_tf.models")
 

@@ -10,8 +10,8 @@ import tf_keras as keras
 
 from irazor_tf.config.checks import check_ranges, inside
 from irazor_tf.config.seeds import seed_of
+from irazor_tf.embedding.pieces import Labels
 from irazor_tf.model.noise import batch_dropout
-from irazor_tf.model.pieces import Labels
 
 MOST_LAYERS = 100
 MOST_UNITS = 100_000

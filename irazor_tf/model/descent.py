@@ -4,21 +4,39 @@ the step of each group's optimizer."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
+from irazor_tf.embedding.tables import FieldEmbedding
+from irazor_tf.evaluation.task import Task
+from irazor_tf.model.gate import Gate
 from irazor_tf.model.variables import GROUPS, Gradients, densified
-
-if TYPE_CHECKING:
-    from irazor_tf.model.recommender import Recommender
+from irazor_tf.model.weight_penalties import WeightPenalties
 
 Batch = Mapping[str, tf.Tensor]
 MakeGradients = Callable[[Batch, Sequence[str]], Gradients]
 
 
+class Descendable(Protocol):
+    """What an update needs of a model; see `Recommender`, which has it."""
+
+    task: Task
+    gates: dict[str, Gate]
+    embedding: FieldEmbedding | None
+    weight_penalties: WeightPenalties
+    optimizers: dict[str, Any]
+    variable_groups: dict[str, list[tf.Variable]]
+    forward: Callable[[tf.Tensor, bool], Any]
+    kept_ids: Callable[[tf.Tensor], tf.Tensor]
+    record_penalties: Callable[[Mapping[str, tf.Tensor]], None]
+    moving: Callable[[Sequence[str]], list[str]]
+    moving_variables: Callable[[str], list[tf.Variable]]
+    gradients: Callable[..., Gradients]
+
+
 def gradients(
-    model: Recommender,
+    model: Descendable,
     batch: Batch,
     groups: Sequence[str],
     *,
@@ -52,7 +70,7 @@ def gradients(
 
 
 def descend(
-    model: Recommender,
+    model: Descendable,
     batch: Batch,
     groups: Sequence[str],
     *,
@@ -84,7 +102,7 @@ def _replicas() -> int:
 
 
 def _gate_penalties(
-    model: Recommender, ids: tf.Tensor, stacked: tf.Tensor | None
+    model: Descendable, ids: tf.Tensor, stacked: tf.Tensor | None
 ) -> dict[str, tf.Tensor]:
     """Group -> the sum of the gates' penalties for it."""
     total: dict[str, tf.Tensor] = {}
@@ -99,7 +117,7 @@ def _gate_penalties(
     return total
 
 
-def _update_architecture(model: Recommender, by_variable: Sequence[Any]) -> None:
+def _update_architecture(model: Descendable, by_variable: Sequence[Any]) -> None:
     """One architecture step of every gate, by gradients that are summed over replicas first: a gate
     may do with them what is not linear."""
     optimizer = model.optimizers["architecture"]

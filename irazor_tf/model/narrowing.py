@@ -5,25 +5,54 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from irazor_tf.config.input_config import InputConfig
-from irazor_tf.model.gate import NarrowedGate
-from irazor_tf.model.hard_mask import HardMask
-from irazor_tf.model.pieces import Labels, Piece
+from irazor_tf.embedding.alignment import Alignment
+from irazor_tf.embedding.hard_mask import HardMask
+from irazor_tf.embedding.pieces import Labels, Piece
+from irazor_tf.embedding.tables import FieldEmbedding
+from irazor_tf.model.base import BaseModel
+from irazor_tf.model.blocks import Intercept
+from irazor_tf.model.gate import Gate, NarrowedGate
 
-if TYPE_CHECKING:
-    from irazor_tf.model.predictor import Predictor
-    from irazor_tf.model.recommender import Recommender
+T = TypeVar("T")
+Model = TypeVar("Model", bound="Narrowable")
 
 # Key of a piece -> its values, and the labels along every axis.
 Values = Mapping[str, tuple[np.ndarray, tuple[Labels | None, ...]]]
 
 
-def pieces(model: Predictor) -> Iterator[Piece]:
+class Labelled(Protocol):
+    """What narrowing needs of a model; see `Predictor`, which has it."""
+
+    config: InputConfig
+    embedding: FieldEmbedding | None
+    alignment: Alignment | None
+    linear: FieldEmbedding | None
+    base: BaseModel
+    intercept: Intercept
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `pieces`."""
+
+
+class Narrowable(Labelled, Protocol):
+    """What `restrict` needs of a model; see `Recommender`, which has it."""
+
+    gates: dict[str, Gate]
+
+    def like(self: T, config: InputConfig, gates: Mapping[str, Gate]) -> T:
+        """A model of other columns, with the same settings and fresh weights."""
+
+    def inherit(self, wide: Any) -> None:
+        """Takes the numbers that both models have."""
+
+
+def pieces(model: Labelled) -> Iterator[Piece]:
     """Every weight that a narrower model shares, labelled; a gate's weights stay with the gate."""
     for layer in (model.embedding, model.alignment, model.linear):
         if layer is not None:
@@ -35,7 +64,7 @@ def pieces(model: Predictor) -> Iterator[Piece]:
     yield Piece("intercept", model.intercept.bias, None, ())
 
 
-def load_pieces(model: Predictor, wide: Values) -> None:
+def load_pieces(model: Labelled, wide: Values) -> None:
     """Assigns the parts of `wide` that the model has."""
     targets: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
     for piece in model.pieces():
@@ -55,7 +84,7 @@ def load_pieces(model: Predictor, wide: Values) -> None:
         variable.assign(target)
 
 
-def aligned(model: Predictor, config: InputConfig) -> InputConfig:
+def aligned(model: Labelled, config: InputConfig) -> InputConfig:
     """`config` with the width at which the model's fields meet, where a model cut from this one
     needs maps to keep its numbers."""
     whole = all(
@@ -65,7 +94,7 @@ def aligned(model: Predictor, config: InputConfig) -> InputConfig:
     return dataclasses.replace(config, aligned=width if model.alignment is not None else None)
 
 
-def restrict(model: Recommender, config: InputConfig, keep_gates: bool) -> Recommender:
+def restrict(model: Model, config: InputConfig, keep_gates: bool) -> Model:
     """The narrow model; see `Recommender.restrict`."""
     if not config.within(model.config):
         raise ValueError(
@@ -81,7 +110,7 @@ def restrict(model: Recommender, config: InputConfig, keep_gates: bool) -> Recom
     return narrow
 
 
-def hard_mask(model: Predictor, config: InputConfig, mask: HardMask | None) -> HardMask:
+def hard_mask(model: Labelled, config: InputConfig, mask: HardMask | None) -> HardMask:
     """The mask that stands for `config` in the model: `mask` with other values, or a new one where
     `mask` is None or of another shape.
 

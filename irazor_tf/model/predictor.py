@@ -12,15 +12,15 @@ import tf_keras as keras
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.seeds import seed_of
+from irazor_tf.embedding.alignment import Alignment
+from irazor_tf.embedding.hard_mask import HardMask
+from irazor_tf.embedding.pieces import Piece
+from irazor_tf.embedding.tables import Embedded, FieldEmbedding
 from irazor_tf.evaluation.task import Task
 from irazor_tf.model import narrowing
-from irazor_tf.model.alignment import Alignment
 from irazor_tf.model.base import BaseModel
 from irazor_tf.model.blocks import Intercept
-from irazor_tf.model.embedding import Embedded, FieldEmbedding
 from irazor_tf.model.gate import Gate
-from irazor_tf.model.hard_mask import HardMask
-from irazor_tf.model.pieces import Piece
 
 
 class Forward(NamedTuple):

@@ -6,11 +6,11 @@ import dataclasses
 
 import tensorflow as tf
 
-from irazor_tf.model.alignment import AlignedParams
+from irazor_tf.embedding.alignment import AlignedParams
+from irazor_tf.embedding.pieces import Labels
+from irazor_tf.embedding.tables import Embedded
 from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.model.blocks import Tower, TowerParams, pairwise_products
-from irazor_tf.model.embedding import Embedded
-from irazor_tf.model.pieces import Labels
 
 
 @MODELS.register("deepfm")

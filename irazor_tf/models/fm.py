@@ -6,10 +6,10 @@ import dataclasses
 
 import tensorflow as tf
 
-from irazor_tf.model.alignment import AlignedParams
+from irazor_tf.embedding.alignment import AlignedParams
+from irazor_tf.embedding.tables import Embedded
 from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.model.blocks import pairwise_products
-from irazor_tf.model.embedding import Embedded
 
 
 @MODELS.register("fm")

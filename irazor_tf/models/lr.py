@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from irazor_tf.embedding.tables import Embedded
 from irazor_tf.model.base import MODELS, BaseModel
-from irazor_tf.model.embedding import Embedded
 
 
 @MODELS.register("lr")

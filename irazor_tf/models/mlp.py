@@ -7,10 +7,10 @@ import dataclasses
 
 import tensorflow as tf
 
+from irazor_tf.embedding.pieces import Labels
+from irazor_tf.embedding.tables import Embedded
 from irazor_tf.model.base import MODELS, BaseModel
 from irazor_tf.model.blocks import Tower, TowerParams
-from irazor_tf.model.embedding import Embedded
-from irazor_tf.model.pieces import Labels
 
 
 @MODELS.register("mlp")

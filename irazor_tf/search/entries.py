@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 
 
 def entry_sizes(values: np.ndarray, field: FieldConfig) -> np.ndarray:

@@ -28,8 +28,8 @@ from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.search.pictures import Picture
 from irazor_tf.training.cost import Spent as Spent
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Joint, Step
 
 METHODS = Registry("method", "irazor_tf.methods")
 WEIGHTS = ("bias", "network")  # groups of variables that are no architecture
@@ -241,35 +241,6 @@ class RoutingMethod(SearchMethod):
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
         """The router that `ref` in a result of this method stands for; weights are read from
         `directory`."""
-
-
-class BudgetError(ValueError):
-    """Nothing can be kept: nothing fits in the budget, or a search has left nothing."""
-
-
-def budget_error(
-    budget: int,
-    smallest: int,
-    setting: tuple[str, Any] | None = None,
-    *,
-    owner: str = "the smallest config",
-) -> BudgetError:
-    """What a method says when nothing fits.
-
-    Args:
-      budget: What there is.
-      smallest: What keeping anything would take.
-      setting: Name and value of the setting that the budget comes from. If None (default), the
-        budget was given as such.
-      owner: What would take that much.
-    """
-    least = f"{owner}'s {smallest:,} embedding parameters"
-    if setting is not None:
-        return BudgetError(
-            f"{setting[0]} should leave at least {least}, and leaves {budget:,}. Received: "
-            f"{setting[1]}"
-        )
-    return BudgetError(f"The budget should be at least {least}. Received: {budget:,}")
 
 
 def check_sites(method: SearchMethod, base: BaseModel) -> None:

@@ -14,7 +14,8 @@ from irazor_tf.config.input_config import InputConfig, digest, identity
 from irazor_tf.config.layout import FitPaths, SearchPaths, fits_in
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
-from irazor_tf.search.method import METHODS, BudgetError, Search, SearchMethod
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS, Search, SearchMethod
 from irazor_tf.search.notices import Notice, log_once
 from irazor_tf.search.pictures import save_pictures
 from irazor_tf.training import fit_notices

@@ -62,13 +62,6 @@ class Scorer:
         return scores.numpy()
 
 
-def load_export(path: str) -> Scorer:
-    """The exported model in the folder of one version (`DIR/export/1`): called with the raw values
-    of some rows, {field name: [B]}, it returns their scores, [B]. Its `inputs` are the names of the
-    fields that it takes."""
-    return Scorer(path)
-
-
 def score_log(
     path: str, data: PreprocessOptions, data_dir: str, schema: Schema, rows: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -5,18 +5,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import tf_keras as keras
 
 from irazor_tf.config.layout import FitPaths
+from irazor_tf.evaluation.task import Task
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.training.callbacks import Checkpoints, Finite, Progress, write_scalars
 from irazor_tf.training.plan import Course, FitPlan
+from irazor_tf.training.source import Source
 from irazor_tf.training.state import TrainingState
 
-if TYPE_CHECKING:
-    from irazor_tf.training.trainer import Trainer
+
+class Judge(Protocol):
+    """What the epochs of a training need of the trainer."""
+
+    options: Any
+    task: Task
+    progress: bool
+    tensorboard: bool
+
+    def evaluate(self, model: Recommender, source: Source) -> dict[str, float]:
+        """The task's metrics on every row of `source`."""
 
 
 class EpochLoop:
@@ -32,7 +43,7 @@ class EpochLoop:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Judge,
         model: Recommender,
         plan: FitPlan,
         course: Course,

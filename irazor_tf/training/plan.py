@@ -8,7 +8,7 @@ from typing import Any
 
 from irazor_tf.config.checks import at_least, check_ranges
 from irazor_tf.training.source import Source
-from irazor_tf.training.steps import Joint, Step
+from irazor_tf.training.updates.steps import Joint, Step
 
 
 @dataclasses.dataclass(frozen=True)

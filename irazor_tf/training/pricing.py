@@ -14,7 +14,7 @@ from irazor_tf.config.schema import Schema
 from irazor_tf.evaluation.task import Task
 from irazor_tf.model.base import BaseModel
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.updates.optimizers import make_optimizer
 
 _GIB = 2**30
 

@@ -26,12 +26,12 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.training.epochs import EpochLoop
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.source import Source
 from irazor_tf.training.state import TrainingState, read_state
-from irazor_tf.training.steps import Joint, Step
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint, Step
 
 
 class Trainer:

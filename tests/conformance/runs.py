@@ -17,7 +17,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from benchmarks.common import FORMER
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.evaluation.task import TASKS
@@ -25,8 +26,8 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import Search, SearchMethod
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.source import Source
-from irazor_tf.training.steps import Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Step
 from tests.conformance import tiny_data
 from tests.conformance.cases import EPOCHS, Case
 

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import write_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.specs import Spec, parse_spec
+from irazor_tf.embedding.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.jobs.candidates import Candidate
 from irazor_tf.jobs.figures import table_mib
 from irazor_tf.model.gate import Gate
-from irazor_tf.model.sparse import SparseTable, ZeroedTable, csr_bytes
 from irazor_tf.search.method import METHODS, Explanation, Search, SearchMethod, Traits
 from irazor_tf.search.notices import Notice
 from irazor_tf.search.pictures import (
@@ -38,8 +39,8 @@ from irazor_tf.serving.export import export
 from irazor_tf.serving.versions import size_report
 from irazor_tf.training import cost as cost_module
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Joint, Unrolled
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Joint, Unrolled
 from tests.conformance import cases, runs
 from tests.conformance.toys import column_gate
 

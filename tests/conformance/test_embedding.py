@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
-from irazor_tf.model.embedding import FieldEmbedding
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.embedding.tables import FieldEmbedding
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.common import FORMER
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
 from irazor_tf.evaluation.task import TASKS

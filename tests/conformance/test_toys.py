@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.model.routing import RoutedRecommender
 from irazor_tf.search.method import METHODS

@@ -16,8 +16,8 @@ from irazor_tf.model.gate import Gate
 from irazor_tf.model.noise import part_of_step
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.tasks.ctr import ClickThroughRate
-from irazor_tf.training.steps import Alternating, Joint
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Joint
 from tests.conformance import cases, runs
 from tests.conformance.laws import Law, law, of_law, with_case
 

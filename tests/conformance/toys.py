@@ -11,16 +11,18 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.seeds import seed_of
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.noise import batch_uniform
 from irazor_tf.model.routing import Router
-from irazor_tf.search.method import RoutingMethod, Search, SearchMethod, Traits, budget_error
-from irazor_tf.training.steps import Alternating, Step
+from irazor_tf.search.budget import budget_error
+from irazor_tf.search.method import RoutingMethod, Search, SearchMethod, Traits
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step
 
 
 class ColumnGate(Gate):

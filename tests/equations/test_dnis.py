@@ -17,23 +17,25 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.specs import parse_spec
+from irazor_tf.embedding.pieces import Labels
+from irazor_tf.embedding.tables import Embedded
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.methods.dnis.blocks import feature_blocks
 from irazor_tf.methods.dnis.gate import SoftSelection, merge, normalize_rows
 from irazor_tf.model.base import MODELS, BaseModel
-from irazor_tf.model.embedding import Embedded
-from irazor_tf.model.pieces import Labels
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError, Search, SearchMethod
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS, Search, SearchMethod
 from irazor_tf.search.pictures import HeatMap, Lines
 from irazor_tf.search.run import training_spec
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Unrolled
-from irazor_tf.training.unrolling import unrolled_gradients
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Alternating, Unrolled
+from irazor_tf.training.updates.unrolling import unrolled_gradients
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 DIM = 4

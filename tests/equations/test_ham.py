@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.evaluation.task import TASKS
@@ -23,10 +24,10 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS, Search
 from irazor_tf.search.run import training_spec
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Joint
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint
 from tests.conformance import cases, runs, tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7, "month": 12}

@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.common import FORMER
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import read_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.search_result import SearchResult
@@ -32,13 +33,14 @@ from irazor_tf.model.base import MODELS
 from irazor_tf.model.noise import batch_uniform
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import RoutedRecommender
-from irazor_tf.search.method import METHODS, BudgetError
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS
 from irazor_tf.search.notices import Notices
 from irazor_tf.search.run import run_search
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.partition import partition
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.optimizers import make_optimizer
 from tests.conformance import tiny_data
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
@@ -101,13 +103,13 @@ def oracle_selection(p, bins):
 
 
 def central(function, z, step=1e-6):
-    found = np.zeros_like(z)
+    slope = np.zeros_like(z)
     for entry in np.ndindex(*z.shape):
         high, low = z.copy(), z.copy()
         high[entry] += step
         low[entry] -= step
-        found[entry] = (function(high) - function(low)) / (2 * step)
-    return found
+        slope[entry] = (function(high) - function(low)) / (2 * step)
+    return slope
 
 
 # Stochastic selection
@@ -148,8 +150,8 @@ def test_gates_open_as_often_as_p_says():
     p, rows = np.array([0.02, 0.3, 0.5, 0.9]), 40_000
     logits = tf.constant(np.broadcast_to(np.log(p / (1 - p)), (rows, 4)), tf.float32)
     u, v = (batch_uniform(tf.shape(logits), seed, tf.constant(3, tf.int64)) for seed in (1, 2))
-    found = equations.stochastic_mask(logits, u, v, 0.1).numpy().mean(axis=0)
-    assert np.all(np.abs(found - p) < 4 * np.sqrt(p * (1 - p) / rows))
+    opened = equations.stochastic_mask(logits, u, v, 0.1).numpy().mean(axis=0)
+    assert np.all(np.abs(opened - p) < 4 * np.sqrt(p * (1 - p) / rows))
 
 
 # Regularizer
@@ -157,12 +159,12 @@ def test_gates_open_as_often_as_p_says():
 def test_regularizer_and_its_gradient(penalty, polarization):
     p = np.random.default_rng(1).uniform(0.05, 0.95, (5, 7))
     with tf.GradientTape() as tape:
-        given = tf.constant(p)
-        tape.watch(given)
-        value = equations.regularizer(given, penalty, polarization)
+        probabilities = tf.constant(p)
+        tape.watch(probabilities)
+        value = equations.regularizer(probabilities, penalty, polarization)
     np.testing.assert_allclose(value, oracle_regularizer(p, penalty, polarization), rtol=1e-12)
     slope = central(lambda p: oracle_regularizer(p, penalty, polarization), p)
-    np.testing.assert_allclose(tape.gradient(value, given), slope, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(tape.gradient(value, probabilities), slope, rtol=1e-5, atol=1e-8)
 
 
 # Threshold
@@ -191,8 +193,8 @@ def test_first_valley(counts, valley):
 
 def test_first_valley_against_the_oracle():
     counts = np.random.default_rng(2).integers(0, 4, (500, 8))
-    found = equations.first_valley(tf.constant(counts, tf.int32)).numpy()
-    assert found.tolist() == [oracle_valley(row) for row in counts.tolist()]
+    valleys = equations.first_valley(tf.constant(counts, tf.int32)).numpy()
+    assert valleys.tolist() == [oracle_valley(row) for row in counts.tolist()]
 
 
 def logit(p):
@@ -211,9 +213,9 @@ def test_selection_against_the_oracle():
     for _ in range(60):
         a, b = generator.uniform(0.2, 3, 2)
         p = np.clip(generator.beta(a, b, 40), 1e-6, 1 - 1e-6)
-        found = selection(p, bins=int(generator.integers(3, 25)))
-        opened, valley = oracle_selection(p, found.histogram.shape[1])
-        assert found.open.numpy()[0].tolist() == opened and int(found.valley[0]) == valley
+        selected = selection(p, bins=int(generator.integers(3, 25)))
+        opened, valley = oracle_selection(p, selected.histogram.shape[1])
+        assert selected.open.numpy()[0].tolist() == opened and int(selected.valley[0]) == valley
         valleys.add(valley)
     assert len(valleys) > 5
 
@@ -225,7 +227,7 @@ def test_selection_is_row_by_row():
         generator.normal(size=(12, 12)),
         generator.normal(size=12),
     )
-    found = equations.select(
+    selected = equations.select(
         tf.constant(flat, tf.float32),
         tf.constant(kernel, tf.float32),
         tf.constant(bias, tf.float32),
@@ -235,21 +237,23 @@ def test_selection_is_row_by_row():
         part.astype(np.float32).astype(np.float64) for part in (flat, kernel, bias)
     )
     p = sigmoid(flat @ kernel + bias)
-    np.testing.assert_allclose(found.p, p, rtol=1e-12)
-    for row, opened, histogram in zip(p, found.open.numpy(), found.histogram.numpy(), strict=True):
+    np.testing.assert_allclose(selected.p, p, rtol=1e-12)
+    for row, opened, histogram in zip(
+        p, selected.open.numpy(), selected.histogram.numpy(), strict=True
+    ):
         assert opened.tolist() == oracle_selection(row, 10)[0]
         np.testing.assert_array_equal(histogram, np.histogram(row, bins=10, range=(0, 1))[0])
 
 
 def test_without_a_local_minimum_gates_open_from_a_half_on():
-    found = selection([0.41, 0.46, 0.47, 0.52, 0.51])
-    assert found.open.numpy().tolist() == [[False, False, False, True, True]]
-    assert found.valley.numpy() == -1 and not found.closed.numpy()
+    selected = selection([0.41, 0.46, 0.47, 0.52, 0.51])
+    assert selected.open.numpy().tolist() == [[False, False, False, True, True]]
+    assert selected.valley.numpy() == -1 and not selected.closed.numpy()
 
 
 def test_where_no_gate_reaches_a_half_the_largest_is_open():
-    found = selection([0.01, 0.04, 0.02])
-    assert found.open.numpy().tolist() == [[False, True, False]] and found.closed.numpy()
+    selected = selection([0.01, 0.04, 0.02])
+    assert selected.open.numpy().tolist() == [[False, True, False]] and selected.closed.numpy()
     assert selection([0.02, 0.02]).open.numpy().all(), "of equal ones all"
 
 
@@ -305,11 +309,11 @@ def test_padding_has_no_gate(training):
     gate = built(space=GAPS)
     assert gate.slots.tolist() == [0, 1, 4, 5, 6, 7] and gate.kernel.shape == (6, 6)
     x = np.random.default_rng(8).normal(size=(BATCH, 2, 4)).astype(np.float32)
-    found = gate(tf.constant(x), None, training=training).numpy()
-    assert np.all(found[:, 0, 2:] == 0) and np.any(found[:, 0, :2] != 0)
+    gated = gate(tf.constant(x), None, training=training).numpy()
+    assert np.all(gated[:, 0, 2:] == 0) and np.any(gated[:, 0, :2] != 0)
     other = x.copy()
     other[:, 0, 2:] = 7
-    np.testing.assert_array_equal(gate(tf.constant(other), None, training=training), found)
+    np.testing.assert_array_equal(gate(tf.constant(other), None, training=training), gated)
     np.testing.assert_array_equal(
         gate.penalty(None, tf.constant(other), None)["architecture"],
         gate.penalty(None, x, None)["architecture"],
@@ -335,8 +339,8 @@ def supernet(space=None, params=None):
 
 
 def test_the_regularizer_reaches_the_gate_alone():
-    """Algorithm 1: line 5 moves the base model by equation 3, line 7
-    the gate by equations 3 and 5."""
+    """Algorithm 1: line 5 moves the base model by equation 3, line 7 the gate by equations 3 and
+    5."""
     model, batch = supernet(
         params=ihas.IHAS.Params(penalty=0.3, polarization=0.8, regularizer_weight=0.6)
     )
@@ -394,11 +398,11 @@ def test_a_step_of_algorithm_1(monkeypatch):
         before, (_, gradients) = values_of(model), model.gradients(batch, groups)
         loss = descend(batch, groups, **settings)
         seen.append((groups, batch))
-        for group, own in before.items():
+        for group, variables in before.items():
             for variable, old, slope in zip(
                 model.variable_groups[group],
-                own,
-                gradients.get(group, [0.0] * len(own)),
+                variables,
+                gradients.get(group, [0.0] * len(variables)),
                 strict=True,
             ):
                 np.testing.assert_allclose(
@@ -415,8 +419,8 @@ def test_a_step_of_algorithm_1(monkeypatch):
 
 def values_of(model):
     return {
-        group: [variable.numpy() for variable in own]
-        for group, own in model.variable_groups.items()
+        group: [variable.numpy() for variable in variables]
+        for group, variables in model.variable_groups.items()
     }
 
 
@@ -508,17 +512,17 @@ def test_k_means_finds_blobs_and_stops():
         passes.append(1)
         return iter(batches)
 
-    found = clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20)
+    centroids = clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20)
     assert 2 <= len(passes) < 20
-    order = [int(np.argmin(np.linalg.norm(found - center, axis=1))) for center in centers]
+    order = [int(np.argmin(np.linalg.norm(centroids - center, axis=1))) for center in centers]
     rows = np.concatenate(batches)
-    own = equations.nearest(rows, found[order]).numpy()
+    clusters = equations.nearest(rows, centroids[order]).numpy()
     for cluster in range(3):
         np.testing.assert_allclose(
-            found[order][cluster], rows[own == cluster].mean(axis=0), atol=0.05
+            centroids[order][cluster], rows[clusters == cluster].mean(axis=0), atol=0.05
         )
     np.testing.assert_array_equal(
-        clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20), found
+        clustering.fit_centroids(again, 3, seed=1, tolerance=0.01, passes=20), centroids
     )
     passes.clear()
     clustering.fit_centroids(again, 3, seed=1, tolerance=0.0, passes=4)
@@ -704,9 +708,9 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
     model = done.model
     assert len(result.clusters) == 2 and result.init == "fresh" and result.router.name == "ihas"
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
-        ids, masks, own = oracle_clusters(model, trainer, arrays["centroids"])
+        ids, masks, clusters = oracle_clusters(model, trainer, arrays["centroids"])
     for cluster, config in enumerate(result.clusters):
-        share = masks[own == cluster].mean(axis=0).reshape(-1, WIDTH)
+        share = masks[clusters == cluster].mean(axis=0).reshape(-1, WIDTH)
         expected = {
             name: tuple(np.flatnonzero(row >= 0.6))
             for name, row in zip(model.schema.names, share, strict=True)
@@ -723,7 +727,7 @@ def test_each_cluster_keeps_what_most_of_its_rows_do(search):
         list(dims)
         for dims in zip(*(config.dims.values() for config in result.clusters), strict=True)
     ]
-    assert pictures[-2].values.tolist() == np.bincount(own).tolist()
+    assert pictures[-2].values.tolist() == np.bincount(clusters).tolist()
     assert pictures[0].counts.sum() == pytest.approx(6 * WIDTH) == pictures[1].counts.sum()
 
 
@@ -735,14 +739,14 @@ def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
     assert loaded == result
     router = METHODS.build(loaded.method).router(data[0], loaded.router, trainer.work_dir)
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
-        ids, _, own = oracle_clusters(model, trainer, arrays["centroids"])
+        ids, _, clusters = oracle_clusters(model, trainer, arrays["centroids"])
         kept = {
             key: arrays[key].size for key in arrays.files if key not in ("frequency", "probability")
         }
     for run in (router, tf.function(router)):
-        np.testing.assert_array_equal(run(tf.constant(ids)), own)
+        np.testing.assert_array_equal(run(tf.constant(ids)), clusters)
     np.testing.assert_array_equal(
-        np.concatenate([router(ids[k : k + 1]) for k in range(50)]), own[:50]
+        np.concatenate([router(ids[k : k + 1]) for k in range(50)]), clusters[:50]
     )
     assert router.fields == model.config.kept and not router.trainable_variables
     whole = model.config.num_params(data[0])
@@ -753,9 +757,9 @@ def test_the_router_sends_rows_where_they_were_counted(search, data, tmp_path):
         == whole + 18**2 + 18 + 2 * 18
     )
     parts = [partition(trainer.train, router, cluster) for cluster in range(2)]
-    assert [part.rows for part in parts] == np.bincount(own).tolist()
-    found = np.concatenate([batch["ids"].numpy() for batch in parts[1].ordered(100)])
-    np.testing.assert_array_equal(found, ids[own == 1])
+    assert [part.rows for part in parts] == np.bincount(clusters).tolist()
+    ids_read = np.concatenate([batch["ids"].numpy() for batch in parts[1].ordered(100)])
+    np.testing.assert_array_equal(ids_read, ids[clusters == 1])
     routed = RoutedRecommender([trainer.build(config) for config in result.clusters], router)
     assert (
         routed.num_params()
@@ -884,8 +888,8 @@ def test_many_small_clusters_are_told_of_once(search):
         f"the nearest of those left, {left} in the end"
     )
     with np.load(f"{trainer.work_dir}/{result.router.weights}") as arrays:
-        *_, own = oracle_clusters(done.model, trainer, arrays["centroids"])
-    assert left > 1 and np.bincount(own, minlength=left).min() >= OPTIONS.batch_size
+        *_, clusters = oracle_clusters(done.model, trainer, arrays["centroids"])
+    assert left > 1 and np.bincount(clusters, minlength=left).min() >= OPTIONS.batch_size
 
 
 def test_a_cluster_without_a_majority_keeps_its_most_frequent_column(search):
@@ -990,17 +994,17 @@ def candidate_of(job, rows, start):
 
 
 def test_other_final_models_are_of_the_same_search(job):
-    found = [candidate_of(job, *choice)[0] for choice in CHOICES]
+    candidates = [candidate_of(job, *choice)[0] for choice in CHOICES]
     assert (
-        len({candidate.search_folder for candidate in found}) == 1
-        and len({candidate.key for candidate in found}) == 4
+        len({candidate.search_folder for candidate in candidates}) == 1
+        and len({candidate.key for candidate in candidates}) == 4
     )
-    for (rows, start), candidate in zip(CHOICES, found, strict=True):
+    for (rows, start), candidate in zip(CHOICES, candidates, strict=True):
         assert candidate.result.all_rows == (rows == "all") and candidate.result.init == (
             "continue" if start == "searched" else "fresh"
         )
         assert [config.dims for config in candidate.result.clusters] == [
-            config.dims for config in found[0].result.clusters
+            config.dims for config in candidates[0].result.clusters
         ]
     assert METHODS.build("ihas(start='searched', clusters=1)").traits.init == "continue"
     assert METHODS.build("ihas(retrain=False)").traits.init == "keep"
@@ -1035,22 +1039,22 @@ def test_what_a_cluster_s_model_starts_from_and_learns_from(job, monkeypatch, ro
                 np.testing.assert_array_equal(values, fresh[key], err_msg=key)
                 continue
             searched, labelled = wide[key]
-            for axis, (labels, found) in enumerate(zip(axes, labelled, strict=True)):
+            for axis, (labels, all_labels) in enumerate(zip(axes, labelled, strict=True)):
                 if labels is not None:
                     searched = np.take(
-                        searched, [found.index(label) for label in labels], axis=axis
+                        searched, [all_labels.index(label) for label in labels], axis=axis
                     )
             np.testing.assert_array_equal(values, searched, err_msg=key)
             assert (
                 values.size == 1 or key.startswith("alignment/") or np.any(values != fresh[key])
             ), key
         for key in seen:
-            own = np.concatenate(
+            clusters = np.concatenate(
                 [models.router(batch["ids"]) for batch in getattr(plan, key).ordered(512)]
             )
-            seen[key] += len(own)
+            seen[key] += len(clusters)
             if key == "judge" or rows == "cluster":
-                np.testing.assert_array_equal(own, cluster)
+                np.testing.assert_array_equal(clusters, cluster)
     dims = [sum(model.config.dims.values()) for model in models.models]
     assert min(dims) < supernet.config.total_dims, "the case should cut columns"
     every = tiny_data.ROWS["train"] * (2 if rows == "all" else 1)

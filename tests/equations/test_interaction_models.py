@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.methods.irazor.gate import RegionGate
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.search.method import METHODS, Search
-from irazor_tf.training.optimizers import make_optimizer
-from irazor_tf.training.steps import Joint
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint
 
 SIZES = {"gender": 3, "goods": 40, "hour": 7}
 SCHEMA = Schema(tuple(Field(name, vocabulary_size=size) for name, size in SIZES.items()))

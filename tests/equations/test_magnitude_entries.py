@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema, save_counts
 from irazor_tf.config.specs import parse_spec
@@ -23,8 +24,9 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.job import Job
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.budget import BudgetError
 from irazor_tf.search.entries import largest
-from irazor_tf.search.method import METHODS, BudgetError, Search
+from irazor_tf.search.method import METHODS, Search
 from irazor_tf.search.run import run_search, training_spec
 from irazor_tf.training.options import TrainOptions
 from tests.conformance import tiny_data

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.seeds import seed_of
@@ -30,7 +31,8 @@ from irazor_tf.methods.sseds import equations
 from irazor_tf.methods.sseds import method as sseds
 from irazor_tf.model.base import MODELS
 from irazor_tf.model.recommender import Recommender
-from irazor_tf.search.method import METHODS, BudgetError, Search
+from irazor_tf.search.budget import BudgetError
+from irazor_tf.search.method import METHODS, Search
 from irazor_tf.search.run import run_search, run_sweep, search_folder
 from irazor_tf.training.options import TrainOptions
 from irazor_tf.training.trainer import Trainer
@@ -83,7 +85,7 @@ def batch_of(seed: int) -> dict[str, tf.Tensor]:
 
 # Oracles
 def weights_of(model: Recommender) -> dict[str, np.ndarray]:
-    found = {piece.key: piece.read().astype(np.float64) for piece in model.pieces()}
+    weights = {piece.key: piece.read().astype(np.float64) for piece in model.pieces()}
     if "flat" in model.base.uses:
         tower = model.base.tower
         parts = {
@@ -92,8 +94,8 @@ def weights_of(model: Recommender) -> dict[str, np.ndarray]:
             "out": tower.out.kernel,
             "out_bias": tower.out.bias,
         }
-        found |= {name: variable.numpy().astype(np.float64) for name, variable in parts.items()}
-    return found
+        weights |= {name: variable.numpy().astype(np.float64) for name, variable in parts.items()}
+    return weights
 
 
 def oracle_logits(
@@ -145,15 +147,15 @@ def oracle_derivative(
 ) -> np.ndarray:
     """Equation 10: every mask entry of a column by itself; 0 for slots that are no columns."""
     weights, ones = weights_of(model), np.ones((model.config.num_fields, model.config.max_dim))
-    found = np.zeros_like(ones)
+    derivatives = np.zeros_like(ones)
     for i, name in enumerate(model.config.kept):
         for j in range(model.config.fields[name].dim):
             less = ones.copy()
             less[i, j] -= d
-            found[i, j] = (
+            derivatives[i, j] = (
                 oracle_loss(model, weights, ones, batch) - oracle_loss(model, weights, less, batch)
             ) / d
-    return found
+    return derivatives
 
 
 def oracle_config(
@@ -191,18 +193,20 @@ def test_one_pass_gives_the_derivative_in_every_mask_entry(base: str, space: Inp
         atol=1e-5,
     )
     expected = oracle_derivative(model, batch)
-    found, seconds, compiling = equations.mask_gradients(model, [batch])
-    assert found.shape == (3, DIM) and np.abs(expected).max() > 0.01 and 0 < compiling < seconds
-    np.testing.assert_allclose(found, np.abs(expected), rtol=1e-4, atol=3e-6)
-    assert np.all(found[~space.slots] == 0)
+    magnitudes, seconds, compiling = equations.mask_gradients(model, [batch])
+    assert (
+        magnitudes.shape == (3, DIM) and np.abs(expected).max() > 0.01 and 0 < compiling < seconds
+    )
+    np.testing.assert_allclose(magnitudes, np.abs(expected), rtol=1e-4, atol=3e-6)
+    assert np.all(magnitudes[~space.slots] == 0)
 
 
 def test_several_batches_are_averaged_by_magnitude() -> None:
     model, batches = supernet_of(), [batch_of(seed) for seed in range(3)]
     derivatives = np.stack([oracle_derivative(model, batch) for batch in batches])
-    found, *_ = equations.mask_gradients(model, batches)
-    np.testing.assert_allclose(found, np.abs(derivatives).mean(axis=0), rtol=1e-4, atol=3e-6)
-    assert np.abs(found - np.abs(derivatives.mean(axis=0))).max() > 1e-3, (
+    magnitudes, *_ = equations.mask_gradients(model, batches)
+    np.testing.assert_allclose(magnitudes, np.abs(derivatives).mean(axis=0), rtol=1e-4, atol=3e-6)
+    assert np.abs(magnitudes - np.abs(derivatives.mean(axis=0))).max() > 1e-3, (
         "of the mean gradient it would be something else"
     )
 
@@ -245,9 +249,9 @@ def test_saliency_is_normalized_over_the_columns() -> None:
     magnitudes, real = generator.exponential(1, (3, DIM)), NARROW.slots
     np.testing.assert_array_equal(real, [[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
     total = sum(magnitudes[i, j] for i, width in enumerate((2, 4, 1)) for j in range(width))
-    found = equations.normalize(magnitudes, real)  # what stands in the padding has no part in it
-    np.testing.assert_allclose(found, np.where(real, magnitudes / total, 0), rtol=1e-12)
-    np.testing.assert_allclose(found.sum(), 1, rtol=1e-12)
+    saliency = equations.normalize(magnitudes, real)  # what stands in the padding has no part in it
+    np.testing.assert_allclose(saliency, np.where(real, magnitudes / total, 0), rtol=1e-12)
+    np.testing.assert_allclose(saliency.sum(), 1, rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])

@@ -26,8 +26,8 @@ from irazor_tf.jobs.config import TIMING, JobConfig
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.report import report as report_lib
 from irazor_tf.search.method import METHODS
-from launch import flagfiles, flags
-from launch.job import job_config
+from launch.command import flagfiles, flags
+from launch.command.job import job_config
 
 SCHEMA = """
 header: true

@@ -19,11 +19,12 @@ from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions
-from launch import flags, quiet, settings
-from launch.documented import documented
-from launch.flagfiles import file_or_preset, with_presets
+from irazor_tf.training.updates.optimizers import make_optimizer
+from launch import quiet, settings
+from launch.command import flags
+from launch.command.documented import documented
+from launch.command.flagfiles import file_or_preset, with_presets
 from launch.stages import STAGES
 from tests.conformance.toys import TOYS
 from tests.jobs.program import ROOT, error_of, irazor, loud
@@ -131,7 +132,8 @@ def test_documentation_is_read_whole():
 
 def test_flags_are_defined_without_tensorflow():
     code = (
-        "import sys; from launch.flags import define; define(); print('tensorflow' in sys.modules)"
+        "import sys; from launch.command.flags import define; define(); "
+        "print('tensorflow' in sys.modules)"
     )
     assert python(code, ROOT).stdout == "False\n"
 
@@ -169,6 +171,7 @@ def test_the_help_text_of_a_setting_is_its_documentation():
     """Where that lists the optimizers, it lists them all."""
     flags.define()
     for options in (TrainOptions, PreprocessOptions):
+        assert set(documented(options)) == {field.name for field in dataclasses.fields(options)}
         for name, text in documented(options).items():
             flag = flags.DATA_FLAGS.get(name, name) if options is PreprocessOptions else name
             if flag is not None:
@@ -291,7 +294,7 @@ def test_what_a_job_leaves_out_is_said_and_nothing_else(tmp_path):
     """Our own notices are shown; other libraries' warnings, and what TensorFlow says of processors
     and drivers, are not."""
     code = (
-        "import logging; from absl import logging as quiet; from launch.run import run\n"
+        "import logging; from absl import logging as quiet; from launch.command.run import run\n"
         "def stage(job):\n"
         "  import tensorflow as tf; tf.config.list_logical_devices()\n"
         "  logging.getLogger('irazor_tf').warning('a control left out'); quiet.warning('chatter')\n"

@@ -22,7 +22,8 @@ import tf_keras as keras
 
 from data_pipelines import vocabulary
 from data_pipelines.preprocess import PreprocessOptions, preprocess
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.field_config import BitMask, FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import MISSING, MISSING_INT, Field, Schema
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
@@ -32,9 +33,9 @@ from irazor_tf.serving.encoders import FieldEncoder
 from irazor_tf.serving.export import export, raw_signature
 from irazor_tf.serving.versions import size_report
 from irazor_tf.tasks.ctr import ClickThroughRate
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.source import Source
-from irazor_tf.training.steps import Joint
+from irazor_tf.training.updates.optimizers import make_optimizer
+from irazor_tf.training.updates.steps import Joint
 from tests.jobs import small_jobs
 
 ROWS = 3000

@@ -37,9 +37,9 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.report import report
 from irazor_tf.serving import scorer as serving
 from irazor_tf.training import pricing
-from irazor_tf.training.optimizers import make_optimizer
-from launch import flags
-from launch.run import run
+from irazor_tf.training.updates.optimizers import make_optimizer
+from launch.command import flags
+from launch.command.run import run
 from tests.jobs import small_jobs
 from tests.jobs.small_jobs import SMALL, job_of, small_job
 

@@ -21,8 +21,9 @@ import pytest
 import tensorflow as tf
 
 import irazor_tf.methods
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import read_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import Role
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import SearchResult

@@ -19,8 +19,8 @@ from irazor_tf.config import plugins
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
-from launch.flagfiles import without_plugins
-from launch.run import load_plugins
+from launch.command.flagfiles import without_plugins
+from launch.command.registries import load_plugins
 from tests.jobs.program import ROOT, error_of, irazor
 from tests.jobs.small_jobs import job_of, registered, words
 

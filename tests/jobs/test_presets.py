@@ -22,7 +22,7 @@ from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.job import Job
 from irazor_tf.search.method import METHODS
 from irazor_tf.training.source import Source
-from launch.flagfiles import PRESETS as FOLDER
+from launch.command.flagfiles import PRESETS as FOLDER
 from tests.jobs.small_jobs import job_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

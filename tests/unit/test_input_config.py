@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irazor_tf.config.field_config import BitMask, FieldConfig
 from irazor_tf.config.files import read_json, write_json
-from irazor_tf.config.input_config import BitMask, FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.specs import parse_spec

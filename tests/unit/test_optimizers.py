@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from irazor_tf.training.optimizers import make_optimizer
+from irazor_tf.training.updates.optimizers import make_optimizer
 
 IDS = np.array([2, 5, 2, 0, 5, 5])
 ROWS, DIM = 8, 3

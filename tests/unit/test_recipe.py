@@ -13,10 +13,10 @@ from irazor_tf.config import recipe
 from irazor_tf.config.recipe import AUTO, RULE, Known
 from irazor_tf.config.schema import Field, Schema
 from irazor_tf.model.base import MODELS
-from irazor_tf.training.optimizers import make_optimizer
 from irazor_tf.training.options import TrainOptions, known_of
-from launch import flags
-from launch.job import job_config
+from irazor_tf.training.updates.optimizers import make_optimizer
+from launch.command import flags
+from launch.command.job import job_config
 
 ROWS = [1, 100, 5000, 8002, 26_964, 63_861, 800_000, 10**6, 4 * 10**7, 10**9, 10**11]
 FEATURES = [1, 40, 2000, 50_000, 10**6, 10**9]

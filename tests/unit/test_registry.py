@@ -240,7 +240,7 @@ class F: ...
 
 
 def test_open_sets_are_those_of_the_registries():
-    from launch.run import registries
+    from launch.command.registries import registries
 
     assert {registry.kind: registry._package for registry in registries()} == OPEN_SETS
     for registry in registries():

@@ -12,7 +12,7 @@ from data_pipelines.readers.table.keys import KEYS, TableColumn, columns, marks,
 from data_pipelines.text.columns import Column
 from data_pipelines.text.delimited import Delimited
 from data_pipelines.text.lines import bad_row, split_header
-from irazor_tf.config.notices import warn_once
+from irazor_tf.config.integrity import warn_once
 
 _LISTED = 20  # names in a notice
 

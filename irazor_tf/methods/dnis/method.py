@@ -20,22 +20,21 @@ from irazor_tf.methods.dnis.pictures import (
 from irazor_tf.methods.dnis.settings import PRESETS, Settings
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.budget import BudgetError, budget_error
 from irazor_tf.search.entries import entry_sizes, keep_entries, largest, split
 from irazor_tf.search.method import (
     METHODS,
-    BudgetError,
     Explanation,
     Search,
     SearchMethod,
     Traits,
-    budget_error,
     build_supernet,
     group_optimizers,
     variants,
 )
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Step, Unrolled
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step, Unrolled
 
 
 @METHODS.register("dnis")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.methods.dnis.gate import SoftSelection
 from irazor_tf.search.entries import largest
 from irazor_tf.search.pictures import HeatMap, Lines

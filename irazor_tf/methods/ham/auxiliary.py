@@ -22,19 +22,19 @@ from irazor_tf.methods.ham.pictures import mask_pictures
 from irazor_tf.methods.ham.settings import PRESETS, MaskSettings
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.recommender import Recommender
+from irazor_tf.search.budget import budget_error
 from irazor_tf.search.method import (
     Explanation,
     Search,
     SearchMethod,
     Traits,
-    budget_error,
     build_supernet,
     group_optimizers,
     variants,
 )
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 
 class AuxiliaryMasks(SearchMethod):

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from irazor_tf.config.field_config import FieldConfig
 from irazor_tf.config.files import read_arrays
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.search_result import RouterRef, SearchResult
 from irazor_tf.config.seeds import seed_of
@@ -27,6 +28,7 @@ from irazor_tf.methods.ihas.router import ClusterRouter
 from irazor_tf.methods.ihas.settings import Settings
 from irazor_tf.model.gate import Gate
 from irazor_tf.model.routing import Router
+from irazor_tf.search.budget import budget_error
 from irazor_tf.search.method import (
     METHODS,
     Explanation,
@@ -34,15 +36,14 @@ from irazor_tf.search.method import (
     Search,
     SearchMethod,
     Traits,
-    budget_error,
     build_supernet,
     group_optimizers,
     variants,
 )
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Step
 
 _DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 

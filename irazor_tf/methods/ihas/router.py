@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
+from irazor_tf.embedding.tables import FieldEmbedding
 from irazor_tf.methods.ihas.equations import Selection, columns_of, nearest, select, slots_of
-from irazor_tf.model.embedding import FieldEmbedding
 from irazor_tf.model.routing import Router
 
 

@@ -9,28 +9,29 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from irazor_tf.config.input_config import FieldConfig, InputConfig
+from irazor_tf.config.field_config import FieldConfig
+from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.methods.irazor import regions
 from irazor_tf.methods.irazor.decided import doubt
 from irazor_tf.methods.irazor.gate import RegionGate
 from irazor_tf.methods.irazor.settings import PRESETS, Candidates, Settings
 from irazor_tf.model.gate import Gate
+from irazor_tf.search.budget import budget_error
 from irazor_tf.search.method import (
     METHODS,
     Explanation,
     Search,
     SearchMethod,
     Traits,
-    budget_error,
     build_supernet,
     group_optimizers,
     variants,
 )
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.training.plan import FitPlan
-from irazor_tf.training.steps import Alternating, Joint, Step
 from irazor_tf.training.trainer import Trainer
+from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 
 @METHODS.register("irazor")

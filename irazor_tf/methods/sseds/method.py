@@ -20,15 +20,14 @@ from irazor_tf.config.seeds import seed_of
 from irazor_tf.methods.sseds.equations import below, keep, mask_gradients, normalize
 from irazor_tf.methods.sseds.gate import OnesMask
 from irazor_tf.model.gate import Gate
+from irazor_tf.search.budget import BudgetError, budget_error
 from irazor_tf.search.method import (
     METHODS,
-    BudgetError,
     Explanation,
     Search,
     SearchMethod,
     Spent,
     Traits,
-    budget_error,
     build_supernet,
     variants,
 )

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from launch.flagfiles import file_or_preset
-from launch.flags import DATA_FLAGS, FLAGS, kinds_of
+from launch.command.flagfiles import file_or_preset
+from launch.command.flags import DATA_FLAGS, FLAGS
+from launch.command.setting_flags import kinds_of
 
 if TYPE_CHECKING:
     from irazor_tf.config.specs import Spec

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from launch.flagfiles import preset_names
-from launch.flags import FLAGS, GROUPS
+from launch.command.flagfiles import preset_names
+from launch.command.flags import FLAGS, GROUPS
 
 
 def help_text(program: str, what: str) -> str:
     """What a stage does, and all flags (already defined), by group.
 
     Args:
-      program: how the stage is called.
-      what: what the stage does, a sentence.
+      program: How the stage is called.
+      what: What the stage does, a sentence.
     """
     return "\n".join(
         [

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.model.embedding import FieldEmbedding
-from irazor_tf.model.pieces import Piece
+from irazor_tf.embedding.pieces import Piece
+from irazor_tf.embedding.tables import FieldEmbedding
 
 
 @dataclasses.dataclass(frozen=True)

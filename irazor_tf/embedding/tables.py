@@ -16,8 +16,8 @@ import tf_keras as keras
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.schema import Schema
 from irazor_tf.config.seeds import seed_of
-from irazor_tf.model.pieces import Labels, Piece
-from irazor_tf.model.sparse import ServedTable, SparseTable, ZeroedTable
+from irazor_tf.embedding.pieces import Labels, Piece
+from irazor_tf.embedding.sparse import ServedTable, SparseTable, ZeroedTable
 
 
 class Embedded(NamedTuple):

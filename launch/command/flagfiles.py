@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 
-PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "presets")
+PRESETS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "presets")
 
 
 def preset_names(ending: str) -> list[str]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from irazor_tf.config.checks import above, at_least, check_ranges, inside
 from irazor_tf.model.noise import part_of_step
 from irazor_tf.training.source import Source
-from irazor_tf.training.unrolling import unrolled_gradients
+from irazor_tf.training.updates.unrolling import unrolled_gradients
 
 
 class Descending(Protocol):

@@ -11,10 +11,11 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from launch.flagfiles import plugin_names, with_presets, without_plugins
-from launch.flags import FLAGS, define
-from launch.help import help_text
-from launch.job import job_config
+from launch.command.flagfiles import plugin_names, with_presets, without_plugins
+from launch.command.flags import FLAGS, define
+from launch.command.help import help_text
+from launch.command.job import job_config
+from launch.command.registries import load_plugins
 from launch.quiet import import_tensorflow
 from launch.signals import Terminated, terminable
 
@@ -27,9 +28,9 @@ def run(work: Callable[[Any], None], arguments: list[str] | None = None, what: s
     128 + the number of a signal.
 
     Args:
-      work: what is done with the job, a `JobConfig`.
-      arguments: program and flags; None: those of the process.
-      what: what is done, a sentence for `--help`.
+      work: What is done with the job, a `JobConfig`.
+      arguments: Program and flags; None: those of the process.
+      what: What is done, a sentence for `--help`.
     """
     words = sys.argv if arguments is None else arguments
     if set(HELP) & set(words[1:]):
@@ -93,28 +94,6 @@ def _main(work: Callable[[Any], None], rest: Sequence[str]) -> int:
             raise
         return _fail(f"no more memory, or no more room on the disk: {_one_line(error)}", 2)
     return 0
-
-
-def load_plugins(names: Sequence[str]) -> None:
-    """Imports plug-ins. The registries are complete before, so that a name taken twice is the
-    plug-in's fault, and is said to be."""
-    from irazor_tf.config import plugins
-
-    if names:
-        for registry in registries():
-            registry.names()
-    for name in names:
-        plugins.load(name)
-
-
-def registries() -> tuple[Any, ...]:
-    """The registries of the open sets."""
-    from data_pipelines.reader import READERS
-    from irazor_tf.evaluation.task import TASKS
-    from irazor_tf.model.base import MODELS
-    from irazor_tf.search.method import METHODS
-
-    return METHODS, MODELS, TASKS, READERS
 
 
 def _show_own_notices() -> None:

@@ -1,23 +1,19 @@
-"""The definitions of all absl flags. What they become: launch/job.py.
+"""The definitions of all absl flags. What they become: launch/command/job.py.
 
 A setting of training or of the data has no line here: its flag is made from the field of
-`TrainOptions` or `PreprocessOptions`, with its default and its documentation. No TensorFlow import,
-so that `--help` and a mistyped flag need not wait for it."""
+`TrainOptions` or `PreprocessOptions` (launch/setting_flags.py). No TensorFlow import, so that
+`--help` and a mistyped flag need not wait for it."""
 
 from __future__ import annotations
 
-import dataclasses
-import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from absl import flags
 
-from launch.documented import documented
-from launch.flagfiles import preset_names
+from launch.command.flagfiles import preset_names
+from launch.command.setting_flags import define_settings
 
 FLAGS = flags.FLAGS
-AUTO_WORDS = "auto: by the log's size."
 
 # The flags as `--help` groups them; absl knows a group as the module that its flags belong to.
 _JOB, _DATA, _SEARCH, _COMPARE, _TRAIN, _RUN = GROUPS = (
@@ -36,7 +32,7 @@ def define(plugins: Sequence[str] = ()) -> None:
     """Defines the flags, once per process.
 
     Args:
-      plugins: plug-ins whose entries are named in the help texts, too.
+      plugins: Plug-ins whose entries are named in the help texts, too.
     """
     if "model_dir" in FLAGS:
         return
@@ -46,7 +42,7 @@ def define(plugins: Sequence[str] = ()) -> None:
 
     names = _entry_names(plugins)
     _define_job()
-    _define_settings(
+    define_settings(
         PreprocessOptions(""),
         _DATA,
         DATA_FLAGS,
@@ -59,7 +55,7 @@ def define(plugins: Sequence[str] = ()) -> None:
     )
     _define_search(names)
     _define_comparison()
-    _define_settings(TrainOptions(), _TRAIN)
+    define_settings(TrainOptions(), _TRAIN)
     _define_running()
 
 
@@ -188,116 +184,3 @@ def _define_running() -> None:
     )
     flags.DEFINE_bool("progress", True, "Show progress bars.", module_name=_RUN)
     flags.DEFINE_bool("tensorboard", False, "Write curves for TensorBoard.", module_name=_RUN)
-
-
-def _define_settings(
-    settings: Any,
-    group: str,
-    renamed: Mapping[str, str | None] | None = None,
-    choices: Mapping[str, Sequence[str]] | None = None,
-    further: Mapping[str, str] | None = None,
-) -> None:
-    """Defines a flag per field of a dataclass, with its default and its documentation.
-
-    Args:
-      settings: an instance of the dataclass.
-      group: the flags' group.
-      renamed: field -> its flag, where that is called otherwise; None: there is none.
-      choices: field of a closed set of names -> those names.
-      further: field -> a sentence behind those of the documentation.
-    """
-    words, hints = documented(type(settings)), get_type_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        name = (renamed or {}).get(field.name, field.name)
-        if name is None:
-            continue
-        text = " ".join(
-            filter(None, [_sentence(words[field.name]), (further or {}).get(field.name)])
-        )
-        default: Any = None if field.default is dataclasses.MISSING else field.default
-        kinds = kinds_of(hints[field.name])
-        options: dict[str, Any] = {"module_name": group}
-        if field.name in (choices or {}):
-            flags.DEFINE_enum(name, default, choices[field.name], text, **options)  # type: ignore[index]
-        elif default == "auto":
-            _define_auto(settings, field.name, name, text, kinds, options)
-        elif bool in kinds:
-            flags.DEFINE_bool(name, default, text, **options)
-        elif int in kinds:
-            flags.DEFINE_integer(name, default, text, **options)
-        elif float in kinds:
-            flags.DEFINE_float(name, default, text, **options)
-        elif any(get_origin(kind) is tuple for kind in kinds):
-            flags.DEFINE_list(name, list(map(str, default or ())), text, **options)
-        else:
-            flags.DEFINE_string(name, default, text, **options)
-
-
-def kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The types that an annotation allows: int and str of `int | str`."""
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _sentence(words: str) -> str:
-    """Words of a documentation as a sentence of a help text."""
-    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
-
-
-def _define_auto(
-    settings: Any,
-    field: str,
-    name: str,
-    text: str,
-    kinds: Sequence[Any],
-    options: Mapping[str, Any],
-) -> None:
-    """A flag whose default, "auto", is resolved when the log's size is known."""
-    text = f"{text} {AUTO_WORDS}"
-    if kinds == (str,):
-        flags.DEFINE_string(name, "auto", text, **options)
-        return
-    parser = _AutoParser(int if int in kinds else float, _least(settings, field))
-    flags.DEFINE(parser, name, "auto", text, serializer=flags.ArgumentSerializer(), **options)
-
-
-def _least(settings: Any, field: str) -> int:
-    """0 where the settings allow it for a field, else 1."""
-    try:
-        dataclasses.replace(settings, **{field: 0})
-    except ValueError:
-        return 1
-    return 0
-
-
-class _AutoParser(flags.ArgumentParser):
-    """A number, or "auto".
-
-    Args:
-      kind: int or float.
-      least: the smallest number allowed.
-    """
-
-    def __init__(self, kind: type, least: int):
-        self.syntactic_help = (
-            f"auto, or {'a whole number' if kind is int else 'a number'} of at least {least}"
-        )
-        self._kind, self._least = kind, least
-
-    def parse(self, argument: Any) -> Any:
-        if argument == "auto":
-            return argument
-        try:
-            value = self._kind(argument)
-        except (TypeError, ValueError):
-            value = None
-        if (
-            isinstance(argument, bool)
-            or value is None
-            or not value >= self._least
-            or value == float("inf")
-        ):
-            raise ValueError(f"should be {self.syntactic_help}. Received: {argument!r}")
-        return value
-
-    def flag_type(self) -> str:
-        return "auto or number"
