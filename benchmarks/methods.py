@@ -60,8 +60,8 @@ SLOW = {
     "frappe": "adam(learning_rate=5e-4)",
     "movielens": "adam(learning_rate=5e-4)",
 }
-# Searched as their papers say, but for what small logs need (BUILD_NOTES.md tells how that was
-# found). {size} is the budget.
+# Searched as their papers say, but for what small logs need (docs/deviations.md tells how that
+# was found). {size} is the budget.
 MASKS = "epochs=4, base_dim={width}, weights_optimizer='{slow}'"
 HAM = (
     "ham(preset='small_log', size={size}, in_parameters=True, base_dim={width}, "

@@ -118,7 +118,7 @@ EXPERIMENTS = {
         width=16,
         methods={
             # regions of equal size, but for the last column: with unequal ones the small regions
-            # stay (BUILD_NOTES.md)
+            # stay (docs/tuning_log.md)
             label: on_movielens((0, 5, 10, 15, 16), penalty)
             for label, penalty in (("lambda .0006", 6e-4), ("lambda .0003", 3e-4))
         },

@@ -49,7 +49,7 @@ def training_bytes(
     are gone by then, take no more than that: as much as the weights, and of tables less. The
     initial values of a variable are drawn, scaled and moved, each time into memory that is not
     given back and that later serves copies of a weight in another layout. Measured peaks:
-    BUILD_NOTES.md.
+    docs/measurements.md.
 
     Args:
       schema, config, base, task, optimizers: see `variable_bytes`.

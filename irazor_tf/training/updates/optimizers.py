@@ -1,7 +1,7 @@
 """Optimizers by spec string, on the kernels that touch only the rows of a batch.
 
 The legacy Keras optimizers are used because they reach `ResourceSparseApplyAdagradV2`, `...FtrlV2`
-and sum repeated ids first; the newer FTRL takes twice as long (measured in BUILD_NOTES.md)."""
+and sum repeated ids first; the newer FTRL takes twice as long (docs/measurements.md)."""
 
 from __future__ import annotations
 
