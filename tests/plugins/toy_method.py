@@ -4,6 +4,7 @@ weight stay."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import tensorflow as tf
 
 import irazor_tf
 from irazor_tf.config.checks import check_ranges, inside
+from irazor_tf.search.budget import budget_error
+from irazor_tf.search.method import Explanation, Search, Traits
+from irazor_tf.search.selection import take_while_fits
 
 
 class FieldGate(irazor_tf.Gate):
@@ -42,7 +46,7 @@ class ToyMethod(irazor_tf.SearchMethod):
             super().__post_init__()
             check_ranges(self, "toy_method", share=inside(0, 1, "(]"))
 
-    derive_only = frozenset({"share"})
+    traits = Traits(derive_only=frozenset({"share"}))
 
     def gates(
         self, schema: irazor_tf.Schema, space: irazor_tf.InputConfig
@@ -50,27 +54,31 @@ class ToyMethod(irazor_tf.SearchMethod):
         return {"embedding": FieldGate()}
 
     def derive(
-        self, supernet: Any, space: irazor_tf.InputConfig, budget: int | None = None
+        self, search: Search, space: irazor_tf.InputConfig, budget: int | None = None
     ) -> irazor_tf.InputConfig:
-        schema = supernet.schema
-        left = int(self.params.share * space.num_params(schema)) if budget is None else budget
-        scores = self.field_scores(supernet)
-        kept = []
-        for name in sorted(scores, key=scores.__getitem__, reverse=True):
-            field = space.fields[name]
-            cost = int(np.sum(field.column_params(schema.field(name).vocabulary_size)))
-            if cost <= left:
-                kept.append(name)
-                left -= cost
-        if not kept:
-            raise ValueError(f"The budget should hold a field. Received: {left:,}")
+        schema = search.model.schema
+        limit = int(self.params.share * space.num_params(schema)) if budget is None else budget
+        weights = np.array(list(self.weights(search).values()))
+        names = list(space.kept)
+        costs = np.array(
+            [space.fields[n].num_entries(schema.field(n).vocabulary_size) for n in names]
+        )
+        kept = take_while_fits(np.argsort(-weights), costs, limit, fill=True)
+        if not kept.any():
+            raise budget_error(limit, int(costs.min()))
+        stays = {name for name, keeps in zip(names, kept, strict=True) if keeps}
         return irazor_tf.InputConfig(
             {
-                name: field.cut(field.labels if name in kept else ())
+                name: field.cut(field.labels if name in stays else ())
                 for name, field in space.fields.items()
             }
         )
 
-    def field_scores(self, supernet: Any) -> dict[str, float]:
-        alpha = np.abs(supernet.gates["embedding"].alpha.numpy()[:, 0])
-        return dict(zip(supernet.config.kept, map(float, alpha), strict=True))
+    def explain(self, search: Search, configs: Sequence[irazor_tf.InputConfig]) -> Explanation:
+        return Explanation(scores=self.weights(search))
+
+    @staticmethod
+    def weights(search: Search) -> dict[str, float]:
+        """Field -> the size of its weight."""
+        alpha = np.abs(search.gate.alpha.numpy()[:, 0])
+        return dict(zip(search.model.config.kept, map(float, alpha), strict=True))
