@@ -75,8 +75,13 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _metrics(record: Mapping[str, Any]) -> list[str]:
-    """The metrics of the job's task: a record has each of both splits."""
-    return [key for key in record if isinstance(record.get(f"valid_{key}"), float)]
+    """The metrics of the job's task: a record has each of both splits, and may have some of
+    corrected predictions beside them, which are no metrics of their own."""
+    return [
+        key
+        for key in record
+        if isinstance(record.get(f"valid_{key}"), float) and not key.startswith("calibrated_")
+    ]
 
 
 def _error(record: Mapping[str, Any], key: str) -> float | None:

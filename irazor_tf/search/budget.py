@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from irazor_tf.training.cost import Spent as Spent
-
 
 class BudgetError(ValueError):
     """Nothing can be kept: nothing fits in the budget, or a search has left nothing."""

@@ -26,7 +26,7 @@ from irazor_tf.model.recommender import Recommender
 from irazor_tf.model.routing import Router
 from irazor_tf.search.notices import Notice, Notices
 from irazor_tf.search.pictures import Picture
-from irazor_tf.training.cost import Spent as Spent
+from irazor_tf.training.cost import Spent
 from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import Trainer
 from irazor_tf.training.updates.steps import Joint, Step

@@ -17,7 +17,7 @@ from irazor_tf.config.registry import Registry
 from irazor_tf.config.specs import Spec, parse_spec
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS, BaseModel
-from irazor_tf.search.method import METHODS, SearchMethod
+from irazor_tf.search.method import METHODS, SearchMethod, check_sites
 from tests.conformance.toys import TOYS
 
 Row = TypeVar("Row")
@@ -88,7 +88,7 @@ def tiny_spec(registry: Registry, name: str) -> Spec:
 def fits(method: Spec, model: Spec) -> bool:
     """Whether the model has what the method needs."""
     try:
-        METHODS.build(method).check(MODELS.build(model))
+        check_sites(METHODS.build(method), MODELS.build(model))
     except ValueError:
         return False
     return True
