@@ -331,6 +331,15 @@ def test_a_mean_that_is_off_the_rate(rows, mean, told):
     assert not off_the_rate({})
 
 
+def test_the_table_shows_baselines_beside_a_model_with_corrected_figures():
+    """As a job's summary has them: corrected figures of the validation split on the model alone."""
+    metrics = {"valid_auc": 0.6, "valid_log_loss": 0.5, "auc": 0.7, "log_loss": 0.51234}
+    model = {"name": "a", **metrics, "calibrated_log_loss": 0.4, "valid_calibrated_log_loss": 0.4}
+    lines = tables.summary_table([model, {"name": "baseline", **metrics}]).splitlines()
+    assert "calibrated" not in lines[0] and lines[0].count("AUC") == 2
+    assert lines[-1].split()[:5] == ["baseline", "0.6000", "0.5000", "0.7000", "0.5123"]
+
+
 def test_the_table_shows_the_calibration_error_and_with_calibrate_what_is_served():
     record = {"name": "a", "valid_auc": 0.6, "valid_log_loss": 0.5, "auc": 0.7, "log_loss": 0.51234}
     record |= {"calibration": {"calibration_error": 0.0321}, "calibrate": False}
