@@ -33,6 +33,7 @@ from irazor_tf.report.tables import markdown_table, text_table
 from irazor_tf.search.budget import BudgetError
 from irazor_tf.search.method import METHODS as SEARCHES
 
+# Longer than 300 lines: a command of its own, with its series, runs, tables and figure.
 SHARES = {"a quarter": 0.25, "a half": 0.5}
 WIDTHS = {
     "criteo": (2, 4, 8, 16),
@@ -233,6 +234,7 @@ def compared_rows(
     """Header and a row per point: mean and spread over seeds, and differences with the p of a
     two-sided paired t-test over the seeds: from the best uniform model, from i-Razor at the same
     budget, and of an ablation from its whole method."""
+    # Longer than 60 lines: one table, and three short functions that read its entries.
     seeds = list(dict.fromkeys(record["seed"] for record in records))
     entries = {(record["series"], record["label"], record["seed"]): record for record in records}
     whole = {

@@ -43,6 +43,7 @@ from launch.command import flags as launch_flags
 from launch.command.flagfiles import PRESETS
 from launch.command.job import job_config
 
+# Longer than 300 lines: a command of its own, with its logs, recipes, runs and tables.
 FORM = """
 header: true
 columns:

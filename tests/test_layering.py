@@ -490,7 +490,7 @@ def oversized(path: str, source: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
 def test_files_and_functions_are_short_or_say_why_not(package):
     wrong = []
     for path in sources(package):
