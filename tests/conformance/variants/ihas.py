@@ -2,8 +2,8 @@
 one cluster, and no router."""
 
 SPECS = [
-    "ihas(epochs=2, every=5, instance_wise=False, retrain=False)",
-    "ihas(epochs=2, every=4, clusters=1, majority=0.6)",
+    "ihas(epochs=2, every=2, instance_wise=False, retrain=False)",
+    "ihas(epochs=2, every=2, clusters=1, majority=0.6)",
 ]
 
-TINY = {"every": 5}  # an epoch has 25 batches, and as many would stand in the graph
+TINY = {"every": 2}  # every batch of weights stands in the graph, which is traced in every fit
