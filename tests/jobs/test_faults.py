@@ -374,7 +374,7 @@ def test_a_ledger_stays_short(tmp_path):
 
 _HOLD = """
 import sys, time
-from irazor_tf.job_lock import held
+from irazor_tf.jobs.lock import held
 with held(sys.argv[1], sys.argv[2]):
     print("held", flush=True)
     time.sleep(120)
