@@ -48,9 +48,20 @@ class RecordsPaths(Folder):
     log = property(lambda self: self.at("log"))
     truth = property(lambda self: self.at("log", "truth.json"))
 
+    @property
+    def lock(self) -> str:
+        """The lock beside the folder, since several jobs may share the records in it."""
+        parent, name = os.path.split(os.path.abspath(self.root))
+        return os.path.join(parent, f".{name}.lock")
+
     def vocabulary(self, field: str) -> str:
         """The text file with a line per feature of `field`."""
         return os.path.join(self.vocabularies, f"{field}.txt")
+
+
+def search_folder_name(method: str, digest: str) -> str:
+    """Name of a search's folder, relative to the job's own."""
+    return os.path.join("search", f"{method}-{digest}")
 
 
 class FitPaths(Folder):

@@ -23,6 +23,9 @@ class Task(abc.ABC):
     directions: Mapping[str, int] = {}
     # Name of the served output.
     output = "prediction"
+    # Whether a prediction is the probability that a row's label is 1, as the baselines predict too;
+    # if not, a job of the task has no baselines.
+    predicts_probability = False
 
     @dataclasses.dataclass(frozen=True)
     class Params:

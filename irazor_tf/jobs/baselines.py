@@ -23,7 +23,7 @@ _ROWS = 1 << 16  # rows that are read, or predicted for, at a time
 def baseline_names(job: Job) -> list[str]:
     """The baselines of a job, each once; none where its task does not predict a probability, as
     they do."""
-    return list(dict.fromkeys(job.config.baselines)) if job.task.output == "probability" else []
+    return list(dict.fromkeys(job.config.baselines)) if job.task.predicts_probability else []
 
 
 def are_fitted(job: Job) -> bool:

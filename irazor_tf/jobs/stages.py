@@ -97,8 +97,7 @@ def preprocess(job: Job) -> Schema:
                 f"should be given. Received: neither; no {config.records.manifest}"
             )
         folder = os.path.abspath(config.records_dir)
-        lock = os.path.join(os.path.dirname(folder), f".{os.path.basename(folder)}.lock")
-        with held(lock, folder):  # jobs may share a folder of records
+        with held(config.records.lock, folder):  # jobs may share a folder of records
             if not config.has_records:
                 pipelines.preprocess(config.data, config.records_dir, progress=config.progress)
         claim(job)  # now the fingerprint is known

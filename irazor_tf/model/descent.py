@@ -54,7 +54,7 @@ def gradients(
         l2 = model.weight_penalties.l2(rows, linear)
         ridge = model.weight_penalties.ridge(batch["ids"], rows, linear)
         total = (loss + l2 + ridge) / replicas
-        gated = _gate_penalties(model, batch["ids"], forward.stacked) if penalties else {}
+        gated = _gate_penalties(model, batch["ids"], forward.padded) if penalties else {}
         scaled = {group: value * (penalties / replicas) for group, value in gated.items()}
     if record:
         model.record_penalties(gated)
@@ -102,12 +102,12 @@ def _replicas() -> int:
 
 
 def _gate_penalties(
-    model: Descendable, ids: tf.Tensor, stacked: tf.Tensor | None
+    model: Descendable, ids: tf.Tensor, padded: tf.Tensor | None
 ) -> dict[str, tf.Tensor]:
     """Group -> the sum of the gates' penalties for it."""
     total: dict[str, tf.Tensor] = {}
     for gate in model.gates.values():
-        for group, value in gate.penalty(model.embedding, stacked, model.kept_ids(ids)).items():
+        for group, value in gate.penalty(model.embedding, padded, model.kept_ids(ids)).items():
             if group not in GROUPS:
                 raise ValueError(
                     f"A penalty should belong to one of the groups {', '.join(GROUPS)}. "

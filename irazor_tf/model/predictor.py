@@ -29,7 +29,7 @@ class Forward(NamedTuple):
     logits: tf.Tensor
     inputs: Embedded
     rows: list[tf.Tensor]
-    stacked: tf.Tensor | None
+    padded: tf.Tensor | None
 
 
 class Predictor(keras.Model):
@@ -120,16 +120,16 @@ class Predictor(keras.Model):
 
     def forward(self, ids: tf.Tensor, training: bool) -> Forward:
         """A pass over ids [B, number of fields in the schema]."""
-        inputs, rows, stacked = self.embed(ids, training)
+        inputs, rows, padded = self.embed(ids, training)
         logits = self.intercept(self.base(inputs, training=training))
-        return Forward(logits, inputs, rows, stacked)
+        return Forward(logits, inputs, rows, padded)
 
     def embed(
         self, ids: tf.Tensor, training: bool = False
     ) -> tuple[Embedded, list[tf.Tensor], tf.Tensor | None]:
         """What the base model sees, the rows looked up, and the gate's input [B, N, D] (None
         without gate or hard mask)."""
-        flat = linear = aligned = stacked = None
+        flat = linear = aligned = padded = None
         rows: list[tf.Tensor] = []
         if self.embedding is not None:
             hard = self._hard_mask
@@ -137,8 +137,8 @@ class Predictor(keras.Model):
             if "embedding" not in self.gates and hard is None:
                 flat = self.embedding.flatten(rows)
             else:
-                stacked = self.embedding.stack(rows)
-                flat = self.embedding.flatten_stacked(self._gated(stacked, ids, training))
+                padded = self.embedding.stack(rows)
+                flat = self.embedding.flatten_stacked(self._gated(padded, ids, training))
         open_fields = self._open_fields(training)
         if self.alignment is not None:
             aligned = self.alignment(flat, open_fields)
@@ -146,13 +146,13 @@ class Predictor(keras.Model):
             linear = tf.squeeze(self.linear.stack(self.linear(ids)), axis=2)
             if open_fields is not None:
                 linear = linear * open_fields
-        return Embedded(flat, linear, aligned), rows, stacked
+        return Embedded(flat, linear, aligned), rows, padded
 
-    def _gated(self, stacked: tf.Tensor, ids: tf.Tensor, training: bool) -> tf.Tensor:
+    def _gated(self, padded: tf.Tensor, ids: tf.Tensor, training: bool) -> tf.Tensor:
         """[B, N, D] behind the gate, and behind the hard mask on both sides of it: a gate may turn
         zeros into something else."""
         gate, hard = self.gates.get("embedding"), self._hard_mask
-        gated = stacked if hard is None else stacked * hard.columns
+        gated = padded if hard is None else padded * hard.columns
         if gate is not None:
             gated = gate(gated, self.kept_ids(ids), training=training)
             if hard is not None:

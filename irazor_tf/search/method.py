@@ -43,7 +43,7 @@ class Traits:
     another.
 
     Args:
-      needs: Sites that the base model has to have ("embedding", "pairs").
+      needs: Sites that the base model has to have: "embedding", or none.
       budget: What a budget is to the method: "obeyed" (what is derived fits in it), "exceeded"
         (what the method needs beside its configs does not count, so that the whole may be larger),
         "own" (as a control the method stands at its own setting, not at the found config's size).

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from irazor_tf.config.files import write_json
 from irazor_tf.config.input_config import InputConfig, digest, identity
-from irazor_tf.config.layout import FitPaths, SearchPaths, fits_in
+from irazor_tf.config.layout import FitPaths, SearchPaths, fits_in, search_folder_name
 from irazor_tf.config.search_result import SearchResult
 from irazor_tf.config.specs import Spec
 from irazor_tf.search.budget import BudgetError
@@ -127,7 +127,7 @@ def run_sweep(
 def search_folder(method: SearchMethod, space: InputConfig) -> str:
     """One folder per training: the same supernet serves every threshold and budget."""
     spec = training_spec(method.spec())
-    return os.path.join("search", f"{spec.name}-{digest([str(spec), identity(space)])}")
+    return search_folder_name(spec.name, digest([str(spec), identity(space)]))
 
 
 def training_spec(spec: Spec) -> Spec:

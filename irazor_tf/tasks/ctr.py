@@ -19,6 +19,7 @@ class ClickThroughRate(Task):
 
     directions = {"auc": 1, "log_loss": -1}
     output = "probability"
+    predicts_probability = True
 
     def loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)

@@ -326,5 +326,5 @@ def test_names_are_known_before_anything_is_read_and_count_once(table, tmp_path)
 def test_a_task_that_predicts_no_probability_has_none(monkeypatch):
     job = dataclasses.replace(JobConfig("d"), baselines=BOTH)
     assert baseline_names(Job(job)) == list(BOTH)
-    monkeypatch.setattr(ClickThroughRate, "output", "rating")
+    monkeypatch.setattr(ClickThroughRate, "predicts_probability", False)
     assert baseline_names(Job(job)) == []
