@@ -75,10 +75,19 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _metrics(record: Mapping[str, Any]) -> list[str]:
-    """The metrics of the job's task: a record has each of both splits."""
+    """Names of the metrics of the job's task, that is those that the record has for both splits.
+
+    Args:
+      record: A record of the summary.
+    """
     return [key for key in record if isinstance(record.get(f"valid_{key}"), float)]
 
 
 def _error(record: Mapping[str, Any], key: str) -> float | None:
-    """The expected calibration error; None where the task has none."""
+    """The expected calibration error in a record; None where the task has no calibration.
+
+    Args:
+      record: A record of the summary.
+      key: "calibration" as trained, "calibrated" after the correction.
+    """
     return record.get(key, {}).get("calibration_error")
