@@ -1,4 +1,5 @@
-"""The files of a log: what the patterns of the options match, or a log that the reader makes."""
+"""The files of a log: those that the options name by paths or patterns, or a log that the reader
+generates."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ INPUT_OPTIONS = (INPUT, *(f"{split}_input" for split in SPLITS[1:]))
 
 
 def named_inputs(options: PreprocessOptions) -> tuple[str, ...]:
-    """Every file that the options name; none for a log that is generated.
+    """The paths of all files that the options name; none for a log that is generated.
 
     Raises:
-      ValueError: a pattern that matches none.
+      ValueError: a pattern matches no file.
     """
     return tuple(path for key in INPUT_OPTIONS for path in expand(getattr(options, key), key))
 
@@ -29,15 +30,16 @@ def files_of(
     """The files of the log.
 
     Args:
-      options: what preprocessing is to do.
-      reader: the log's format.
-      log_dir: folder in which the reader makes the log where no input is given.
+      options: the options of preprocessing.
+      reader: the reader of the log's format.
+      log_dir: folder in which the reader generates the log where no input is given.
 
     Returns:
-      Source -> its files; sources are `INPUT` and the splits that have files of their own.
+      Source -> its files. A source is `INPUT`, whose rows are divided into splits, or the name of a
+      split that has files of its own.
 
     Raises:
-      ValueError: a pattern that matches none.
+      ValueError: a pattern matches no file.
     """
     inputs = expand(options.input, "input") if options.input else ()
     if not inputs:
@@ -52,14 +54,14 @@ def files_of(
 
 
 def expand(patterns: Sequence[str], name: str) -> tuple[str, ...]:
-    """The files that patterns match.
+    """The paths of the files that patterns match.
 
     Args:
       patterns: paths or glob patterns.
       name: the option that holds them, for messages.
 
     Raises:
-      ValueError: a pattern that matches none.
+      ValueError: a pattern matches no file.
     """
     paths: list[str] = []
     for pattern in patterns:

@@ -1,5 +1,5 @@
-"""What a label of the log means, as rules that the options choose from: a rule turns the numbers in
-the label column into the labels that are written, and says which numbers it cannot take."""
+"""Label rules: how the numbers in a log's label column become the labels 0 and 1 that are written,
+and which numbers are refused."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from data_pipelines.text.lines import bad_row
 
 
 class LabelRule(Protocol):
-    """A rule for labels.
+    """A rule that turns the numbers in a label column into labels.
 
     Attributes:
-      should: what a label should be, as the message about another one begins.
+      should: first sentence of the error about a number that is no label: what a label should be.
     """
 
     @property
@@ -27,19 +27,20 @@ class LabelRule(Protocol):
         """The labels to write.
 
         Args:
-          label: [B] float64, as the log has them.
+          label: [B] float64, the numbers in the log.
 
         Returns:
-          [B] float64, nan for what is no label.
+          [B] float64, nan where the number is no label.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Binary:
-    """Labels 0 and 1.
+    """The rule for labels 0 and 1.
 
     Args:
-      above: a label above this is 1, any other finite one 0; None: labels are 0 and 1 already.
+      above: a number above this becomes 1, any other finite one 0. None for a log whose labels are
+        0 and 1 already.
     """
 
     above: float | None = None
@@ -57,19 +58,19 @@ class Binary:
 def labelled(
     chunk: Chunk, rule: LabelRule, drop: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The labels of a chunk, and which of its rows stay.
+    """The labels of a chunk, and which of its rows are kept.
 
     Args:
       chunk: rows of the log.
-      rule: what their labels mean.
+      rule: rule that turns the numbers in the label column into labels.
       drop: labels, as the log has them, whose rows are left out.
 
     Returns:
-      Labels, [B] float32 (0 in rows that are left out and have none), and a [B] boolean array of
-      the rows that stay; None: all.
+      Labels, [B] float32 (0 in rows that are left out and have no label), and a [B] boolean array
+      that is true for rows that are kept, or None where all are.
 
     Raises:
-      ValueError: a row that stays has no label; the message names file and line.
+      ValueError: a row that is kept has no label; the message names file and line.
     """
     kept = ~np.isin(chunk.label, drop) if drop else None
     labels = rule(chunk.label)

@@ -1,5 +1,5 @@
-"""The manifest of a data folder: what preprocessing wrote there, and whether that is what lies
-there."""
+"""The manifest of a data folder: a list of what preprocessing wrote there, and the check that the
+folder still holds it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _loaded: dict[str, tuple[Any, dict[str, Any]]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """What a manifest says of one split.
+    """The entry of one split in a manifest.
 
     Args:
       rows: number of rows.
-      positives: number of positive labels; None where the manifest does not say.
+      positives: number of positive labels; None where the manifest does not say it.
       files: path of every record file.
-      blocks: for every file, the rows of each of its blocks.
+      blocks: for every file, the number of rows in each of its blocks.
     """
 
     rows: int
@@ -45,13 +45,18 @@ class Split:
 
     @property
     def positive_rate(self) -> float | None:
-        """Share of positive labels; None where it is not known."""
+        """Share of positive labels; None where it is not known, or where the split has no rows."""
         return None if self.positives is None or not self.rows else self.positives / self.rows
 
 
 def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
-    """Writes the last file of a finished folder: `manifest`, the SHA-256 of every other file, and
-    one of all this."""
+    """Writes the manifest, the last file of a finished data folder.
+
+    Args:
+      directory: the data folder.
+      manifest: the content. The SHA-256 of every other file in the folder, and one of the whole
+        manifest, are added to it.
+    """
     path = RecordsPaths(directory).manifest
     files = integrity.checksums(directory)
     files.pop(os.path.basename(path), None)
@@ -62,18 +67,18 @@ def save_manifest(directory: str, manifest: dict[str, Any]) -> None:
 
 
 def _checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of what a manifest says, its checksum left out."""
+    """SHA-256 of a manifest's content without the key `checksum`."""
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_manifest(directory: str) -> dict[str, Any]:
-    """Reads the manifest of a data folder.
+    """The manifest of a data folder, as a JSON value.
 
     Raises:
-      ValueError: there is none, so the folder is not a finished data set; it is not a manifest of
-        this version; or it is damaged.
+      ValueError: there is no manifest, so that the folder is not a finished data set; or it is of
+        another version or damaged.
     """
     path = RecordsPaths(directory).manifest
     stamp = integrity.stamp(path)
@@ -103,10 +108,14 @@ def load_manifest(directory: str) -> dict[str, Any]:
 
 
 def load_split(directory: str, split: str) -> Split:
-    """Reads what the manifest of a data folder says of one split.
+    """The manifest's entry of one split.
+
+    Args:
+      directory: the data folder.
+      split: name of the split.
 
     Raises:
-      ValueError: see `load_manifest`; or there is no such split.
+      ValueError: there is no such split, or the manifest cannot be read (see `load_manifest`).
     """
     splits = load_manifest(directory)["splits"]
     if split not in splits:
@@ -134,7 +143,8 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
       The manifest.
 
     Raises:
-      ValueError: something differs; the message names the file, and of a record the block.
+      ValueError: something differs; the message names the file, and for a damaged record also the
+        block.
     """
     manifest = load_manifest(directory)
     checksums = manifest.get("files")
@@ -171,21 +181,36 @@ def verify(directory: str, full: bool = False, progress: bool = False) -> dict[s
 
 
 def _is_looked_at(name: str) -> bool:
-    """Whether a file, by its path in the data folder, is one that every process reads before it
-    works with the data."""
+    """Whether a file is one that every process reads before it works with the data: schema, counts
+    or a vocabulary.
+
+    Args:
+      name: the file's path relative to the data folder.
+    """
     paths = RecordsPaths("")
     return name in (paths.schema, paths.counts) or name.startswith(f"{paths.vocabularies}/")
 
 
 def _blocks_of(file: int, blocks: int, num_files: int) -> list[int]:
-    """The numbers of the blocks in file number `file` of a split of so many blocks."""
+    """Numbers of the blocks in one of a split's files.
+
+    Args:
+      file: number of the file.
+      blocks: number of blocks in the split.
+      num_files: number of files in the split.
+    """
     places = range(-(-blocks // num_files))
     numbers = (block_number(file, place, num_files) for place in places)
     return [number for number in numbers if number < blocks]
 
 
 def _verify_sums(split: str, entry: dict[str, Any]) -> None:
-    """Raises ValueError where the totals of a split are not the sums over its files."""
+    """Raises ValueError where the totals in a split's entry are not the sums over its files.
+
+    Args:
+      split: name of the split.
+      entry: its entry in the manifest.
+    """
     totals = {
         "rows": sum(file["rows"] for file in entry["files"]),
         "blocks": sum(len(file["blocks"]) for file in entry["files"]),
@@ -209,11 +234,11 @@ def _verify_checksum(path: str, expected: str) -> None:
 
 
 def _verify_file(path: str, entry: dict[str, Any], blocks: Sequence[int], full: bool) -> None:
-    """Raises ValueError where a record file is not as its entry says.
+    """Raises ValueError where a record file differs from its entry in the manifest.
 
     Args:
       path: the file.
-      entry: its entry of the manifest.
+      entry: its entry in the manifest.
       blocks: numbers of the blocks that it should hold, in order.
       full: whether to compare the checksum of every record, too.
     """

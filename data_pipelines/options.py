@@ -1,4 +1,4 @@
-"""What preprocessing is to do."""
+"""The options of preprocessing."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ SPLIT_RULES = ("random", "sequential", "time")
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessOptions:
-    """What `preprocess` is to do; the data are a pure function of the input files and of this.
+    """The options of preprocessing. The data that it writes are a pure function of the input files
+    and of these options.
 
     Args:
       reader: spec of the reader, for example `criteo` or `libfm(names=('user', 'item'))`.
-      input: files or glob patterns (a single one may be a plain string); none for a generated log.
+      input: files of the log, or glob patterns (a single one may be a plain string); empty for a
+        log that its reader generates.
       valid_input: files of the validation split; where given, `input` is split between the others.
       test_input: files of the test split; where given, `input` is split between the others.
       schema: YAML file that describes the columns of the log, for the readers that take one.
-      min_count: a feature that occurs more rarely in the training split is out-of-vocabulary; auto:
-        what `recipe.min_count` says for so many training rows.
-      max_vocab: at most so many features per field, the most frequent ones; None for all.
+      min_count: a feature that occurs less often than this in the training split is
+        out-of-vocabulary; auto: 2 to 20, by the number of training rows (`recipe.min_count`).
+      max_vocab: largest number of features per field; the most frequent ones are kept. None for
+        all.
       split: `random` (by row, seeded), `sequential` (by position in the log) or `time` (by
         `time_boundaries`).
-      fractions: shares of training, validation and test rows; those of the splits that have files
-        of their own are left out and the rest renormalised.
+      fractions: shares of training, validation and test rows in `input`; shares of splits that have
+        files of their own are left out, and the others scaled to a sum of 1.
       time_boundaries: (t1, t2): training rows have time <= t1, validation rows t1 < time <= t2,
         test rows time > t2.
       seed: seed of the split, of the order of the records and of shadow fields.
-      positive_above: a label above this is positive; None: the reader's own rule, or labels that
-        are 0 and 1 already.
+      positive_above: a label above this number is positive. None: the reader's own number decides,
+        or, where it has none, labels are 0 and 1 already.
       drop_labels: rows with these labels are left out, before `positive_above` is applied.
-      numeric_transform: `log_square` or `floor` for every numeric field; None: what the reader says
-        of each.
-      shadow_fields: adds, for every field F, `F_shadow`: its values row-shuffled within the split,
-        so noise with F's frequencies.
-      block_rows: rows per record.
-      num_files: record files per split.
+      numeric_transform: `log_square` or `floor`, for every numeric field. None: the reader's own
+        choice for each field.
+      shadow_fields: whether to add, for every field F, a field `F_shadow` that holds F's values in
+        a random order of the split's rows: noise with the same frequencies.
+      block_rows: number of rows per record.
+      num_files: number of record files per split.
     """
 
     reader: str
@@ -110,11 +113,16 @@ class PreprocessOptions:
             check_choice(self, numeric_transform=TRANSFORMS[1:])
 
     def to_json(self) -> dict[str, Any]:
+        """The options as a JSON object."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> PreprocessOptions:
-        """The options of a JSON object; raises ValueError for a key that is no option."""
+        """The options of a JSON object.
+
+        Raises:
+          ValueError: a key is not the name of an option.
+        """
         known = [field.name for field in dataclasses.fields(cls)]
         for key in value:
             if key not in known:
@@ -124,12 +132,14 @@ class PreprocessOptions:
         return cls(**value)
 
     def label_rule(self, reader: Reader) -> LabelRule:
-        """What the labels of the log mean: the options come before the reader."""
+        """The rule that turns the log's labels into 0 and 1: by `positive_above` of the options, or
+        else by the reader's own."""
         above = reader.positive_above if self.positive_above is None else self.positive_above
         return Binary(above)
 
     def make_reader(self) -> Reader:
-        """The reader, with the schema file where one is given."""
+        """The reader that the spec names, with the schema file of the options where one is
+        given."""
         spec = parse_spec(self.reader)
         if self.schema is not None and "schema" in dict(spec.arguments):
             raise ValueError(

@@ -1,4 +1,5 @@
-"""From a log to a data folder: spool, count, scatter, write; see `preprocess`."""
+"""Preprocessing, from a log to a data folder, in four passes: spool, count, scatter, write (see
+`preprocess`)."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ _PATH_OPTIONS = (*INPUT_OPTIONS, "schema")
 
 
 def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = True) -> Schema:
-    """Writes schema, vocabularies, counts, records and manifest into `output_dir`, which appears
-    only when everything is there.
+    """Turns a log into a data folder with schema, vocabularies, counts, records and manifest. The
+    folder gets its name only once it is complete.
 
     The log is parsed once, into a spool of dictionary-encoded tokens on disk; tokens of the
     training rows are counted; every row, now ids, is scattered to a random bucket of its split;
@@ -37,9 +38,9 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
     vocabularies.
 
     Args:
-      options: what to do.
-      output_dir: folder to make; it must not exist, or be empty. Work goes on in `output_dir +
-        ".partial"`, which is cleared first.
+      options: the options of preprocessing.
+      output_dir: folder to make; it must not exist, or be empty. Until it is complete, its files
+        lie in `output_dir + ".partial"`, which is emptied first.
       progress: whether to show progress bars.
 
     Raises:
@@ -73,7 +74,7 @@ def preprocess(options: PreprocessOptions, output_dir: str, progress: bool = Tru
 
 
 def _check_output(output_dir: str) -> None:
-    """Raises ValueError where something lies at `output_dir` already."""
+    """Raises ValueError where `output_dir` exists already and is not an empty folder."""
     if not os.path.exists(output_dir) or (os.path.isdir(output_dir) and not os.listdir(output_dir)):
         return
     received = "a file"
@@ -85,10 +86,10 @@ def _check_output(output_dir: str) -> None:
 
 
 def _fields(reader: Reader, options: PreprocessOptions) -> tuple[RawField, ...]:
-    """The fields, with the transform that the options ask for.
+    """The fields that the reader declares, with the transform that the options ask for.
 
     Raises:
-      ValueError: a shadow would be called as a field is.
+      ValueError: a field has the name that another one's shadow would get.
     """
     fields = reader.fields()
     if (transform := options.numeric_transform) is not None:
@@ -107,12 +108,13 @@ def _fields(reader: Reader, options: PreprocessOptions) -> tuple[RawField, ...]:
 
 
 def _shadow(name: str) -> str:
-    """What the shadow of a field is called."""
+    """The name of a field's shadow."""
     return f"{name}_shadow"
 
 
 def _count(log: SpooledLog, progress: bool) -> tuple[dict[str, vocabulary.TokenCounts], list[int]]:
-    """Field -> its tokens in the training split, counted; and the rows of every split.
+    """Counts of every field's tokens in the training split (name of the field -> counts), and the
+    number of rows of every split.
 
     Raises:
       ValueError: the training split is empty.
@@ -138,7 +140,7 @@ def _count(log: SpooledLog, progress: bool) -> tuple[dict[str, vocabulary.TokenC
 
 
 def _resolved(options: PreprocessOptions, train_rows: int) -> dict[str, int]:
-    """Options that are `auto` -> what that comes to."""
+    """Name -> value of the options that are "auto", by the number of training rows."""
     if options.min_count != recipe.AUTO:
         return {}
     return {"min_count": recipe.min_count(train_rows)}
@@ -149,7 +151,9 @@ def _vocabularies(
     options: PreprocessOptions,
     resolved: dict[str, int],
 ) -> dict[str, vocabulary.Vocabulary]:
-    """Field -> its vocabulary; the counts of each are let go as soon as it is built."""
+    """The vocabularies, name of a field -> vocabulary. The counts of a field are removed from
+    `counts` as soon as its vocabulary is built. `resolved` has the values of options that are
+    "auto"."""
     min_count = int(resolved.get("min_count", options.min_count))
     return {
         name: vocabulary.build(counts.pop(name), min_count, options.max_vocab, name)
@@ -163,7 +167,8 @@ def _scatter(
     shufflers: dict[str, Shuffler],
     progress: bool,
 ) -> None:
-    """Gives every row to the shuffler of its split, as its ids and the bits of its label."""
+    """Passes every row, as its ids and the bits of its label, to the shuffler of its split.
+    `vocabularies` are by field, `shufflers` by split."""
     with rows_bar("encode", progress, log.rows) as bar:
         for batch, split in log.batches(delete=True):
             matrix = np.empty((batch.num_rows, len(log.fields) + 1), np.int32)
@@ -185,7 +190,16 @@ def _write(
     options: PreprocessOptions,
     progress: bool,
 ) -> dict[str, Any]:
-    """Writes the records of a split and returns its entry of the manifest."""
+    """Writes the records of a split, and returns the split's entry in the manifest.
+
+    Args:
+      directory: folder for the record files.
+      split: name of the split.
+      rows: number of rows in the split.
+      shuffler: holds the split's rows.
+      options: the options.
+      progress: whether to show a progress bar.
+    """
     block_writer = BlockWriter(directory, split, rows, options.block_rows, options.num_files)
     with block_writer as writer, rows_bar(f"write {split}", progress, rows) as bar:
         for bucket, matrix in shuffler.buckets():
@@ -211,7 +225,17 @@ def _finish(
     resolved: dict[str, int],
     output_dir: str,
 ) -> Schema:
-    """Writes everything but the records, and renames the folder."""
+    """Writes all files beside the records, renames the folder to its final name, and returns the
+    schema.
+
+    Args:
+      log: the log as read.
+      reader: its reader.
+      vocabularies: field -> vocabulary.
+      splits: split -> its entry in the manifest.
+      resolved: values of the options that are "auto".
+      output_dir: final name of the folder.
+    """
     options, partial = log.options, output_dir + integrity.PARTIAL
     fields: list[Field] = [field.to_field(vocabularies[field.name].size) for field in log.fields]
     vocabularies = dict(vocabularies)
@@ -249,7 +273,15 @@ def _finish(
 def _fingerprint(
     directory: str, options: PreprocessOptions, schema: Schema, splits: dict[str, Any]
 ) -> str:
-    """Digest of options (but for the paths of the log), fields, records and vocabularies."""
+    """The data's fingerprint: a digest of options (without the paths of the log), fields, records
+    and vocabularies.
+
+    Args:
+      directory: folder that holds the vocabularies.
+      options: the options.
+      schema: the fields.
+      splits: split -> its entry in the manifest, with checksums of the records.
+    """
     kept = {key: value for key, value in options.to_json().items() if key not in _PATH_OPTIONS}
     digest = hashlib.sha256(json.dumps([kept, schema.to_json(), splits], sort_keys=True).encode())
     for name in schema.names:

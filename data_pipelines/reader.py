@@ -1,5 +1,5 @@
-"""Readers, one per log format: the fields that a format declares and the chunks of rows that it
-yields."""
+"""Readers, one per log format: a reader declares the fields of the format, and yields a log's rows
+in chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READERS = Registry("reader", "data_pipelines.readers")
 
 @dataclasses.dataclass(frozen=True)
 class RawField:
-    """What a reader declares of a column, before vocabularies exist.
+    """A field as a reader declares it, before vocabularies exist.
 
     Args:
       name: name of the field; see `irazor_tf.config.schema.Field`.
@@ -27,8 +27,8 @@ class RawField:
       dtype: `string` or `int64` for a categorical field, `float64` for a numeric one.
       role: `user`, `item` or `context`.
       transform: `log_square` or `floor` for a numeric field, else `none`.
-      missing, strip: how the reader cleans the field's texts, for the served model to do the same;
-        see `Field`.
+      missing, strip: how the reader cleans the field's texts, which the served model has to do,
+        too; see `Field`.
     """
 
     name: str
@@ -56,7 +56,11 @@ class RawField:
         self.to_field()
 
     def to_field(self, vocabulary_size: int = 1) -> Field:
-        """The field of the schema that comes of this one."""
+        """The schema's field for this one, once its vocabulary is built.
+
+        Args:
+          vocabulary_size: number of ids, out-of-vocabulary included.
+        """
         return Field(
             self.name,
             self.kind,
@@ -74,7 +78,7 @@ class Chunk:
     """Some consecutive rows of one file.
 
     Args:
-      path: the file.
+      path: path of the file.
       first_line: line of the first row, counted from 1; row i is line `first_line + i`.
       columns: field name -> one array of B values, plain or dictionary-encoded. Categorical:
         strings, null = missing; a field of dtype int64 has strings in canonical form, `str(int)`.
@@ -91,15 +95,16 @@ class Chunk:
 
     @property
     def num_rows(self) -> int:
+        """Number of rows, B."""
         return len(self.label)
 
 
 class Reader(abc.ABC):
-    """Base of all readers: a log format. A subclass registers itself
+    """Base of all readers; a reader knows one format of logs. A subclass registers itself
     (`@irazor_tf.register_reader("name")`), names its options in `Params` and yields chunks.
 
     Args:
-      params: Options of the format; None: their defaults.
+      params: Options of the format. None stands for their defaults.
 
     Attributes:
       label: Name of the label column.
@@ -109,8 +114,8 @@ class Reader(abc.ABC):
 
     @dataclasses.dataclass(frozen=True)
     class Params:
-        """Options of the format; none by default. A subclass checks the ranges of its own in
-        `__post_init__`."""
+        """Options of the format; this base has none. A subclass lists its own, and checks their
+        ranges in `__post_init__`."""
 
     label: str = "label"
     positive_above: float | None = None
@@ -120,29 +125,39 @@ class Reader(abc.ABC):
         self.params = params if params is not None else type(self).Params()
 
     def inspect(self, paths: Sequence[str]) -> None:
-        """Called once, with all files and before `fields`, for a format whose fields are known only
-        from a file."""
+        """Looks at the files of a log whose fields are not known beforehand. It is called once,
+        with the paths of all files, before `fields`; this base does nothing."""
 
     def described(self) -> Any:
-        """What the format says of the log beside its options, as JSON holds it (a schema file's
-        content); None: nothing."""
+        """A description of the log that the reader has from elsewhere than its options (the content
+        of a schema file), as a JSON value. None where there is none."""
         return None
 
     @abc.abstractmethod
     def fields(self) -> tuple[RawField, ...]:
-        """The fields, in column order."""
+        """The fields of the log, in the order that the columns of the id matrix will have."""
 
     @abc.abstractmethod
     def chunks(self, paths: Sequence[str]) -> Iterator[Chunk]:
-        """The rows of the files, in order.
+        """The rows of the files, in order, a chunk at a time.
+
+        Args:
+          paths: paths of the files.
 
         Raises:
           ValueError: a bad row; the message names file and line.
         """
 
     def prepare(self, directory: str) -> tuple[str, ...]:
-        """Makes the log in `directory` where no input is given, and returns its files; only
-        generated logs can."""
+        """Generates the log where no input is given, and returns the paths of its files; only the
+        readers of generated logs can.
+
+        Args:
+          directory: folder for the files.
+
+        Raises:
+          ValueError: the reader needs input files.
+        """
         raise ValueError(
             f"The reader {self.registry_name!r} should be given its input files. Received: none"
         )

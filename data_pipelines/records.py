@@ -1,10 +1,11 @@
-"""Block records: how rows are written to TFRecord files and decoded again.
+"""Block records: writing rows to TFRecord files, and decoding them.
 
 A record is a tf.train.Example of `block_rows` rows: `ids` (little-endian int32 [rows, N],
 row-major, as one bytes value), `label` (little-endian float32 [rows], as one bytes value) and
-`block` (its number in the split). Block b of a split lies in file b % num_files, in ascending
-order. TensorFlow is imported where a record is written or decoded, so that preprocessing options
-can be read without it."""
+`block` (the number of the block in the split). Block b of a split lies in file b % num_files, in
+ascending order. TensorFlow is imported where a record is written or decoded, so that preprocessing
+options can be read without it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ SPLITS = ("train", "valid", "test")
 
 
 def encode(ids: np.ndarray, label: np.ndarray, block: int) -> bytes:
-    """The record of one block.
+    """The serialized record of one block of rows.
 
     Args:
       ids: [rows, N] integers.
@@ -41,13 +42,13 @@ def encode(ids: np.ndarray, label: np.ndarray, block: int) -> bytes:
 
 
 def decode(records: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The rows of some records, one block after the other.
+    """The rows in some block records, one block after the other.
 
     Args:
-      records: [W] serialized blocks.
+      records: serialized records, a string tensor [number of records].
 
     Returns:
-      {"ids": [rows, N] int32, "label": [rows] float32}.
+      {"ids": [rows, N] int32, "label": [rows] float32}, with the rows of all blocks together.
     """
     import tensorflow as tf
 
@@ -59,20 +60,26 @@ def decode(records: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def block_number(file: Any, place: Any, num_files: int) -> Any:
-    """The number in its split of the block at `place` (from 0) in file number `file`; both int, or
-    int64 tensors."""
+    """The number of a block in its split.
+
+    Args:
+      file: number of the file that the block lies in, an int or an int64 tensor.
+      place: place of the block in that file, from 0, of the same type.
+      num_files: number of files in the split.
+    """
     return place * num_files + file
 
 
 class BlockWriter:
-    """Writes the blocks of one split and keeps its entry of the manifest.
+    """Writes the records of one split, and collects the split's entry in the manifest.
 
     Args:
       directory: folder for the record files.
       split: name of the split, with which the file names begin.
-      rows: how many rows will come.
+      rows: number of rows that will be added.
       block_rows: rows of every block but the last.
-      num_files: files to spread the blocks over; a split of fewer blocks has one file per block.
+      num_files: number of files that the blocks are spread over; a split of fewer blocks has one
+        file per block.
     """
 
     def __init__(self, directory: str, split: str, rows: int, block_rows: int, num_files: int):
@@ -101,14 +108,20 @@ class BlockWriter:
             writer.close()
 
     def add(self, ids: np.ndarray, label: np.ndarray) -> None:
-        """Adds rows, [B, N] int32 and [B]; full blocks are written at once."""
+        """Adds rows; blocks that are full are written at once.
+
+        Args:
+          ids: [B, N] int32.
+          label: [B].
+        """
         self._rest.append((ids, label))
         self._waiting += len(label)
         if self._waiting >= self._block_rows:
             self._write(self._waiting // self._block_rows * self._block_rows)
 
     def finish(self) -> dict[str, Any]:
-        """Writes the last block, closes the files and returns the split's entry of the manifest."""
+        """Writes the last block, closes the files, and returns the split's entry in the
+        manifest."""
         self._write(self._waiting)
         written = sum(file["rows"] for file in self._files)
         assert written == self._rows, f"{written} rows written, {self._rows} promised"

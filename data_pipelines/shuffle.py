@@ -1,5 +1,5 @@
-"""Random numbers by position, and the external shuffle of a split: rows are scattered to bucket
-files, and shuffled bucket by bucket."""
+"""Random numbers that are computed from their position, and the external shuffle of a split: rows
+are scattered to bucket files and then shuffled bucket by bucket."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ _GOLDEN = 0x9E3779B97F4A7C15
 def mix(seed: int, stream: int, counters: np.ndarray) -> np.ndarray:
     """Random numbers that are a pure function of (seed, stream, counter), [len(counters)] uint64.
 
-    SplitMix64 (Steele, Lea, Flood 2014), so that any part of the data can be drawn without the
-    parts before it."""
+    They are those of SplitMix64 (Steele, Lea, Flood 2014), so that the numbers for any part of the
+    data can be computed without those for the parts before it.
+
+    Args:
+      seed: the seed.
+      stream: number that sets this purpose apart from others with the same seed.
+      counters: positions for which numbers are wanted, whole numbers.
+    """
 
     def finish(z: np.ndarray) -> np.ndarray:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -34,26 +40,31 @@ def mix(seed: int, stream: int, counters: np.ndarray) -> np.ndarray:
 
 
 def uniform(seed: int, stream: int, counters: np.ndarray) -> np.ndarray:
-    """Uniform numbers in [0, 1) from the upper 53 bits of `mix`, [len(counters)] float64."""
+    """Uniform numbers in [0, 1) from the upper 53 bits of `mix`, [len(counters)] float64.
+
+    Args:
+      seed, stream, counters: see `mix`.
+    """
     return (mix(seed, stream, counters) >> np.uint64(11)) * 2.0**-53
 
 
 def permutation(seed: int, stream: int, rows: int) -> np.ndarray:
-    """A random order of `rows` rows, a pure function of (seed, stream, rows); [rows] int64."""
+    """A random order of 0 .. rows - 1, [rows] int64; a pure function of (seed, stream, rows)."""
     return np.argsort(mix(seed, stream, np.arange(rows)), kind="stable")
 
 
 class Shuffler:
-    """The external shuffle of one split: a row goes to a random bucket file, and a bucket is put in
-    random order in memory.
+    """The external shuffle of one split: every row is written to a random bucket file, and each
+    bucket is later shuffled in memory.
 
     Args:
       directory: folder for the bucket files.
       split: name of the split.
-      rows: how many rows will come.
-      width: int32 columns of a row.
+      rows: number of rows that will be added.
+      width: number of int32 values in a row.
       seed: seed of the shuffle; the order is a pure function of it and of the number of rows.
-      bucket_rows: rows that a bucket holds on average, so the rows in memory; None: `BUCKET_ROWS`.
+      bucket_rows: number of rows that a bucket holds on average, which is how many are in memory at
+        a time; None for `BUCKET_ROWS`.
     """
 
     def __init__(
@@ -75,7 +86,7 @@ class Shuffler:
         self._seen = 0
 
     def add(self, rows: np.ndarray) -> None:
-        """Scatters rows, [B, width] int32."""
+        """Writes rows, [B, width] int32, to random bucket files."""
         counters = np.arange(self._seen, self._seen + len(rows))
         self._seen += len(rows)
         if len(self._paths) == 1:
@@ -91,7 +102,8 @@ class Shuffler:
                 file.write(np.ascontiguousarray(part, "<i4").data)
 
     def buckets(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Every bucket's number and its rows in random order; its file is deleted."""
+        """(number, rows in random order, [B, width] int32) for every bucket that has rows; the
+        bucket's file is deleted."""
         for number, path in enumerate(self._paths):
             if os.path.exists(path):
                 rows = np.fromfile(path, "<i4").reshape(-1, self._width)

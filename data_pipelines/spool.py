@@ -1,5 +1,5 @@
-"""The log as read once: an Arrow stream of dictionary-encoded tokens per group of files, and the
-rule that divides its rows into splits."""
+"""The spool: a log after its only reading, as an Arrow stream of dictionary-encoded tokens per
+group of files; and the rule that divides its rows into splits."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _notices = logging.getLogger("irazor_tf")
 
 @dataclasses.dataclass
 class Spool:
-    """The rows of one group of files.
+    """The rows of one group of files, in a stream on disk.
 
     Args:
-      path: the Arrow stream: a column per field, called by its number, then `label` and `time`.
-      rows: rows in the stream.
-      files: rows read of each file, those left out by their label too.
+      path: path of the Arrow stream. It has a column per field, named by the field's number, then
+        `label` and `time`.
+      rows: number of rows in the stream.
+      files: path of each file -> number of rows read, including rows left out by their label.
     """
 
     path: str
@@ -40,7 +41,7 @@ class Spool:
     files: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Batches, each with the position of its first row."""
+        """(position of its first row in the stream, batch) for every batch of rows."""
         position = 0
         with pa.OSFile(self.path) as source, pa.ipc.open_stream(source) as stream:
             for batch in stream:
@@ -50,12 +51,12 @@ class Spool:
 
 @dataclasses.dataclass(frozen=True)
 class SpooledLog:
-    """The whole log.
+    """A whole log, in streams on disk.
 
     Args:
       spools: source (see `inputs.files_of`) -> its rows.
       fields: the fields, in column order.
-      options: what preprocessing is to do.
+      options: the options of preprocessing.
     """
 
     spools: Mapping[str, Spool]
@@ -64,14 +65,18 @@ class SpooledLog:
 
     @property
     def rows(self) -> int:
+        """Number of rows in all sources together."""
         return sum(spool.rows for spool in self.spools.values())
 
     def batches(self, delete: bool = False) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """Every row: batches, each with the split number of its rows, [B] int8 (0 training,
-        1 validation, 2 test).
+        """The rows of the log in batches.
 
         Args:
-          delete: whether a stream is deleted when all of it has been read.
+          delete: whether a stream is deleted once it has been read to its end.
+
+        Yields:
+          A batch, and the number of the split of each of its rows, [B] int8: 0 training, 1
+            validation, 2 test.
         """
         for source, spool in self.spools.items():
             for position, batch in spool.batches():
@@ -83,7 +88,13 @@ class SpooledLog:
                 os.remove(spool.path)
 
     def _divided(self, position: int, batch: pa.RecordBatch) -> np.ndarray:
-        """Split number of the rows of a batch of `INPUT`, by the rule of the options."""
+        """Number of the split of each row of a batch of the source `INPUT`, [B] int8, by the rule
+        of the options.
+
+        Args:
+          position: position of the batch's first row in the stream.
+          batch: the batch.
+        """
         options = self.options
         if options.split == "time":
             return self._by_time(batch.column("time").to_numpy())
@@ -123,13 +134,13 @@ def read_log(
     directory: str,
     progress: bool,
 ) -> SpooledLog:
-    """Reads the log.
+    """Reads a log into streams on disk.
 
     Args:
-      reader: its format.
+      reader: the reader of the log's format.
       fields: the fields, in column order.
-      sources: source -> its files; see `inputs.files_of`.
-      options: what preprocessing is to do.
+      sources: source -> paths of its files; see `inputs.files_of`.
+      options: the options of preprocessing.
       directory: folder for the streams.
       progress: whether to show progress bars.
 
@@ -151,7 +162,13 @@ def read_source(
     path: str,
     progress: bool,
 ) -> Spool:
-    """Reads one group of files into the Arrow stream at `path`; see `read_log`."""
+    """Reads one group of files into an Arrow stream on disk.
+
+    Args:
+      reader, fields, options, progress: see `read_log`.
+      paths: paths of the files.
+      path: path of the stream.
+    """
     spool = Spool(path, files=dict.fromkeys(paths, 0))
     rule = options.label_rule(reader)
     # Fields by their number: they may be called `label` and `time`, too.
@@ -180,7 +197,11 @@ def read_source(
 
 
 def _times(chunk: Chunk, options: PreprocessOptions) -> np.ndarray:
-    """The time of each row, [B] float64; zeros for a log without."""
+    """The time of each row, [B] float64; zeros for a log without times.
+
+    Raises:
+      ValueError: the log is to be split by time, and a row has no finite time.
+    """
     if options.split == "time" and chunk.time is None:
         raise ValueError(
             "`split` should be random or sequential for a log without time. Received: "
@@ -199,5 +220,11 @@ def _times(chunk: Chunk, options: PreprocessOptions) -> np.ndarray:
 
 
 def rows_bar(stage: str, progress: bool, total: int | None = None) -> tqdm:
-    """A progress bar that counts rows; `total` None: their number is not known."""
+    """A progress bar that counts rows.
+
+    Args:
+      stage: text before the bar.
+      progress: whether to show it.
+      total: number of rows; None where it is not known.
+    """
     return tqdm(desc=stage, total=total, unit="row", unit_scale=True, disable=not progress)

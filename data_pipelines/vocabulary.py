@@ -1,5 +1,5 @@
-"""Vocabularies: counting tokens a piece at a time, merging the counts, choosing what stays, and
-turning tokens into ids."""
+"""Vocabularies: counting tokens a piece at a time, merging the counts, choosing the tokens that get
+an id, and turning tokens into ids."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FACTOR = 0x9E3779B97F4A7C15
 
 
 def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
-    """The tokens of a column, dictionary-encoded: each once, `MISSING` for a missing value, integer
-    codes for numbers.
+    """The tokens of a column, dictionary-encoded: the texts of a categorical field, integer codes
+    for numbers, and `MISSING` for a missing value.
 
     Args:
       array: a column of a chunk.
-      field: what the reader declares of it; its transform makes the codes.
+      field: the reader's declaration of the field, whose transform makes the codes.
     """
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
@@ -52,11 +52,12 @@ def tokenize(array: pa.Array, field: RawField) -> pa.DictionaryArray:
 
 
 class TokenCounts:
-    """Counts of tokens, from any number of pieces in any order; memory grows with the distinct
-    tokens only.
+    """Counts of tokens, collected from any number of pieces in any order; memory grows with the
+    number of distinct tokens only.
 
-    Pieces wait until they outweigh what is merged already, so that every token is merged a
-    logarithmic number of times."""
+    Pieces are kept aside until they have more rows than what is merged already, so that every token
+    is merged a logarithmic number of times.
+    """
 
     def __init__(self) -> None:
         self._merged = pa.table(
@@ -66,8 +67,13 @@ class TokenCounts:
         self._rows = 0
 
     def add(self, tokens: pa.Array, counts: np.ndarray) -> None:
-        """Adds a piece: distinct tokens and how often each occurs; those that occur 0 times are
-        left out."""
+        """Adds the counts of a piece.
+
+        Args:
+          tokens: distinct tokens.
+          counts: how often each of them occurs in the piece, [len(tokens)]; those that occur 0
+            times are left out.
+        """
         some = counts > 0
         if not some.all():
             tokens, counts = tokens.filter(pa.array(some)), counts[some]
@@ -82,14 +88,15 @@ class TokenCounts:
 
         Args:
           column: [B] tokens, as `tokenize` makes them.
-          rows: [B] boolean array of the rows to count; None: all.
+          rows: [B] boolean array that is true for the rows to count. None for all rows.
         """
         indices = column.indices.to_numpy()
         indices = indices if rows is None else indices[rows]
         self.add(column.dictionary, np.bincount(indices, minlength=len(column.dictionary)))
 
     def merged(self) -> pa.Table:
-        """One row per token: `token`, `count`."""
+        """The counts of all pieces together: a table with the columns `token` and `count`, one row
+        per token."""
         if self._waiting:
             every = pa.concat_tables([self._merged, *self._waiting])
             table = every.group_by("token", use_threads=False).aggregate([("count", "sum")])
@@ -108,7 +115,8 @@ class Vocabulary:
 
     Args:
       tokens: most frequent first, ties in the order of their UTF-8 bytes.
-      counts: [V] int64, training frequency of every id; `counts[0]` is that of all tokens left out.
+      counts: [V] int64, how often every id occurs in the training split; `counts[0]` is for all
+        tokens that are left out.
     """
 
     tokens: pa.Array
@@ -116,10 +124,12 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
+        """V, the number of ids, out-of-vocabulary included."""
         return len(self.counts)
 
     def encode(self, tokens: pa.Array) -> np.ndarray:
-        """Ids of distinct tokens, [len(tokens)] int32."""
+        """The ids of distinct tokens, [len(tokens)] int32; 0 for a token that is not in the
+        vocabulary."""
         # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow
         # with the square of the rows.
         if len(self.tokens) <= _HASH_ABOVE or self._index is None or not len(tokens):
@@ -135,8 +145,8 @@ class Vocabulary:
 
     @functools.cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Positions of the tokens by ascending hash, and the hashes; None in the unlikely case that
-        two are equal."""
+        """The positions of the tokens in ascending order of their hashes, and these hashes; None in
+        the unlikely case that two hashes are equal."""
         hashes = np.concatenate(
             [
                 _hashes(self.tokens[start : start + _HASH_ABOVE])
@@ -148,13 +158,14 @@ class Vocabulary:
         return None if (keys[1:] == keys[:-1]).any() else (order, keys)
 
     def save(self, path: str) -> None:
-        """One token per line, line k being id k."""
+        """Writes the tokens to `path`, one per line: line k, from 1, is the token of id k."""
         with integrity.naming(path), open(path, "wb") as file:
             file.write("".join(token + "\n" for token in self.tokens.to_pylist()).encode())
 
     @classmethod
     def load(cls, path: str) -> Vocabulary:
-        """The tokens of a saved vocabulary; frequencies, which lie in `counts.npz`, are 0."""
+        """The vocabulary that `save` wrote to `path`. Its frequencies, which lie in the file
+        `counts.npz`, are 0."""
         with open(path, encoding="utf-8", newline="\n") as file:
             tokens = file.read().split("\n")[:-1]
         return cls(pa.array(tokens, pa.string()), np.zeros(len(tokens) + 1, np.int64))
@@ -163,13 +174,14 @@ class Vocabulary:
 def build(
     counts: TokenCounts, min_count: int = 1, max_vocab: int | None = None, name: str = ""
 ) -> Vocabulary:
-    """Chooses the tokens that stay; `MISSING`, where it occurs, does so in any case.
+    """The vocabulary of a field: the tokens that are frequent enough. `MISSING` is kept in any
+    case, where it occurs.
 
     Args:
-      counts: counts over the training split.
-      min_count: a rarer token is out-of-vocabulary.
-      max_vocab: at most that many tokens stay, the most frequent ones; None: all.
-      name: the field, for messages.
+      counts: counts of the field's tokens over the training split.
+      min_count: a token that occurs less often is out-of-vocabulary.
+      max_vocab: largest number of tokens that are kept, the most frequent ones. None for no limit.
+      name: name of the field, for messages.
 
     Raises:
       ValueError: a token that cannot stand on a line of its own.
@@ -201,7 +213,12 @@ def build(
 
 
 def save(directory: str, vocabularies: dict[str, Vocabulary]) -> None:
-    """Writes the vocabulary file of every field (field name -> vocabulary), and all counts."""
+    """Writes the vocabulary files of all fields, and the file with all counts.
+
+    Args:
+      directory: the data folder.
+      vocabularies: field -> vocabulary.
+    """
     paths = RecordsPaths(directory)
     os.makedirs(paths.vocabularies, exist_ok=True)
     for name, vocabulary in vocabularies.items():
@@ -210,7 +227,8 @@ def save(directory: str, vocabularies: dict[str, Vocabulary]) -> None:
 
 
 def _hashes(tokens: pa.Array) -> np.ndarray:
-    """A 64-bit polynomial in the bytes of every token and in its length, [len(tokens)] uint64."""
+    """A 64-bit hash of every token, [len(tokens)] uint64: a polynomial in the token's bytes and in
+    its length."""
     offsets = np.frombuffer(tokens.buffers()[1], np.int32)[
         tokens.offset : tokens.offset + len(tokens) + 1
     ]
@@ -227,5 +245,5 @@ def _hashes(tokens: pa.Array) -> np.ndarray:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
+    """A chunked column as a single array."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())

@@ -1,4 +1,5 @@
-"""What generated logs have in common: rows drawn in chunks, the text, and the truth beside it."""
+"""The common part of generated logs: drawing rows in chunks, writing the text, and writing beside
+it the truth (what the log was generated from)."""
 
 from __future__ import annotations
 
@@ -36,13 +37,14 @@ def draw_chunks(
     draw: Callable[[Stream], Columns],
     logits: Callable[[Columns], np.ndarray],
 ) -> Iterator[Rows]:
-    """Draws a log chunk by chunk, each from a stream of its own.
+    """Draws a log chunk by chunk: columns, labels and true logits of each. Every chunk has a random
+    stream of its own.
 
     Args:
       rows: number of rows.
       key: the seed, and the number that sets the rows' streams apart from others of that seed.
-      draw: fields of `CHUNK` rows from a stream.
-      logits: the true logit of each row, [B], from what `draw` returns.
+      draw: function that draws the columns of `CHUNK` rows from a stream.
+      logits: function: the columns that `draw` returns -> the true logit of each row, [B].
     """
     for number, start in enumerate(range(0, rows, CHUNK)):
         stream = Stream(*key, number)
@@ -59,19 +61,32 @@ def calibrate(
     logits: Callable[[Columns], np.ndarray],
     rate: float,
 ) -> float:
-    """The intercept that makes the expected rate of positives `rate`, on rows drawn for this alone,
-    so that it does not depend on the length of the log; `draw` and `logits` as in `draw_chunks`."""
+    """The intercept that makes the expected rate of positives `rate`. It is computed on rows that
+    are drawn only for this purpose, so that it does not depend on the length of the log.
+
+    Args:
+      stream: source of the random numbers for these rows.
+      draw, logits: see `draw_chunks`; the logits are those without an intercept.
+      rate: share of positives, in (0, 1).
+    """
     chunks = [logits(draw(stream)) for _ in range(_CALIBRATION_CHUNKS)]
     return calibrated(np.concatenate(chunks), rate)
 
 
 def truth_path(path: str) -> str:
-    """Where the truth about the log at `path` lies."""
+    """Path of the file with the truth about the log at `path`."""
     return os.path.join(os.path.dirname(path), os.path.basename(RecordsPaths("").truth))
 
 
 def identity(path: str, version: int, rows: int, seed: int) -> dict[str, Any]:
-    """What tells the log at `path` from every other one; `version` is the generator's."""
+    """The values by which the log at `path` is told from all others, as the beginning of its truth.
+
+    Args:
+      path: the log.
+      version: version of the generator.
+      rows: number of rows.
+      seed: seed of the log.
+    """
     return {
         "version": version,
         "log": os.path.basename(path),
@@ -82,7 +97,12 @@ def identity(path: str, version: int, rows: int, seed: int) -> dict[str, Any]:
 
 
 def is_complete(path: str, identify: Callable[[], Mapping[str, Any]]) -> bool:
-    """Whether `path` holds the whole log that `identify` describes, as the truth beside it says."""
+    """Whether a log is there and whole, as the file with the truth beside it says.
+
+    Args:
+      path: the log.
+      identify: function that returns the `identity` of the expected log.
+    """
     try:
         with open(truth_path(path), encoding="utf-8") as file:
             truth = json.load(file)
@@ -97,16 +117,17 @@ def write_log(
     chunks: Iterable[Rows],
     tokens: Callable[[str, np.ndarray], Iterable[str]],
 ) -> dict[str, Any]:
-    """Writes a log as tab-separated text with a header, the label first, beside and renames.
+    """Writes a log as tab-separated text with a header, the label first, under a temporary name,
+    and renames it.
 
     Args:
       path: the log to write; its folder is made where it does not exist.
       fields: names of the fields, in column order.
-      chunks: the rows.
-      tokens: the texts of a column, from the field's name and its values.
+      chunks: the rows: columns, labels and true logits of each chunk.
+      tokens: function: name of a field, its values -> the values as text.
 
     Returns:
-      SHA-256 of the text, the rate of positives, and what the true logits score.
+      SHA-256 of the text, and the figures of `ceilings`.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     if os.path.exists(truth_path(path)):
@@ -127,14 +148,20 @@ def write_log(
 
 
 def write_truth(path: str, truth: Mapping[str, Any]) -> None:
-    """Writes what is known of the log at `path` beside it, and renames."""
+    """Writes the truth about the log at `path` into the file beside it, under a temporary name, and
+    renames it."""
     with integrity.beside(truth_path(path)) as file:
         json.dump(truth, file, indent=1)
 
 
 def ceilings(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-    """The rate of positives, and what the true logits score, which no model can exceed in the long
-    run; the AUC is None where one class is missing."""
+    """The rate of positives, and the AUC and log loss of the true logits, which no model can
+    surpass on average; the AUC is None where all labels are equal.
+
+    Args:
+      labels: 0 or 1, [rows].
+      logits: the true logits, [rows].
+    """
     # Readers are imported to be listed, which should not wait for scikit-learn.
     from sklearn.metrics import roc_auc_score
 

@@ -1,5 +1,5 @@
-"""The planted log: made-up clicks whose truth is known, to test whether a method finds the fields
-that matter.
+"""The planted log: clicks that are drawn from a known formula, to test whether a method finds the
+fields that matter.
 
 For a row with user u, item i, hour h, pair (a, b), weak values w1, w2 and price p, the click is
 drawn with the probability
@@ -15,7 +15,8 @@ the item, `category` is a function of it, the noise fields are drawn apart from 
 The log is a pure function of (rows, seed). Tables, effects and the intercept depend on the seed
 alone, and rows are drawn in chunks with a stream each, so two logs of one seed tell of the same
 world and differ, as far as the shorter goes, in `noise_id` only. `tests/planted` pins the text: a
-change here is a change of the instrument, and of every figure measured on it."""
+change here is a change of the instrument, and of every figure measured on it.
+"""
 
 from __future__ import annotations
 
@@ -78,16 +79,16 @@ _WORLD, _ROWS, _CALIBRATION = 0, 1, 2  # streams of one seed
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The tables that the clicks come from; a function of the seed alone.
+    """The tables of numbers from which the clicks are drawn; they depend on the seed alone.
 
     Args:
       user, item: latent vectors, [2000, 6] and [1000, 6].
-      hour: effect of each hour, [24].
-      pair: signs, [8, 8], rows and columns sum to 0.
-      weak_1, weak_2: effects, [50] each.
+      hour: effect of each hour on the logit, [24].
+      pair: sign of each pair of values, [8, 8]; rows and columns sum to 0.
+      weak_1, weak_2: effects of the weak fields' values on the logit, [50] each.
       item_copy: the other name of each item, a permutation, [1000].
       category: category of each item, [1000].
-      intercept: makes the expected positive rate `POSITIVE_RATE`.
+      intercept: number that makes the expected positive rate `POSITIVE_RATE`.
     """
 
     user: np.ndarray
@@ -141,7 +142,7 @@ def draw_fields(stream: Stream, world: World, rows: int, ids: int = 1) -> Column
     """Draws the fields of `rows` rows.
 
     Args:
-      stream: where the random numbers come from.
+      stream: source of the random numbers.
       world: the tables, for the fields that are functions of the item.
       rows: number of rows.
       ids: number of names that `noise_id` is drawn from.
@@ -185,7 +186,8 @@ def _ids(rows: int) -> int:
 
 
 def is_complete(path: str, rows: int = ROWS, seed: int = SEED) -> bool:
-    """Whether `path` holds the whole log of (rows, seed), as the truth beside it says."""
+    """Whether the log of (rows, seed) lies at `path`, whole, as the file with the truth beside it
+    says."""
     return log.is_complete(path, lambda: log.identity(path, VERSION, rows, seed))
 
 
@@ -248,7 +250,12 @@ _PREFIXES |= {"weak_1": "v", "weak_2": "w", "noise_low": "l", "noise_high": "n",
 
 
 def _tokens(name: str, column: np.ndarray) -> list[str]:
-    """How the log writes the values of a column."""
+    """The values of a column as the log spells them.
+
+    Args:
+      name: name of the field.
+      column: its values, [rows].
+    """
     if name in NUMERIC:
         return ["" if value != value else f"{value:.2f}" for value in column.tolist()]
     return [f"{_PREFIXES[name]}{value}" for value in column.tolist()]

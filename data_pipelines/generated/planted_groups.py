@@ -63,12 +63,12 @@ _WORLD, _ROWS, _CALIBRATION = 3, 4, 5
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The tables that the clicks come from; a function of the seed alone.
+    """The tables of numbers from which the clicks are drawn; they depend on the seed alone.
 
     Args:
       group: group of each user, [400] int64, 0 or 1.
       tables: field -> [V] numbers, or [V, 4] latent vectors for the user and the items.
-      intercept: makes the expected positive rate `POSITIVE_RATE`.
+      intercept: number that makes the expected positive rate `POSITIVE_RATE`.
     """
 
     group: np.ndarray
@@ -123,7 +123,8 @@ def chunks(rows: int = ROWS, seed: int = SEED) -> Iterator[Rows]:
 
 
 def is_complete(path: str, rows: int = ROWS, seed: int = SEED) -> bool:
-    """Whether `path` holds the whole log of (rows, seed), as the truth beside it says."""
+    """Whether the log of (rows, seed) lies at `path`, whole, as the file with the truth beside it
+    says."""
     return log.is_complete(path, lambda: _identity(path, rows, seed))
 
 
@@ -175,10 +176,16 @@ def generate(path: str, rows: int = ROWS, seed: int = SEED) -> dict[str, Any]:
 
 
 def _prefix(name: str) -> str:
-    """What the log writes before the number of a value: the first letter of the field."""
+    """The letter that the log writes before the number of a value: the first letter of the field's
+    name."""
     return name[0]
 
 
 def _tokens(name: str, column: np.ndarray) -> list[str]:
-    """How the log writes the values of a column."""
+    """The values of a column as the log spells them.
+
+    Args:
+      name: name of the field.
+      column: its values, [rows].
+    """
     return [f"{_prefix(name)}{value}" for value in column.tolist()]

@@ -1,4 +1,4 @@
-"""The reader that generated logs share."""
+"""The base class of the readers of generated logs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from data_pipelines.text.delimited import Delimited
 
 
 class GeneratedReader(Reader):
-    """A log that is generated where no input is given, and read as tab-separated text with a
-    header.
+    """Base of the readers of generated logs. Where no input is given, the log is generated; it is
+    read as tab-separated text with a header.
 
     Attributes:
       names: the fields, in column order.
-      numeric: those of them that are numbers, which become floor(log(x)^2).
+      numeric: those of the fields that are numbers; they are coded as floor(log(x)^2).
       roles: field -> `user` or `item`; every other field is context.
     """
 
@@ -46,11 +46,11 @@ class GeneratedReader(Reader):
 
     @abc.abstractmethod
     def is_complete(self, path: str) -> bool:
-        """Whether `path` holds the whole log of these parameters."""
+        """Whether the log with these rows and this seed lies at `path`, whole."""
 
     @abc.abstractmethod
     def generate(self, path: str) -> None:
-        """Writes the log, and the truth beside it."""
+        """Writes the log to `path`, and the file with the truth beside it."""
 
     def fields(self) -> tuple[RawField, ...]:
         return tuple(

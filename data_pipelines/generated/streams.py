@@ -1,7 +1,8 @@
-"""Random numbers of generated logs, and the intercept that gives a log its rate of clicks.
+"""Random numbers for generated logs, and the intercept by which a log gets its rate of clicks.
 
 Everything is made from uniform numbers of PCG64 (normal ones by Box-Muller, Zipf ones by
-inversion), because that stream is the part of numpy least likely ever to change."""
+inversion), because that stream is the part of numpy least likely ever to change.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +13,20 @@ class Stream:
     """Random numbers of one stream, all made from the uniform ones of PCG64.
 
     Args:
-      key: whole numbers >= 0 that name the stream: the seed, the purpose and, of rows, the chunk.
+      key: whole numbers >= 0 that name the stream: the seed, the number of the purpose and, for
+        rows, the number of the chunk.
     """
 
     def __init__(self, *key: int):
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
     def uniform(self, *shape: int) -> np.ndarray:
-        """Uniform numbers in [0, 1), float64."""
+        """Uniform numbers in [0, 1), float64, of the given shape."""
         return self._generator.random(shape)
 
     def normal(self, *shape: int) -> np.ndarray:
-        """Standard normal numbers, float64, by the cosine half of Box-Muller."""
+        """Standard normal numbers, float64, of the given shape, by the cosine half of
+        Box-Muller."""
         radius = np.sqrt(-2.0 * np.log1p(-self.uniform(*shape)))
         return radius * np.cos(2.0 * np.pi * self.uniform(*shape))
 
@@ -32,8 +35,8 @@ class Stream:
         return np.floor(self.uniform(rows) * size).astype(np.int64)
 
     def zipf(self, size: int, exponent: float, rows: int) -> np.ndarray:
-        """Integers 0 .. size - 1, the k-th (from 1) with a probability in proportion to
-        k^-exponent, [rows] int64."""
+        """Random integers 0 .. size - 1, [rows] int64; the k-th of them (from 1) has a probability
+        in proportion to k^-exponent."""
         cumulative = np.cumsum(np.arange(1, size + 1, dtype=np.float64) ** -exponent)
         return np.minimum(
             np.searchsorted(cumulative / cumulative[-1], self.uniform(rows), side="right"), size - 1
@@ -49,7 +52,13 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def calibrated(logits: np.ndarray, rate: float) -> float:
-    """The intercept, found by bisection, that makes the mean probability of these logits `rate`."""
+    """The intercept that makes the mean probability `rate`, found by bisection and rounded to four
+    decimals.
+
+    Args:
+      logits: the logits without it, [rows].
+      rate: the wanted mean of sigmoid(logits + intercept).
+    """
     low, high = -20.0, 20.0
     while high - low > 1e-6:
         middle = (low + high) / 2

@@ -15,8 +15,8 @@ _CATEGORICAL = tuple(f"C{k}" for k in range(1, 27))
 
 @READERS.register("criteo")
 class Criteo(Reader):
-    """Counts I1-I13 become floor(log(x)^2) as in the winning entry of the challenge; C1-C26 stay
-    opaque strings."""
+    """The reader of Criteo's log. Counts I1-I13 are coded as floor(log(x)^2), as in the winning
+    entry of the challenge; C1-C26 stay opaque strings."""
 
     def fields(self) -> tuple[RawField, ...]:
         numeric = tuple(

@@ -23,15 +23,16 @@ _LINE_END = re.compile(rb"(?<! ) +(?=\r?\n)")
 
 @READERS.register("libfm")
 class LibFM(Reader):
-    """Every id is an int64 feature of the field at its place in the line; label -1 or 0 is
-    negative, 1 positive."""
+    """The reader of libFM text. Every id is an int64 feature of the field at its place in the line;
+    a label of -1 or 0 is negative, 1 positive."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(Reader.Params):
         """Options.
 
         Args:
-          names: field names in order; () names them field_0, field_1, ... after the first line.
+          names: names of the fields in order. If empty (default), they are called field_0, field_1,
+            ..., as many as the first line has.
           users: names of the fields that say who the user is.
           items: names of the fields that say what the item is.
         """
@@ -147,5 +148,5 @@ class LibFM(Reader):
 
 
 def _shown(cell: bytes) -> str:
-    """A value as messages show it."""
+    """A value as an error message quotes it."""
     return repr(cell.decode("utf-8", "replace"))

@@ -30,11 +30,13 @@ _FORM = Delimited(
 
 @READERS.register("movielens")
 class MovieLens(Reader):
-    """Ratings with what is known of the user and the film; `genres` is one feature per combination,
-    `year` that of the release.
+    """The reader of MovieLens-1M: ratings, joined with the attributes of the user and of the film.
+    Each combination of genres is one feature of the field `genres`; `year` is that of the film's
+    release.
 
     The timestamp is no field, but `split=time` may use it. Ratings above 3 are positive unless the
-    options say otherwise."""
+    options say otherwise.
+    """
 
     label: str = "rating"
     positive_above: float | None = 3.0
@@ -64,7 +66,16 @@ class MovieLens(Reader):
 
 
 def _to_tabs(path: str, first_line: int, text: bytes) -> bytes:
-    """Lines with a tab, the one character that Arrow takes for a separator, in place of `::`."""
+    """The lines with tabs in place of `::`, because Arrow takes a single character as separator.
+
+    Args:
+      path: the file, for messages.
+      first_line: number of the first line, for messages.
+      text: the lines.
+
+    Raises:
+      ValueError: a line holds a tab already.
+    """
     if b"\t" in text:  # would be taken for `::`
         line = text.count(b"\n", 0, text.index(b"\t"))
         received = repr(text.split(b"\n")[line].decode("utf-8", "replace"))
@@ -76,13 +87,13 @@ def _to_tabs(path: str, first_line: int, text: bytes) -> bytes:
 def _join(
     chunk: Chunk, key: str, table: dict[str, tuple[str | None, ...]], names: Sequence[str]
 ) -> dict[str, pa.Array]:
-    """The attributes of the user or film of each row, as columns.
+    """The attributes of each row's user or film: name of an attribute -> column.
 
     Args:
-      chunk: ratings.
+      chunk: a chunk of ratings.
       key: `user` or `movie`, the column that holds the id.
       table: id -> its attributes.
-      names: what the attributes are called.
+      names: names of the attributes.
     """
     column = chunk.columns[key]
     keys = column.dictionary.to_pylist()
@@ -102,8 +113,13 @@ def _join(
 def _side_table(
     path: str, encoding: str, parse: Callable[[Sequence[str]], tuple[str | None, ...]]
 ) -> dict[str, tuple[str | None, ...]]:
-    """Reads a small `::`-separated file: id -> attributes, as `parse` gives them for the values of
-    a line."""
+    """Reads a small `::`-separated file, `users.dat` or `movies.dat`: id -> attributes.
+
+    Args:
+      path: the file.
+      encoding: Python name of its encoding.
+      parse: function: values of a line -> attributes.
+    """
     if not os.path.exists(path):
         raise ValueError(
             f"`ratings.dat` should have `users.dat` and `movies.dat` beside it. Received: no {path}"
@@ -129,7 +145,7 @@ def _side_table(
 
 
 def _whole(text: str) -> str:
-    """A whole number in canonical form."""
+    """The text of a whole number in canonical form, without leading zeros."""
     if not re.fullmatch("[0-9]{1,18}", text):
         raise ValueError(f"{text!r} is no whole number")
     return str(int(text))

@@ -11,7 +11,8 @@ from data_pipelines.reader import READERS
 
 @READERS.register("planted")
 class Planted(GeneratedReader):
-    """Clicks whose truth is known; `price` and `noise_number` become floor(log(x)^2)."""
+    """The reader of the planted log, whose clicks are drawn from a known formula; `price` and
+    `noise_number` are coded as floor(log(x)^2)."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(GeneratedReader.Params):

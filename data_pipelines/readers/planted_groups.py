@@ -11,7 +11,8 @@ from data_pipelines.reader import READERS
 
 @READERS.register("planted_groups")
 class PlantedGroups(GeneratedReader):
-    """Clicks whose truth is known: a hidden group of the user decides which fields matter."""
+    """The reader of the log with hidden groups of users, whose clicks are drawn from a known
+    formula: a hidden group of the user decides which fields matter."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(GeneratedReader.Params):

@@ -1,1 +1,2 @@
-"""Text to chunks of rows: lines of plain and gzip files, separated values, typed columns."""
+"""Reading text files into chunks of rows: lines of plain and gzip files, separated values, typed
+columns."""

@@ -1,5 +1,5 @@
-"""Columns of text to typed columns: numbers, labels and missing marks are looked at once per
-distinct text, and a bad one leads straight to its row."""
+"""The conversion of columns of text to typed columns. Numbers, labels and missing marks are checked
+once per distinct text, and an error names the row of the first bad one."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Fail = Callable[[str, int], ValueError]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column of the text.
+    """One column of a text file.
 
     Args:
-      name: name of the field, or whatever a column that is no field is called in messages.
+      name: name of the field; for a column that is no field, its name in messages.
       kind: one of `COLUMN_KINDS`.
       dtype: `string` or `int64`, of a categorical column; the other kinds are numbers or ignored.
     """
@@ -43,12 +43,14 @@ class Column:
 
     @property
     def is_field(self) -> bool:
+        """Whether the column becomes a field."""
         return self.kind in ("categorical", "numeric")
 
 
 @dataclasses.dataclass(frozen=True)
 class TextRules:
-    """What the texts of a file mean; see `Delimited` for each."""
+    """The meaning of texts in a file: missing values, spaces, labels. See `Delimited` for each
+    argument."""
 
     missing: tuple[str, ...] = ()
     strip: bool = False
@@ -56,7 +58,7 @@ class TextRules:
     negative: tuple[str, ...] = ()
 
     def are_numbers(self, column: Column) -> bool:
-        """Whether the texts of a column are numbers."""
+        """Whether the texts of a column are read as numbers."""
         return (
             column.kind in ("numeric", "time")
             or column.dtype == "int64"
@@ -67,13 +69,13 @@ class TextRules:
 def convert(
     array: pa.DictionaryArray, column: Column, rules: TextRules, path: str, first_line: int
 ) -> pa.DictionaryArray:
-    """A column of text as the chunk of a reader holds it: strings (those of whole numbers in
-    canonical form) for a categorical one, float64 for every other kind; null where missing.
+    """A column of text converted to its type: strings for a categorical column (whole numbers in
+    canonical form), float64 for every other kind; null where a value is missing.
 
     Args:
-      array: the texts.
-      column: what the column is.
-      rules: what its texts mean.
+      array: the texts of the rows.
+      column: name, kind and type of the column.
+      rules: the meaning of texts in the file.
       path: the file, for messages.
       first_line: line of the first row, for messages.
 
@@ -102,13 +104,19 @@ def convert(
 
 
 def values_of(array: pa.DictionaryArray) -> np.ndarray:
-    """The rows of a converted column of numbers, [B] float64."""
+    """The values of all rows of a converted column of numbers, [B] float64."""
     distinct = array.dictionary.to_numpy(zero_copy_only=False).astype(np.float64)
     return distinct[array.indices.to_numpy()]
 
 
 def _label_texts(texts: pa.Array, rules: TextRules, fail: Fail) -> pa.Array:
-    """Label texts as 0 and 1."""
+    """Texts of labels as 0 and 1.
+
+    Args:
+      texts: distinct texts of the column.
+      rules: which texts are positive and which are negative.
+      fail: makes the error about a text that is neither.
+    """
     labels = rules.positive + rules.negative
     known = pc.is_in(texts, pa.array(labels, pa.string()))
     if rules.negative and not pc.all(known).as_py():
@@ -117,7 +125,15 @@ def _label_texts(texts: pa.Array, rules: TextRules, fail: Fail) -> pa.Array:
 
 
 def _numbers(texts: pa.Array, column: Column, rules: TextRules, fail: Fail) -> pa.Array:
-    """Texts, null where missing, as numbers; whole ones as strings in canonical form."""
+    """Texts as float64 numbers; in a categorical column, as strings of whole numbers in canonical
+    form.
+
+    Args:
+      texts: distinct texts of the column, null where missing.
+      column: name, kind and type of the column.
+      rules: the meaning of texts in the file.
+      fail: makes the error about a text that is no such number.
+    """
     whole = column.kind == "categorical"
     # As a number or a label, "nan" is for the caller to refuse, or a missing value.
     form = _WHOLE if whole else _DECIMAL

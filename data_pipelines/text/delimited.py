@@ -1,8 +1,10 @@
-"""Separated text to chunks: parsed by pyarrow a piece at a time, checked and converted once per
-distinct value.
+"""The parsing of separated text into chunks of rows: pyarrow parses a piece at a time, and values
+are checked and converted once per distinct text.
 
-Every column is read as dictionary-encoded strings, which `columns` converts. Only rows that pyarrow
-refuses (wrong column count, wrong encoding) are scanned again in Python."""
+Every column is read as dictionary-encoded strings, which `columns` converts. Only pieces that
+pyarrow refuses (wrong column count, wrong encoding) are scanned again in Python, to find the bad
+row.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,13 @@ class Delimited:
     """The form of a separated text file.
 
     Args:
-      columns: every column, in file order; exactly one label, at most one time.
+      columns: all columns, in file order; exactly one of kind label, at most one of kind time.
       separator: one ASCII character.
-      quote: quoting character, or None for text in which quotes mean nothing.
-      missing: texts that mean a missing value, the empty text always among them; in columns of
-        numbers, numbers equal to one.
+      quote: quoting character, or None for text in which quotes have no meaning.
+      missing: texts that mean a missing value, in addition to the empty text; in columns of
+        numbers, every spelling of the same number.
       encoding: Python name of the encoding.
-      strip: whether spaces around a value are left out.
+      strip: whether spaces around a value are removed.
       positive: label texts that mean 1, all others being 0; empty where labels are numbers.
       negative: label texts that mean 0; where given, any other text is an error.
     """
@@ -52,15 +54,17 @@ class Delimited:
         pieces: Iterable[tuple[int, bytes]] | None = None,
         edit: Callable[[int, bytes], bytes] | None = None,
     ) -> Iterator[Chunk]:
-        """The rows of a file.
+        """The rows of a file, a chunk at a time.
 
         Args:
-          path: the file.
-          header: where given, what the first line should hold; it is no row.
-          pieces: the file's lines as `read_chunks` gives them, where the caller has begun to read
-            it; None: all of them.
-          edit: may rewrite each piece of text (not its line ends), given the number of its first
-            line, before it is parsed.
+          path: path of the file.
+          header: names that the first line should hold. If empty (default), the first line is a
+            row.
+          pieces: lines of the file as `read_chunks` gives them, for a caller that has begun to read
+            it. If None (default), the whole file is read.
+          edit: function that is called with the number of its first line and each piece of text,
+            and returns the text to parse, with the same line ends. If None (default), the text is
+            parsed as it is.
         """
         if header:
             first, pieces = split_header(path)
@@ -75,7 +79,12 @@ class Delimited:
             yield self.parse(path, number, edit(number, text) if edit else text)
 
     def cells(self, path: str, line: int, raw: bytes) -> list[str]:
-        """The values of one line, which is given without its end.
+        """The values in one line.
+
+        Args:
+          path: the file, for messages.
+          line: number of the line, for messages.
+          raw: the line, without its end.
 
         Raises:
           ValueError: the line is not text of this form, or a quote that opens is not closed before
@@ -111,7 +120,12 @@ class Delimited:
         raise bad_row(should, repr(text[place:]), path, line)
 
     def parse(self, path: str, first_line: int, text: bytes) -> Chunk:
-        """Whole lines of text, as one chunk.
+        """The rows in some whole lines, as one chunk.
+
+        Args:
+          path: the file.
+          first_line: number of the first line, from 1.
+          text: the lines.
 
         Raises:
           ValueError: a bad row; the message names file, line and field.
@@ -212,7 +226,7 @@ class Delimited:
         return re.search(opens, whole.sub(b"", text)) is None
 
     def _scan(self, path: str, first_line: int, text: bytes) -> None:
-        """Raises for the first bad line, if there is one."""
+        """Raises ValueError for the first bad line of some text, if there is one."""
         for line, raw in enumerate(text[:-1].split(b"\n"), first_line):
             cells = self.cells(path, line, raw.removesuffix(b"\r"))
             if len(cells) != len(self.columns):

@@ -1,8 +1,9 @@
-"""Text files, plain or gzip, in large pieces cut at a newline, so that memory does not grow with
-the file.
+"""The lines of text files, plain or gzip, read in large pieces that end at a newline, so that
+memory does not grow with the file.
 
-A file is opened once and read from its first byte to its last, so a pipe (`/dev/stdin`, a FIFO, a
-process substitution) gives every row."""
+A file is opened once and read from its first byte to its last, so that a pipe (`/dev/stdin`, a
+FIFO, a process substitution) gives every row.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +37,28 @@ _FOREIGN = (
 
 
 def bad_row(should: str, received: str, path: str, line: int) -> ValueError:
-    """The error for one row: what should hold, what was there (its beginning), and where."""
+    """The error about one row.
+
+    Args:
+      should: sentence that says what the row should hold.
+      received: what it holds, of which the beginning is quoted.
+      path: the file.
+      line: number of the line.
+    """
     if len(received) > _RECEIVED_CHARACTERS:
         received = received[:_RECEIVED_CHARACTERS] + "..."
     return ValueError(f"{should} Received: {received} ({path}, line {line})")
 
 
 def read_chunks(path: str, chunk_bytes: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Whole lines of a file, some tens of megabytes at a time; the next piece is read while the
+    """The lines of a file, some tens of megabytes at a time; the next piece is read while the
     caller works on this one.
 
     A byte-order mark and blank lines at the end of the file are left out, and the last line always
     ends in a newline.
 
     Yields:
-      The number of the first line, counted from 1, and the lines.
+      The number of the piece's first line, counted from 1, and its lines, whole.
 
     Raises:
       ValueError: a gzip file that is cut off or damaged (the message names the file and the last
@@ -103,7 +111,8 @@ def first_line(path: str) -> str:
     """The first line of a file, without its end; empty for an empty file.
 
     Raises:
-      ValueError: what `read_chunks` refuses, and a file that cannot be read a second time.
+      ValueError: a file that `read_chunks` refuses, or one that cannot be read a second time (a
+        pipe).
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(
@@ -117,8 +126,13 @@ def first_line(path: str) -> str:
 def split_header(
     path: str, chunk_bytes: int | None = None
 ) -> tuple[bytes, Iterator[tuple[int, bytes]]]:
-    """The first line, without its end (empty for an empty file), and the other lines as
-    `read_chunks` gives them, in one pass."""
+    """The first line of a file, without its end (empty for an empty file), and the other lines as
+    `read_chunks` gives them, in one reading.
+
+    Args:
+      path: the file.
+      chunk_bytes: size of a piece. None for the default.
+    """
     chunks = read_chunks(path, chunk_bytes)
     line, text = next(chunks, (1, b""))
     header, _, rest = text.partition(b"\n")
@@ -135,7 +149,14 @@ def _check_kind(path: str, data: bytes) -> None:
 
 
 def _check_lines(path: str, line: int, text: bytes) -> None:
-    """Refuses a line above `LINE_BYTES`, and one that begins with a byte-order mark."""
+    """Raises ValueError for a line longer than `LINE_BYTES`, and for one that begins with a
+    byte-order mark.
+
+    Args:
+      path: the file, for messages.
+      line: number of the first line.
+      text: the lines.
+    """
     start = 0
     while len(text) - start > LINE_BYTES:
         end = text.rfind(b"\n", start, start + LINE_BYTES + 1)
@@ -165,8 +186,12 @@ def _unreadable(path: str, error: OSError) -> ValueError:
 
 
 class _Input:
-    """A file opened once: `read` gives its bytes, unpacked where they are gzip, and reads ahead in
-    a thread where that cannot block."""
+    """A file that is opened once. `read` gives its bytes, unpacked where they are gzip, and reads
+    ahead in a thread where that cannot block (not from a pipe).
+
+    Args:
+      path: the file.
+    """
 
     def __init__(self, path: str):
         try:
@@ -196,7 +221,8 @@ class _Input:
         self._file.close()
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end of the file or before damage, none after it."""
+        """The next `size` bytes. At the end of the file, or before damage, there are fewer; after
+        it, none."""
         if self._pool is None:
             return self._source.read(size)
         data = self._source.read(size) if self._pending is None else self._pending.result()
@@ -205,7 +231,11 @@ class _Input:
 
 
 class _Head:
-    """A file whose first two bytes are looked at and still come with the rest."""
+    """A file of which the first two bytes are looked at beforehand; `read` still gives them.
+
+    Args:
+      file: the open file.
+    """
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -218,7 +248,12 @@ class _Head:
 
 
 class _Gzip:
-    """Reads ahead of damage: what could be unpacked is handed out before the error is raised."""
+    """The unpacked bytes of a gzip file. Where it is damaged, everything that could be unpacked is
+    handed out before the error is raised.
+
+    Args:
+      file: the open file.
+    """
 
     def __init__(self, file: _Head):
         self._file = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What a value should be, said once: types, ranges, names. No TensorFlow import."""
+"""Checks of a setting's type, range and name, which all packages share. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a literal is of the type that a parameter asks for. A whole number is a float, too; a
-    truth value is no number."""
+    """Whether a literal value is of the type `hint`, a parameter's annotation. An int passes as a
+    float; a bool does not pass as a number."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inner)
@@ -52,8 +52,14 @@ def check_types(settings: Any) -> None:
 
 
 def did_you_mean(name: Any, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of a message about a name that is not `known`: the name, and the one that it
-    resembles; where there is none, `otherwise`."""
+    """The end of an error message about an unknown name: the name, and the known one that it
+    resembles.
+
+    Args:
+      name: The name that was given.
+      known: The names that exist.
+      otherwise: Advice for a name that resembles none of them; "" for no advice.
+    """
     close = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
     advice = f"did you mean {close[0]!r}?" if close else otherwise
     return f"Received: {name!r}" + (f" ({advice})" if advice else "")
@@ -81,7 +87,7 @@ class Range:
 
 
 def at_least(low: float) -> Range:
-    """The numbers from `low` on."""
+    """The numbers from `low` on, `low` itself among them."""
     return Range(low, math.inf, False, False, f"be at least {low:,}")
 
 
@@ -91,12 +97,18 @@ def above(low: float) -> Range:
 
 
 def at_most(high: float) -> Range:
-    """The numbers up to `high`."""
+    """The numbers up to `high`, `high` itself among them."""
     return Range(-math.inf, high, False, False, f"be at most {high:,}")
 
 
 def inside(low: float, high: float, ends: str = "[]") -> Range:
-    """The numbers between `low` and `high`; a round bracket in `ends` leaves that end out."""
+    """The numbers between `low` and `high`.
+
+    Args:
+      low, high: Ends of the interval.
+      ends: Two brackets, one for each end: a square one includes the end, a round one leaves it
+        out.
+    """
     return Range(
         low, high, ends[0] == "(", ends[1] == ")", f"lie in {ends[0]}{low}, {high}{ends[1]}"
     )
@@ -106,8 +118,9 @@ def check_ranges(settings: Any, owner: str = "", **ranges: Range) -> None:
     """Raises ValueError where a setting lies outside its range.
 
     Args:
-      settings: A record. A setting of None is left out; of a tuple, every item is checked.
-      owner: Whose settings they are, for the message (a method's name, say).
+      settings: A dataclass instance. A setting that is None is not checked; of a tuple, every item
+        is.
+      owner: Name of what the settings belong to (a method, say), for the message; "" for none.
       ranges: Attribute of `settings` -> the range that it should lie in.
     """
     for name, interval in ranges.items():
@@ -119,7 +132,12 @@ def check_ranges(settings: Any, owner: str = "", **ranges: Range) -> None:
 
 
 def check_choice(settings: Any, owner: str = "", **choices: Iterable[Any]) -> None:
-    """Raises ValueError where a setting is not among its choices; see `check_ranges`."""
+    """Raises ValueError where a setting is not one of its allowed values.
+
+    Args:
+      settings, owner: see `check_ranges`.
+      choices: Attribute of `settings` -> the values that it may have.
+    """
     for name, known in choices.items():
         if (value := getattr(settings, name)) not in (known := list(known)):
             of = f" of {owner}" if owner else ""

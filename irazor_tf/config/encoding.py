@@ -1,6 +1,5 @@
-"""Numeric codes and missing marks: what turns a raw number into a feature, offline and when served.
-
-No TensorFlow import."""
+"""How a raw number becomes a feature, in preprocessing and in a served model alike: integer codes
+of numbers, and the numbers that stand for a missing value. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -13,8 +12,16 @@ import numpy as np
 
 
 def missing_numbers(texts: Sequence[str], dtype: str) -> list[int] | list[float]:
-    """The texts that are numbers of `dtype`, int64 or float64, as numbers; the others cannot occur
-    in a field of numbers."""
+    """The marks of a missing value as numbers.
+
+    Args:
+      texts: The marks as they stand in a log ("-1", "NA").
+      dtype: Type of the field, int64 or float64.
+
+    Returns:
+      The texts that can be read as numbers of that type, each as its number. All others are left
+      out, because a field of numbers never holds them.
+    """
     if dtype == "int64":
         return [
             int(text)
@@ -42,7 +49,8 @@ def log_square_boundaries() -> np.ndarray:
 
 
 def numeric_codes(values: np.ndarray, transform: str) -> np.ndarray:
-    """Integer code of each number. A missing number, nan, gets 0 and is for the caller to mark.
+    """Integer code of each number. A missing number (nan) gets code 0; the caller has to mark it as
+    missing.
 
     Args:
       values: [B] float64; numbers beyond +-2^62 are clipped.
@@ -51,6 +59,9 @@ def numeric_codes(values: np.ndarray, transform: str) -> np.ndarray:
 
     Returns:
       [B] int64.
+
+    Raises:
+      ValueError: `transform` is neither of the two.
     """
     clipped = np.clip(np.nan_to_num(np.asarray(values, np.float64), nan=0.0), -(2.0**62), 2.0**62)
     floors = np.floor(clipped).astype(np.int64)

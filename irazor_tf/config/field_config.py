@@ -12,17 +12,25 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class BitMask:
-    """A boolean array, packed: [V] features kept or [V, dim] entries kept."""
+    """A boolean array packed to one bit per value: which features of a field are kept, [V], or
+    which single entries of its table, [V, dim].
+
+    Args:
+      shape: Shape of the boolean array.
+      bits: The values in row-major order, eight to a byte, as `numpy.packbits` gives them.
+    """
 
     shape: tuple[int, ...]
     bits: bytes
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> BitMask:
+        """The packed form of a boolean array of any shape."""
         array = np.asarray(array, bool)
         return cls(tuple(int(size) for size in array.shape), np.packbits(array.ravel()).tobytes())
 
     def to_array(self) -> np.ndarray:
+        """The boolean array, of the shape `shape`."""
         size = int(np.prod(self.shape))
         return (
             np.unpackbits(np.frombuffer(self.bits, np.uint8), count=size)
@@ -33,13 +41,14 @@ class BitMask:
 
 @dataclasses.dataclass(frozen=True)
 class FieldConfig:
-    """One field's embedding.
+    """The embedding of one field.
 
     Args:
-      dim: embedding dimensions; 0 removes the field, its first-order terms included.
-      columns: labels of the supernet columns kept, ascending, `dim` of them; None means 0 .. dim -
-        1.
-      mask: features ([V]) or entries ([V, dim]) kept; None means all.
+      dim: Embedding dimensions; 0 removes the field, its first-order terms included.
+      columns: Labels of the kept columns, that is their numbers in the supernet's table, `dim` of
+        them, ascending. None stands for 0 .. dim - 1.
+      mask: Which features ([V]) or which entries ([V, dim]) are kept; V is the field's vocabulary
+        size. None stands for all.
     """
 
     dim: int
@@ -63,12 +72,15 @@ class FieldConfig:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """Labels of the columns, [dim]."""
+        """Labels of the kept columns, [dim]: their numbers in the supernet's table, ascending."""
         return tuple(range(self.dim)) if self.columns is None else self.columns
 
     def cut(self, labels: Iterable[int]) -> FieldConfig:
-        """This field with those of its columns alone whose labels are given, and with their part of
-        the mask."""
+        """This field with fewer columns, and with the mask of the columns that are left.
+
+        Args:
+          labels: Labels of the columns to keep; labels that the field does not have are ignored.
+        """
         wanted = set(labels)
         inside = [i for i, label in enumerate(self.labels) if label in wanted]
         mask = self.mask if inside else None
@@ -77,7 +89,8 @@ class FieldConfig:
         return FieldConfig(len(inside), tuple(self.labels[i] for i in inside), mask)
 
     def column_params(self, vocabulary_size: int) -> np.ndarray:
-        """Embedding values that each column stores, [dim] int64."""
+        """Number of embedding values that each column stores, masked entries not counted, [dim]
+        int64."""
         if self.mask is None:
             return np.full(self.dim, vocabulary_size, np.int64)
         entries = self.mask.to_array()
@@ -88,7 +101,7 @@ class FieldConfig:
         )
 
     def num_entries(self, vocabulary_size: int) -> int:
-        """Embedding values that this field stores."""
+        """Number of embedding values that this field stores, masked entries not counted."""
         if self.mask is None:
             return vocabulary_size * self.dim
         kept = int(self.mask.to_array().sum())
@@ -96,7 +109,8 @@ class FieldConfig:
 
 
 def mask_entries(field: FieldConfig) -> np.ndarray:
-    """The mask as [V, dim]."""
+    """The mask of a field that has one, as [V, dim] bool: a mask of whole features is repeated for
+    every column."""
     assert field.mask is not None
     array = field.mask.to_array()
     return array if array.ndim == 2 else np.repeat(array[:, None], field.dim, axis=1)

@@ -1,6 +1,7 @@
-"""JSON files, with arrays in an npz beside them: written beside and renamed, entered in the job's
-ledger, and compared with it when read.
+"""JSON files, each with an optional npz file of arrays beside it.
 
+A file is written under a temporary name and renamed once it is whole. Its checksum goes into the
+job's ledger (`irazor_tf.config.integrity`), and a file that is read is compared with that checksum.
 No TensorFlow import.
 """
 
@@ -33,8 +34,14 @@ _DAMAGE = (
 
 
 def write_json(path: str, value: Any, arrays: Mapping[str, np.ndarray] | None = None) -> None:
-    """Writes JSON (and `arrays` to `path` + ".npz") beside and renames, so that a reader finds the
-    old file or the whole new one."""
+    """Writes a JSON file, and an npz file with arrays beside it. Each is written under a temporary
+    name and then renamed, so that a reader finds the old file or the whole new one.
+
+    Args:
+      path: Path of the JSON file; missing folders are made. The arrays go to `path` + ".npz".
+      value: What the JSON file is to hold.
+      arrays: Name -> array. Without any, an npz file that is there already is removed.
+    """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     npz = path + ".npz"
     if arrays:
@@ -51,7 +58,10 @@ def write_json(path: str, value: Any, arrays: Mapping[str, np.ndarray] | None = 
 
 
 def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """Reads what `write_json` wrote: the value and the arrays (an empty dict where there are none).
+    """Reads what `write_json` wrote.
+
+    Returns:
+      The JSON value, and the arrays by name (an empty dict where there are none).
 
     Raises:
       ValueError: a file is not as it was written; the message names it.
@@ -67,10 +77,11 @@ def read_json(path: str) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Reads an npz.
+    """Reads an npz file: name -> array.
 
     Raises:
-      ValueError: it cannot be read, or is not as it was written; the message names it.
+      ValueError: there is no such file, it cannot be read, or it is not as it was written; the
+        message names it.
     """
     if not os.path.exists(path):
         raise ValueError(f"An npz that a job wrote should be there. Received: no {path}")
@@ -83,14 +94,15 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 
 
 def check_version(value: Any, expected: int, what: str, where: str = "") -> None:
-    """Raises ValueError where a file's JSON is not of the version that this code reads.
+    """Raises ValueError where a file was written by another version of the file format than the one
+    that this code reads.
 
     Args:
-      value: the JSON value, an object with the key `version`.
-      expected: the only version that can be read.
-      what: what the file holds, as the message begins: "A search result".
-      where: end of the message, which names the file: " in result.json"; empty inside
-        `understanding`, which adds the name.
+      value: The file's JSON value, an object with the key `version`.
+      expected: The only version that can be read.
+      what: What the file holds, as the message begins: "A search result".
+      where: End of the message, which names the file: " in result.json". "" inside the context
+        `understanding`, which adds the file's name itself.
     """
     received = value.get("version") if isinstance(value, Mapping) else type(value).__name__
     if received != expected:
@@ -99,8 +111,12 @@ def check_version(value: Any, expected: int, what: str, where: str = "") -> None
 
 @contextlib.contextmanager
 def understanding(path: str) -> Iterator[None]:
-    """A context in which a missing key or a value of another type in a file's JSON becomes a
-    `ValueError` that names the file."""
+    """A context for code that interprets a file's JSON value: an error about a missing key or a
+    value of another type becomes a `ValueError` that names the file.
+
+    Args:
+      path: Path of the file.
+    """
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

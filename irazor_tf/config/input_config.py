@@ -23,14 +23,16 @@ _VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class InputConfig:
-    """Every field's embedding, in the order of the schema.
+    """The embeddings of all fields, in the order of the schema: what a search finds and a model is
+    built from.
 
     Args:
-      fields: field name -> `FieldConfig`; removed fields are there with dim 0.
-      pairs: pairs of fields that interact; None means all.
-      aligned: width that fields are mapped to where a model compares them, even where all have it
-        already; None: the widest field's, and maps only where dimensions differ. A model cut from a
-        wider one keeps that one's width.
+      fields: Field name -> `FieldConfig`. Removed fields are listed, too, with `dim` 0.
+      pairs: Pairs of fields whose interaction the model keeps. None stands for all pairs.
+      aligned: Width to which every field is mapped linearly before fields are compared with each
+        other, even fields that have this width already. If None, it is the largest dimension of a
+        field, and maps exist only where dimensions differ. A model that is cut from a wider one
+        keeps the wider one's width.
     """
 
     fields: Mapping[str, FieldConfig]
@@ -46,16 +48,17 @@ class InputConfig:
 
     @classmethod
     def uniform(cls, schema: Schema, dim: int) -> InputConfig:
-        """Every field `dim` wide."""
+        """A config in which every field of the schema has `dim` dimensions."""
         return cls({name: FieldConfig(dim) for name in schema.names})
 
     @classmethod
     def from_dims(cls, dims: Mapping[str, int]) -> InputConfig:
+        """A config from dimensions alone: field name -> dimension, 0 for a removed field."""
         return cls({name: FieldConfig(int(dim)) for name, dim in dims.items()})
 
     def check(self, schema: Schema) -> None:
-        """Raises ValueError unless the config's fields are the schema's, in its order, and one is
-        kept."""
+        """Raises ValueError unless the config names the schema's fields in the schema's order,
+        keeps at least one of them, and has masks of the schema's vocabulary sizes."""
         if tuple(self.fields) != schema.names:
             odd = sorted(set(self.fields) ^ set(schema.names))
             received = f"{len(self.fields)} fields, differing in {odd}"
@@ -82,12 +85,13 @@ class InputConfig:
 
     @property
     def dims(self) -> dict[str, int]:
+        """Field name -> embedding dimension, 0 for a removed field."""
         return {name: field.dim for name, field in self.fields.items()}
 
     @property
     def stored_dims(self) -> dict[str, int]:
-        """`dims` with 0 for fields of which a mask leaves no entry: what stays of those are their
-        first-order terms."""
+        """Field name -> embedding dimension, 0 also for a field whose mask leaves no entry: of such
+        a field only the first-order terms stay."""
         return {
             name: 0 if field.mask is not None and not field.mask.to_array().any() else field.dim
             for name, field in self.fields.items()
@@ -95,20 +99,27 @@ class InputConfig:
 
     @property
     def num_fields(self) -> int:
+        """Number of fields with at least one dimension."""
         return len(self.kept)
 
     @property
     def total_dims(self) -> int:
+        """Sum of the embedding dimensions of all fields."""
         return sum(field.dim for field in self.fields.values())
 
     @property
     def max_dim(self) -> int:
+        """Largest embedding dimension of a field."""
         return max((field.dim for field in self.fields.values()), default=0)
 
     @property
     def slots(self) -> np.ndarray:
-        """[N, D] bool: which slots of the kept fields' padded embeddings are columns, N kept
-        fields, D the widest one's dimension."""
+        """Which positions of the kept fields' embeddings, padded to one width, are columns and not
+        padding.
+
+        Returns:
+          [N, D] bool for N kept fields and the largest dimension D.
+        """
         return (
             np.arange(self.max_dim)
             < np.array([self.fields[name].dim for name in self.kept])[:, None]
@@ -116,28 +127,28 @@ class InputConfig:
 
     @property
     def aligned_width(self) -> int:
-        """D, the width at which fields are compared."""
+        """D, the width of all fields where the model compares them with each other."""
         return self.max_dim if self.aligned is None else self.aligned
 
     @property
     def has_maps(self) -> bool:
-        """Whether fields have to be mapped to meet: where dimensions
-        differ, or `aligned` says so."""
+        """Whether fields are mapped linearly to one width before they are compared: where
+        dimensions differ, or `aligned` is given."""
         return (
             self.aligned is not None
             or len({field.dim for field in self.fields.values() if field.dim}) > 1
         )
 
     def num_params(self, schema: Schema) -> int:
-        """Embedding values: sum over fields of |f_i| d_i, masked entries not counted (i-Razor
-        section 4.2.2, footnote 6)."""
+        """Number of embedding values, the sum over fields of vocabulary size times dimension, |f_i|
+        d_i; masked entries are not counted (i-Razor section 4.2.2, footnote 6)."""
         return sum(
             field.num_entries(schema.field(name).vocabulary_size)
             for name, field in self.fields.items()
         )
 
     def within(self, other: InputConfig) -> bool:
-        """Whether every column, entry and pair kept here is kept in `other`."""
+        """Whether every column, entry and pair that this config keeps is kept in `other`, too."""
         if tuple(self.fields) != tuple(other.fields):
             return False
         for name, field in self.fields.items():
@@ -155,10 +166,10 @@ class InputConfig:
         return self.pairs is not None and set(self.pairs) <= set(other.pairs)
 
     def with_columns(self, kept: np.ndarray) -> InputConfig:
-        """This config with some of its columns alone.
+        """This config with only some of its columns.
 
         Args:
-          kept: [sum of the kept fields' dims] bool, field after field.
+          kept: Whether each column stays, [sum of the kept fields' dims] bool, field after field.
         """
         fields, start = dict(self.fields), 0
         for name in self.kept:
@@ -171,8 +182,8 @@ class InputConfig:
         return InputConfig(fields, self.pairs)
 
     def column_params(self, schema: Schema) -> np.ndarray:
-        """Embedding values of each column, [sum of the kept fields'
-        dims] int64, field after field."""
+        """Number of embedding values that each column stores, [sum of the kept fields' dims] int64,
+        field after field."""
         return np.concatenate(
             [
                 self.fields[name].column_params(schema.field(name).vocabulary_size)
@@ -181,7 +192,8 @@ class InputConfig:
         )
 
     def fields_only(self, space: InputConfig) -> InputConfig:
-        """This config's choice of fields, each at its width in `space` (the papers' "X w/ FDE")."""
+        """This config's choice of fields, each kept field with the width that it has in `space`
+        (what the papers call "X w/ FDE")."""
         return InputConfig(
             {
                 name: space.fields[name] if dim else FieldConfig(0)
@@ -191,6 +203,8 @@ class InputConfig:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """The config as a JSON value. Of masks it holds the shapes alone; `masks` gives their
+        bits."""
         fields: dict[str, Any] = {}
         for name, field in self.fields.items():
             fields[name] = {"dim": field.dim}
@@ -207,6 +221,16 @@ class InputConfig:
     def from_json(
         cls, value: Mapping[str, Any], masks: Mapping[str, np.ndarray] | None = None
     ) -> InputConfig:
+        """The config of a value that `to_json` made.
+
+        Args:
+          value: The JSON value.
+          masks: Field name -> bits of its mask, as `masks` gives them. If None, no field may have a
+            mask.
+
+        Raises:
+          ValueError: the value is of another version, or the bits of a mask are missing.
+        """
         check_version(value, _VERSION, "A config")
         fields = {}
         for name, field in value["fields"].items():
@@ -224,7 +248,8 @@ class InputConfig:
         return cls(fields, pairs, value.get("aligned"))
 
     def masks(self) -> dict[str, np.ndarray]:
-        """Packed mask bits by field name, [bytes] uint8."""
+        """Field name -> packed bits of its mask, [bytes] uint8; fields without a mask are left
+        out."""
         return {
             name: np.frombuffer(field.mask.bits, np.uint8)
             for name, field in self.fields.items()
@@ -240,6 +265,7 @@ class InputConfig:
 
     @classmethod
     def load(cls, path: str) -> InputConfig:
+        """The config that `save` wrote to `path`."""
         value, masks = read_json(path)
         with understanding(path):
             return cls.from_json(
@@ -248,13 +274,13 @@ class InputConfig:
 
 
 def digest(value: Any) -> str:
-    """Ten hexadecimal digits of a JSON value."""
+    """Ten hexadecimal digits that stand for a JSON value: the beginning of its SHA-256."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def identity(config: InputConfig) -> dict[str, Any]:
-    """A JSON value that two configs share only if they are equal: `to_json` leaves out the bits of
-    masks."""
+    """A JSON value that two configs share only if they are equal. It adds to `to_json`, which
+    leaves out the bits of masks, a checksum of those bits."""
     masks = {
         name: hashlib.sha256(bits.tobytes()).hexdigest() for name, bits in config.masks().items()
     }

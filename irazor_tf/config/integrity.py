@@ -1,10 +1,10 @@
-"""Checksums of files, and the ledger of what a job wrote, so that damage is told from work.
+"""Checksums of files, and the ledger of what a job wrote, by which a damaged file is recognised. No
+TensorFlow import.
 
-No TensorFlow import.
-
-While a job is at work in its folder, every JSON file, array and checkpoint that it writes there is
-entered in one ledger, and every one that it reads is compared with it. A file that the ledger does
-not know (of a job begun before there were ledgers) is taken as it is."""
+While a job is at work in its folder, the checksum of every JSON file, array and checkpoint that it
+writes there is entered in one ledger, and every such file that it reads is compared with its entry.
+A file without an entry (of a job begun before there were ledgers) is read without a check.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ def checksum(path: str) -> str:
 
 
 def checksums(folder: str) -> dict[str, str]:
-    """Path relative to `folder` -> SHA-256, of every file under it, in order."""
+    """The SHA-256 of every file under a folder: path relative to `folder` -> hexadecimal digits, in
+    the order of the paths."""
     paths = sorted(os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
     return {os.path.relpath(path, folder).replace(os.sep, "/"): checksum(path) for path in paths}
 
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """An `OSError` inside (a full disk, say) names `path` where the system does not say which file
-    it is about."""
+    """A context in which an `OSError` (a full disk, say) that does not say which file it is about
+    names `path`."""
     try:
         yield
     except OSError as error:
@@ -54,12 +55,12 @@ def naming(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: str, enter: bool = False) -> Iterator[str]:
-    """The name under which to write what is to be called `path`: it is renamed when it is whole, so
-    that a reader finds the old file or the whole new one. A full disk names `path`.
+    """A context for writing a file: it gives a temporary name to write to, and at its end renames
+    that file to `path`. A reader so finds the old file or the whole new one.
 
     Args:
-      path: what the file is called in the end.
-      enter: whether the ledgers that are open enter the file, which they do before it is renamed.
+      path: Final name of the file; an error such as a full disk names it.
+      enter: Whether the file's checksum is entered in the open ledgers, just before the renaming.
     """
     partial = path + PARTIAL
     with naming(path):
@@ -71,14 +72,15 @@ def replacing(path: str, enter: bool = False) -> Iterator[str]:
 
 @contextlib.contextmanager
 def beside(path: str) -> Iterator[IO[str]]:
-    """A text file to write, called `path` when it is whole; see `replacing`."""
+    """A context that gives a text file to write to, under a temporary name; it is renamed to `path`
+    at the end of the context (see `replacing`)."""
     with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
         yield file
 
 
 def stamp(path: str) -> tuple[int, int, int] | None:
-    """Inode, bytes and time of change of a file, by which a process tells whether it is as it was;
-    None where there is none."""
+    """Inode, size in bytes and time of change of a file, by which a process notices that the file
+    has changed; None where there is no file."""
     if not os.path.exists(path):
         return None
     state = os.stat(path)
@@ -86,14 +88,14 @@ def stamp(path: str) -> tuple[int, int, int] | None:
 
 
 class Ledger:
-    """What was written under a folder: one line `SHA-256  path` per writing, appended before the
-    file gets its name.
+    """The checksums of what a job wrote under its folder: a text file with a line `SHA-256  path`
+    per writing, appended before the written file gets its final name.
 
-    A process may be killed between the two, so a path has two good checksums: that of the file that
-    is there, and the last one entered.
+    A process may be killed between the two, so a path has two valid checksums: that of the file
+    that is there, and the last one entered.
 
     Args:
-      folder: the job's folder.
+      folder: The job's folder.
     """
 
     def __init__(self, folder: str):
@@ -111,11 +113,16 @@ class Ledger:
                 self._shorten()
 
     def covers(self, path: str) -> bool:
-        """Whether a file lies in the folder."""
+        """Whether the path of a file lies in the ledger's folder."""
         return os.path.abspath(path).startswith(self.folder + os.sep)
 
     def record(self, path: str, digest: str) -> None:
-        """Enters the SHA-256 of what `path` is about to hold."""
+        """Enters a checksum.
+
+        Args:
+          path: Final name of a file that is about to be replaced.
+          digest: SHA-256 of its new content.
+        """
         name = self._name(path)
         there = checksum(path) if name in self._known and os.path.exists(path) else None
         kept = [there] if there in self._known.get(name, ()) else []
@@ -126,7 +133,7 @@ class Ledger:
             file.write("".join(f"{value}  {name}\n" for value in lines))
 
     def forget(self, path: str) -> None:
-        """Strikes out a file that is removed on purpose."""
+        """Removes the entry of a file that is deleted on purpose."""
         if self._known.pop(self._name(path), None) is not None:
             self._shorten()
 
@@ -135,7 +142,7 @@ class Ledger:
         return self._name(path) in self._known
 
     def damaged(self, path: str) -> bool:
-        """Whether a file does not hold what was written."""
+        """Whether a file has an entry, and holds something else than what was entered."""
         known = self._known.get(self._name(path))
         return known is not None and checksum(path) not in known
 
@@ -147,8 +154,8 @@ class Ledger:
         self._known[name] = [*before[-1:], digest]
 
     def _shorten(self) -> None:
-        """Writes the ledger anew, without the checkpoints that are gone, as all but the last ones
-        of a training are."""
+        """Writes the ledger anew without the checkpoints that no longer exist (a training deletes
+        all but its last ones)."""
         there = {
             name
             for name in self._known
@@ -165,8 +172,8 @@ _open: list[Ledger] = []
 
 @contextlib.contextmanager
 def guarding(folder: str) -> Iterator[None]:
-    """A context in which the ledger of `folder` is kept; inside another one of the same folder,
-    that one goes on."""
+    """A context in which checksums of files under `folder` are entered in its ledger and compared
+    with it. Inside another such context of the same folder, the outer one's ledger is used."""
     if any(ledger.folder == os.path.abspath(folder) for ledger in _open):
         yield
         return
@@ -179,28 +186,29 @@ def guarding(folder: str) -> Iterator[None]:
 
 
 def record(path: str, written: str | None = None) -> None:
-    """Enters a file in the ledgers that are open.
+    """Enters the checksum of a file in the open ledgers.
 
     Args:
-      path: what the file is called, or is about to be called.
-      written: where it lies until then; None: it has its name already.
+      path: Final name of the file.
+      written: Path at which the new content lies at the moment. If None, it lies at `path`.
     """
     for ledger in _ledgers(path):
         ledger.record(path, checksum(written or path))
 
 
 def damaged(path: str) -> bool:
-    """Whether `path` differs from what an open ledger says; a file without entry never does."""
+    """Whether the content of `path` differs from what an open ledger says; a file without an entry
+    never counts as damaged."""
     return os.path.exists(path) and any(ledger.damaged(path) for ledger in _ledgers(path))
 
 
 def known(path: str) -> bool:
-    """Whether a ledger that is open has an entry for `path`."""
+    """Whether an open ledger has an entry for `path`."""
     return any(ledger.knows(path) for ledger in _ledgers(path))
 
 
 def check(path: str) -> None:
-    """Raises ValueError for a damaged file."""
+    """Raises ValueError where the content of `path` differs from what an open ledger says."""
     if damaged(path):
         raise ValueError(
             f"A file of a job should be as the job wrote it. Received: {path}, with another "
@@ -212,7 +220,7 @@ def check(path: str) -> None:
 
 
 def forget(path: str) -> None:
-    """Strikes a file that was removed on purpose out of the ledgers that are open."""
+    """Removes the entries of a file that was deleted on purpose from the open ledgers."""
     for ledger in _ledgers(path):
         ledger.forget(path)
 
@@ -222,7 +230,8 @@ def _ledgers(path: str) -> list[Ledger]:
 
 
 def warn_once(message: str, *args: object) -> None:
-    """Warns with `message % args`, unless this process has given the very same warning before."""
+    """Logs the warning `message % args`, unless this process has logged the very same text
+    before."""
     text = message % args
     if text not in _warned:
         _warned.add(text)

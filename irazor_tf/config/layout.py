@@ -1,7 +1,8 @@
-"""Where everything in a job's folder lies: the one owner of its paths and file names.
+"""The paths and file names of everything in a job's folder; no other module spells them.
 
 A job's folder holds its settings, the records (unless they lie elsewhere), one folder per search,
-one per trained model, the export, the report. No TensorFlow import."""
+one per trained model, the export and the report. No TensorFlow import.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +13,12 @@ import os
 
 
 class Role(enum.Enum):
-    """Why a candidate is trained, and what else stands beside it in `summary.json` and
-    `curve.json`: baselines are no candidates."""
+    """The purpose of an entry in `summary.json` and `curve.json`.
+
+    FOUND is the config that the search found, CONTROL a config of the same size by another method,
+    CURVE a config at another setting or size. These three are candidates, which are trained.
+    BASELINE is a model without embeddings, which is fitted and shown beside them.
+    """
 
     FOUND = "found"
     CONTROL = "control"
@@ -23,21 +28,25 @@ class Role(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """A folder whose files have names of their own.
+    """A folder whose files have fixed names, which a subclass gives as paths.
 
     Args:
-      root: path of the folder.
+      root: Path of the folder.
     """
 
     root: str
 
     def at(self, *parts: str) -> str:
-        """The path of something inside."""
+        """The path of a file or folder inside this one.
+
+        Args:
+          parts: The path relative to this folder, one name after the other.
+        """
         return os.path.join(self.root, *parts)
 
 
 class RecordsPaths(Folder):
-    """What preprocessing leaves: block records, vocabularies, counts."""
+    """The folder that preprocessing writes: block records, vocabularies, counts."""
 
     # written last: its presence means that the rest is whole
     manifest = property(lambda self: self.at("manifest.json"))
@@ -55,7 +64,7 @@ class RecordsPaths(Folder):
         return os.path.join(parent, f".{name}.lock")
 
     def vocabulary(self, field: str) -> str:
-        """The text file with a line per feature of `field`."""
+        """Path of the text file with a line per feature of `field`."""
         return os.path.join(self.vocabularies, f"{field}.txt")
 
 
@@ -65,22 +74,25 @@ def search_folder_name(method: str, digest: str) -> str:
 
 
 class FitPaths(Folder):
-    """One training: its state, the checkpoints that the state names, curves."""
+    """The folder of one training: its state, the checkpoints that the state names, and TensorBoard
+    curves."""
 
     state = property(lambda self: self.at("state.json"))
     tensorboard = property(lambda self: self.at("tensorboard"))
 
     def checkpoint(self, step: int) -> str:
-        """Name, in the folder, of the checkpoint after so many steps."""
+        """Name, relative to this folder, of the checkpoint that is written after `step` steps."""
         return f"step-{step}"
 
     def checkpoint_files(self, name: str = "step-*") -> list[str]:
-        """Paths of the files that a checkpoint consists of; of all checkpoints by default."""
+        """Paths of the files of which the checkpoint called `name` consists; of all checkpoints by
+        default."""
         return sorted(glob.glob(os.path.join(glob.escape(self.root), f"{name}.*")))
 
 
 class SearchPaths(Folder):
-    """One search: the trainings inside, and what the method left of them."""
+    """The folder of one search: its trainings, the searched space, the method's scores and
+    pictures, and what the search cost."""
 
     space = property(lambda self: self.at("space.json"))
     scores = property(lambda self: self.at("scores.json"))  # with the method's arrays beside it
@@ -88,12 +100,13 @@ class SearchPaths(Folder):
     cost = property(lambda self: self.at("search_cost.json"))
 
     def fit(self, name: str) -> FitPaths:
-        """The training called `name`."""
+        """The folder of the training called `name`."""
         return FitPaths(self.at(name))
 
 
 class ModelPaths(Folder):
-    """One final model (or one per cluster): its trainings and figures."""
+    """The folder of one candidate's final model (or of its models, one per cluster of rows):
+    trainings, config and figures."""
 
     result = property(lambda self: self.at("result.json"))
     metrics = property(lambda self: self.at("metrics.json"))  # of the validation split
@@ -102,35 +115,37 @@ class ModelPaths(Folder):
     export_size = property(lambda self: self.at("export_size.json"))
 
     def fit(self, name: str) -> FitPaths:
-        """The training called `name`."""
+        """The folder of the training called `name`."""
         return FitPaths(self.at(name))
 
 
 class TunePaths(Folder):
-    """The tuning of the training recipe."""
+    """The folder of the tuning of the training settings."""
 
     result = property(lambda self: self.at("result.json"))
     flags = property(lambda self: self.at("recipe.flags"))
 
 
 class ExportPaths(Folder):
-    """A folder of exported versions, as TensorFlow Serving watches it."""
+    """The folder of the exported versions, which TensorFlow Serving watches."""
 
     def version(self, version: int | str) -> str:
-        """The folder of a version, complete from the moment that it has this name."""
+        """The folder of the version with this number. A folder gets this name only once it is
+        complete."""
         return self.at(str(version))
 
     def partial(self, version: int | str) -> str:
-        """The hidden folder in which a version is written."""
+        """The hidden folder in which the version with this number is written."""
         return self.at(f".{version}.partial")
 
     def checksums(self, version: int | str) -> str:
-        """The checksums of a version's files, in the form that `sha256sum --check` reads."""
+        """The file with the checksums of a version's files, in the form that `sha256sum --check`
+        reads."""
         return self.at(f"{version}.sha256")
 
 
 class JobPaths(Folder):
-    """A job's folder."""
+    """The folder of a job: settings, records, searches, trained models, figures, export, report."""
 
     lock = property(lambda self: self.at(".lock"))
     settings = property(lambda self: self.at("job.json"))
@@ -150,30 +165,42 @@ class JobPaths(Folder):
     tune = property(lambda self: TunePaths(self.at("tune")))
 
     def search(self, folder: str) -> SearchPaths:
-        """A search by its folder, which stands in `candidates.json` relative to the job's own."""
+        """The folder of a search.
+
+        Args:
+          folder: Its path relative to the job's folder, as `candidates.json` lists it.
+        """
         return SearchPaths(self.at(folder))
 
     def model(self, key: str) -> ModelPaths:
-        """The models trained for the candidate with this key."""
+        """The folder of the models that are trained for a candidate.
+
+        Args:
+          key: Digest of the candidate, `Candidate.key`.
+        """
         return ModelPaths(os.path.join(self.models, key))
 
     def baseline(self, name: str) -> str:
-        """The figures of a baseline."""
+        """The file with the figures of the baseline called `name`."""
         return self.at("baselines", f"{name}.json")
 
 
 def shared_fit(key: str) -> str:
-    """Name of the folder of a training that several searches share."""
+    """Name, relative to the shared folder, of the folder of a training that several searches share.
+
+    Args:
+      key: Digest of what the training depends on.
+    """
     return os.path.join("pretrained", key)
 
 
 def fits_in(folder: str) -> list[FitPaths]:
-    """The trainings that lie right inside a folder, by name."""
+    """The folders of the trainings directly inside `folder`, sorted by name."""
     states = glob.glob(os.path.join(glob.escape(folder), "*", "state.json"))
     return [FitPaths(os.path.dirname(path)) for path in sorted(states)]
 
 
 def fits_below(folder: str) -> list[FitPaths]:
-    """The trainings anywhere under a folder."""
+    """The folders of the trainings anywhere below `folder`."""
     states = glob.glob(os.path.join(glob.escape(folder), "**", "state.json"), recursive=True)
     return [FitPaths(os.path.dirname(path)) for path in sorted(states)]

@@ -16,13 +16,15 @@ _loaded: list[str] = []  # in the order of loading, each as `resolved` spells it
 
 
 def load(name: str) -> None:
-    """Imports a plug-in, once per process.
+    """Imports a plug-in, a Python module that registers entries of its own, unless this process has
+    imported it before.
 
     Args:
       name: The path of a Python file, or the dotted name of a module that Python finds.
 
     Raises:
-      ValueError: there is no such file or module. (What goes wrong inside is passed on.)
+      ValueError: there is no such file or module. (Errors that the module itself raises are passed
+        on.)
     """
     name = resolved(name)
     if name in _loaded:
@@ -36,24 +38,26 @@ def load(name: str) -> None:
 
 
 def loaded() -> tuple[str, ...]:
-    """The plug-ins that this process has loaded, as `resolved` spells them."""
+    """The plug-ins that this process has loaded, in that order, spelled as by `resolved`."""
     return tuple(_loaded)
 
 
 def forget(name: str) -> None:
-    """Takes a plug-in out again, but for its entries (tests; see `Registry.remove`)."""
+    """Makes this process forget a plug-in, so that it can be loaded again; its registered entries
+    stay (used by tests; see `Registry.remove`)."""
     name = resolved(name)
     _loaded.remove(name)
     sys.modules.pop(_module_name(name) if _is_file(name) else name, None)
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of the plug-ins that this process has not loaded."""
+    """Those of the plug-ins `names`, spelled as by `resolved`, that this process has not loaded."""
     return [name for name in names if name not in _loaded]
 
 
 def resolved(name: str) -> str:
-    """A file by its absolute path, a module by its dotted name: good in any working folder."""
+    """The name of a plug-in in a form that is valid in any working folder: the absolute path of a
+    file, or the dotted name of a module."""
     return os.path.abspath(name) if _is_file(name) else name
 
 
@@ -73,7 +77,11 @@ def _is_file(name: str) -> bool:
 
 
 def _source(name: str) -> str:
-    """The file that a plug-in is read from."""
+    """Path of the file that the code of a plug-in stands in.
+
+    Raises:
+      ValueError: there is no such file or module.
+    """
     if _is_file(name):
         path = name if os.path.isfile(name) else None
     else:
@@ -91,7 +99,8 @@ def _source(name: str) -> str:
 
 
 def _module_name(path: str) -> str:
-    """A module name of its own for the file at `path`: files of one name may lie in two folders."""
+    """A module name for the plug-in file at `path`, made of the whole path, because files of one
+    name may lie in two folders."""
     return "plugin_" + re.sub(r"\W", "_", path)
 
 

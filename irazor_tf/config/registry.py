@@ -37,7 +37,8 @@ def modules(package: str) -> list[str]:
 
 
 def entries(package: str) -> list[str]:
-    """The names that a package's files register, read from their source without importing them."""
+    """The names that the files of a package register, sorted, read from their source without
+    importing them."""
     folders = importlib.import_module(package).__path__
     return sorted(
         name for folder in folders for path in sources_in(folder) for name in entries_in(path)
@@ -60,9 +61,12 @@ def entries_in(path: str) -> list[str]:
 
 
 def registrations(path: str) -> list[tuple[str, str]]:
-    """(kind, name) of every class in a source file that is decorated by `@METHODS.register("name")`
-    or `@irazor_tf.register_method("name")`, read without importing the file. The kind is that of
-    the registry, as in `OPEN_SETS`."""
+    """The entries that a source file registers, read without importing the file.
+
+    Returns:
+      (kind, name) of every class that is decorated by `@METHODS.register("name")` or
+      `@irazor_tf.register_method("name")`; the kind is that of the registry, as in `OPEN_SETS`.
+    """
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read())
     return [
@@ -103,7 +107,11 @@ class Registry:
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Class decorator: enters the class under `name`, which should be free."""
+        """A class decorator that enters the class under `name`.
+
+        Raises:
+          ValueError: another class has this name already.
+        """
 
         def enter(entry: T) -> T:
             holder = self._entries.get(name, entry)
@@ -119,7 +127,8 @@ class Registry:
         return enter
 
     def remove(self, name: str) -> None:
-        """Takes an entry out again (tests that add a toy method)."""
+        """Removes the entry called `name`, if there is one (for tests that register a class for a
+        while)."""
         self._entries.pop(name, None)
 
     def names(self) -> list[str]:
@@ -163,7 +172,8 @@ class Registry:
         return entry(params, *map(self.build, spec.operands))
 
     def _with_preset(self, entry: Any, spec: Spec) -> dict[str, Any]:
-        """The arguments of a spec, beneath them those of the preset that it names."""
+        """The arguments of a spec, completed by those of the preset that it names; an argument of
+        the spec itself overrides the preset's."""
         arguments = dict(spec.arguments)
         preset = arguments.pop("preset", None)
         if preset is None:
@@ -178,7 +188,8 @@ class Registry:
         return dict(presets[preset]) | arguments
 
     def _check_arguments(self, entry: Any, name: str, arguments: Mapping[str, Any]) -> None:
-        """Raises ValueError for an argument that `entry.Params` has not, or of another type."""
+        """Raises ValueError for an argument that is no field of `entry.Params`, or whose value has
+        the wrong type."""
         known = [field.name for field in dataclasses.fields(entry.Params) if field.init]
         for key in arguments:
             if key not in known:
@@ -213,7 +224,7 @@ class Registry:
 
 
 def _defined_again(holder: Any, entry: Any) -> bool:
-    """Whether a class takes the place of an earlier definition of itself: a cell of a notebook that
-    is run again defines its class anew."""
+    """Whether `entry` is a new definition of the class `holder`, as happens where a cell of a
+    notebook is run again."""
     places = [(one.__module__, one.__qualname__) for one in (holder, entry)]
     return places[0] == places[1] and entry.__module__ == "__main__"

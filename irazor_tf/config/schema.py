@@ -1,10 +1,9 @@
-"""What the data is: fields, vocabularies, frequencies.
-
-No TensorFlow import.
+"""A data set's fields, their vocabularies, and how often each feature occurs.
 
 A *field* is a column of the log, a *feature* one value of it. Preprocessing turns every raw value
 into an id: id 0 is out-of-vocabulary, id k >= 1 is line k (counted from 1) of the field's
-vocabulary file. A missing value is the feature `MISSING`."""
+vocabulary file. A missing value is the feature `MISSING`. No TensorFlow import.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +55,10 @@ class Field:
       parents: the fields a cross is made of, or the field a shadow copies.
       role: `user`, `item`, `context`, or `shadow` (a row-shuffled copy of another field: known
         noise).
-      missing: texts that mean a missing value, besides the empty one; for a field of numbers those
-        that are numbers, by their value (`missing_numbers`).
-      strip: whether spaces around the texts of a string field are left out.
+      missing: texts that mean a missing value, besides the empty text. In a field of numbers only
+        those texts count that are numbers themselves, and every spelling of such a number means a
+        missing value (`missing_numbers`).
+      strip: whether spaces around the texts of a string field are removed.
     """
 
     name: str
@@ -95,14 +95,15 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """The fields of a data set, in the order of the id columns, and where their vocabularies and
-    counts lie.
+    """The fields of a data set, in the order of the columns of its id matrix, and the folder with
+    their vocabularies and counts.
 
     Args:
-      fields: the fields, in column order.
-      label: name of the label column.
-      fingerprint: digest of options, vocabularies and records; equal fingerprints mean equal data.
-      directory: folder that holds the counts and vocabularies; None for a schema made in memory.
+      fields: The fields, in that order.
+      label: Name of the label column of the log.
+      fingerprint: Digest of options, vocabularies and records; equal fingerprints mean equal data.
+      directory: Folder with the files of counts and vocabularies. None for a schema made in memory,
+        which has neither.
     """
 
     fields: tuple[Field, ...]
@@ -121,25 +122,32 @@ class Schema:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the fields, in column order."""
         return tuple(field.name for field in self.fields)
 
     @property
     def vocabulary_sizes(self) -> np.ndarray:
-        """Ids per field, [N] int64."""
+        """Number of ids of each field, [N] int64."""
         return np.array([field.vocabulary_size for field in self.fields], np.int64)
 
     @property
     def num_features(self) -> int:
+        """Number of ids of all fields together."""
         return int(self.vocabulary_sizes.sum())
 
     def field(self, name: str) -> Field:
+        """The field called `name`.
+
+        Raises:
+          ValueError: there is no such field.
+        """
         for field in self.fields:
             if field.name == name:
                 return field
         raise ValueError(f"A field should be one of {', '.join(self.names)}. Received: {name!r}")
 
     def index(self, name: str) -> int:
-        """Column of field `name`."""
+        """Number of the column that holds the ids of the field `name`, from 0."""
         return self.names.index(self.field(name).name)
 
     @functools.cached_property
@@ -162,6 +170,11 @@ class Schema:
         return counts
 
     def vocabulary_file(self, name: str) -> str:
+        """Path of the vocabulary file of the field `name`.
+
+        Raises:
+          ValueError: the schema was made in memory, or has no such field.
+        """
         if self.directory is None:
             raise ValueError(
                 "A vocabulary file needs a schema loaded from a folder. Received: a schema made in "
@@ -210,10 +223,11 @@ class Schema:
 
     @classmethod
     def load(cls, directory: str) -> Schema:
-        """Reads `schema.json`.
+        """The schema in the file `schema.json` of a data folder.
 
         Raises:
-          ValueError: there is none, or it is not a schema; the message names the file.
+          ValueError: there is no such file, or it does not hold a schema; the message names the
+            file.
         """
         path = RecordsPaths(directory).schema
         if not os.path.exists(path):
@@ -226,7 +240,12 @@ class Schema:
 
 
 def save_counts(directory: str, counts: Mapping[str, np.ndarray]) -> None:
-    """Writes `counts.npz`, which `Schema.counts` reads: field name -> [V] int64."""
+    """Writes the file `counts.npz`, which `Schema.counts` reads.
+
+    Args:
+      directory: The data folder.
+      counts: Field name -> how often each of its ids occurs in the training split, [V] int64.
+    """
     path = RecordsPaths(directory).counts
     with integrity.naming(path):
         np.savez(

@@ -1,5 +1,5 @@
-"""What a search leaves for the final training: configs, how it starts, a router. No TensorFlow
-import."""
+"""What a search passes on to the final training: one config or several, how the final model starts,
+and a router. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ INITS = ("fresh", "ticket", "continue", "keep")
 
 @dataclasses.dataclass(frozen=True)
 class RouterRef:
-    """How rows find their cluster: a registered router, JSON settings and a path to its weights,
-    never live state.
+    """A reference to the router that decides which cluster a row belongs to: it holds no tensors,
+    only what a router can be made from again.
 
     Args:
-      name: which router (the method's name in the registry that made it).
-      settings: JSON values.
-      weights: path of an npz, relative to the result's folder.
-      params: values that it stores; they count as parameters of the model.
+      name: Name of the method, in the registry, that makes the router.
+      settings: The router's settings, JSON values.
+      weights: Path of the npz file with its weights, relative to the search's folder. None for a
+        router without weights.
+      params: Number of values that the router stores; they count as parameters of the model.
     """
 
     name: str
@@ -35,20 +36,23 @@ class RouterRef:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """What a search leaves.
+    """The outcome of a search, from which final models are trained.
 
     Args:
-      clusters: one config, or one per cluster of rows.
-      method: the spec that made it, so that it can be made again.
-      init: how the final model starts: fresh | ticket | continue | keep (keep: no retraining).
-      router: which cluster a row belongs to; None with one cluster.
-      seconds: wall time of the search, what it shares with others (pretraining) included.
-      keep_gates: with `init` keep: the gates go on acting in the final model.
-      all_rows: with a router: the model of every cluster learns from all training rows, not from
-        its cluster's alone.
-      notices: what a reader of the result should know (fallbacks taken).
-      optimizers: group of variables -> spec, of the final training, where the method has its own
-        recipe; else the flags'.
+      clusters: One config, or one per cluster of rows.
+      method: Spec of the method that made the result, by which it can be made again.
+      init: How a final model starts. fresh: with new weights; ticket: with the embeddings that the
+        supernet had; continue: with the searched weights; keep: the searched model is the final
+        one, and nothing is retrained.
+      router: What decides which cluster a row belongs to. None for a result with one config.
+      seconds: Wall time of the search, including trainings that it shares with other searches
+        (pretraining).
+      keep_gates: Whether the gates go on acting in the final model; only with `init` keep.
+      all_rows: Whether the model of every cluster learns from all training rows instead of its own
+        cluster's; only with a router.
+      notices: Sentences that a reader of the result should know (fallbacks taken).
+      optimizers: Group of variables -> optimizer spec for the final training. A group that is not
+        named has the optimizer of the training settings.
     """
 
     clusters: tuple[InputConfig, ...]
@@ -76,7 +80,11 @@ class SearchResult:
 
     @property
     def config(self) -> InputConfig:
-        """The one config of a result without clusters."""
+        """The config of a result that has exactly one.
+
+        Raises:
+          ValueError: the result has several clusters.
+        """
         if len(self.clusters) != 1:
             raise ValueError(
                 f"`config` needs a result with one cluster. Received: {len(self.clusters)}"
@@ -84,6 +92,7 @@ class SearchResult:
         return self.clusters[0]
 
     def save(self, path: str) -> None:
+        """Writes the result to `path` (JSON) and, where there are masks, to `path` + ".npz"."""
         value: dict[str, Any] = {
             "version": _VERSION,
             "method": str(self.method),
@@ -105,6 +114,7 @@ class SearchResult:
 
     @classmethod
     def load(cls, path: str) -> SearchResult:
+        """The result that `save` wrote to `path`."""
         value, masks = read_json(path)
         with understanding(path):
             check_version(value, _VERSION, "A search result", f" in {path}")

@@ -17,7 +17,7 @@ class Spec:
     """One named entry with its arguments: ``name(arguments...)``.
 
     Args:
-      name: Name of an entry of a registry, or of an optimizer.
+      name: Name of a registry's entry, or of an optimizer.
       arguments: Pairs of an argument's name and its value, in the order in which they were written.
       operands: Positional arguments, which are specs themselves (``fields(irazor())``).
     """
@@ -32,7 +32,7 @@ class Spec:
         return f"{self.name}({', '.join(parts)})"
 
     def replace(self, **arguments: Any) -> Spec:
-        """The same spec with some arguments set or replaced."""
+        """A copy of this spec in which the given arguments are added or have new values."""
         merged = dict(self.arguments) | arguments
         return dataclasses.replace(self, arguments=tuple(merged.items()))
 
@@ -78,8 +78,8 @@ def parse_spec(text: str) -> Spec:
 
 
 def _check_depth(text: str) -> None:
-    """Raises ValueError for brackets nested so deep, or so many specs joined, that the parser
-    itself would give up."""
+    """Raises ValueError for a text that Python's own parser could not read: brackets nested too
+    deep, or too many specs joined."""
     depth = deepest = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
@@ -96,7 +96,7 @@ def _check_depth(text: str) -> None:
 
 
 def _short(text: str) -> str:
-    """The text as a message quotes it."""
+    """The text as an error message quotes it: 200 characters at most."""
     return text if len(text) <= 200 else text[:200] + "..."
 
 
@@ -132,7 +132,8 @@ def _spec(node: ast.AST, text: str) -> Spec:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists become tuples, so that parameters stay hashable and frozen."""
+    """The value with all lists turned into tuples, inside it, too, so that parameters stay hashable
+    and frozen."""
     if isinstance(value, list | tuple):
         return tuple(_tuples(item) for item in value)
     if isinstance(value, dict):

@@ -1,5 +1,5 @@
-"""Where fields of unequal dimension meet: a linear map per field to one width, shared by all models
-that compare fields with each other."""
+"""Alignment: a linear map per field brings embeddings of unequal dimension to one width, for all
+models that compare fields with each other."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from irazor_tf.embedding.tables import FieldEmbedding
 
 @dataclasses.dataclass(frozen=True)
 class AlignedParams:
-    """The settings that every model with aligned fields shares.
+    """The settings of alignment, the linear maps that bring all fields' embeddings to one width;
+    shared by every model that compares fields with each other.
 
     Args:
-      align_bias: Whether a map has a bias, as in i-Razor, section 3.3.2; HAM, section 4.3, and
-        SSEDS, equation 13, have none.
+      align_bias: Whether a field's map has a bias, as in i-Razor, section 3.3.2; HAM, section 4.3,
+        and SSEDS, equation 13, have none.
       align_widest: Whether fields of the full width are mapped too, as soon as there are narrower
         ones (HAM, SSEDS; i-Razor maps the narrower ones alone).
       align_always: Whether fields are mapped even where all are equally wide, and so from the first
         training on (HAM, section 4.3: the maps lie between embeddings and interactions in all three
-        stages). If False (default), maps come with the first narrower field.
+        stages). If False (default), there are maps only once a field is narrower than the others.
     """
 
     align_bias: bool = False
@@ -43,14 +44,14 @@ class AlignedParams:
 
 
 class Alignment(keras.layers.Layer):
-    """aligned_i = e_i M_i (+ b_i), M_i [d_i, D]; where all fields are D wide and neither config nor
-    params ask for maps, aligned_i = e_i.
+    """The linear maps of all kept fields to one width D: aligned_i = e_i M_i (+ b_i), M_i [d_i, D].
+    Where all fields are D wide and neither config nor params ask for maps, aligned_i = e_i.
 
     Sources: SSEDS equation 13, HAM section 4.3, i-Razor section 3.3.2.
 
     Args:
-      embedding: Layer whose flat output is aligned. `aligned` of its config is D; if None, D is the
-        widest field's dimension.
+      embedding: The embedding layer whose output is aligned. D is the width `aligned` of its
+        config, or, where that is None, the dimension of the widest field.
       params: Whether maps have a bias, and which fields have a map.
       seed: Seed of the maps' initial values, uniform within sqrt(6 / (d_i + D)); biases start at 0.
     """
@@ -98,13 +99,16 @@ class Alignment(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, flat: tf.Tensor, open_fields: tf.Tensor | None = None) -> tf.Tensor:
-        """[B, sum d_i], as `FieldEmbedding.flatten` gives it -> [B, N, D], kept fields in the
-        schema's order.
+        """The aligned embeddings of a batch.
 
         Args:
-          flat: Embeddings; zeros for fields that are closed.
-          open_fields: [N]. 0 for fields whose bias is left out, else 1. If None (default), all are
-            open.
+          flat: [B, sum d_i]. The embeddings side by side, as `FieldEmbedding.flatten` gives them;
+            zeros for fields that a gate or a mask has closed.
+          open_fields: [N]. 0 for a closed field, whose bias is left out, else 1. If None (default),
+            all fields are open.
+
+        Returns:
+          [B, N, D], the kept fields in the schema's order.
         """
         parts, start = [], 0
         for (dim, fields), places, map_, bias in zip(
@@ -124,8 +128,9 @@ class Alignment(keras.layers.Layer):
         return tf.gather(tf.concat(parts, axis=1), self._order, axis=1)
 
     def pieces(self) -> Iterator[Piece]:
-        """One map (and bias) per field, its rows labelled by columns; a field without a map has the
-        identity (and zeros)."""
+        """The maps as labelled parts for narrowing (see `Piece`): one per field, its rows labelled
+        by the field's columns, and one for its bias where maps have one. A field without a map is
+        listed with the identity as its map, and with a bias of zeros."""
         for (dim, fields), map_, bias in zip(self._widths, self.maps, self.biases, strict=True):
             for i, name in enumerate(fields):
                 axes = (None, self._labels[name], None)

@@ -1,4 +1,4 @@
-"""Parts of a model's variables that keep their meaning when the model is narrowed."""
+"""Labelled parts of a model's variables, by which weights are carried over to a narrower model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ Labels = tuple[Any, ...]
 
 
 class Piece(NamedTuple):
-    """A part of a variable that keeps its meaning when a model is narrowed.
+    """A part of a variable with labels along its axes, by which its values are found again in a
+    model that keeps fewer columns or fields.
 
     Args:
       key: Name of the part, the same in a supernet and in the model cut from it.
-      variable: The variable that the part lies in. If None, it is a constant.
+      variable: The variable that the part lies in. If None, the model has no variable for the part,
+        and its values are `constant`.
       rows: (start, stop) along axis 0 of the variable. If None, the part is the whole variable.
-      axes: Labels along every axis; None for an axis that never changes.
-      constant: The values where the model has no variable for them.
+      axes: For every axis the labels of the columns or fields along it; None for an axis that
+        narrowing leaves as it is.
+      constant: The values of a part without a variable.
     """
 
     key: str
@@ -29,7 +32,7 @@ class Piece(NamedTuple):
     constant: np.ndarray | None = None
 
     def read(self) -> np.ndarray:
-        """The values, in the shape that `axes` labels."""
+        """The values of the part, an array with one axis for every item of `axes`."""
         if self.variable is None:
             assert self.constant is not None
             return self.constant

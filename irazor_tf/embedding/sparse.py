@@ -1,5 +1,5 @@
-"""Embedding tables of which some entries are left, as they are served: compressed rows, or zeros
-where those take fewer bytes."""
+"""Embedding tables with masked entries, as an export stores them: in compressed sparse rows, or
+densely with zeros where that takes fewer bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import tf_keras as keras
 
 
 def csr_bytes(entries: int, rows: int, dim: int) -> int:
-    """Bytes of a table [rows, dim] of which `entries` are kept: a float32 and a column number each
-    (one byte up to 256 columns, else four), and four bytes per row and one more for where rows
-    start (eight from 2^31 entries on)."""
+    """Bytes of a table in compressed sparse rows.
+
+    A kept entry takes a float32 and a column number (one byte up to 256 columns, else four); each
+    row, and the end of the table, takes four bytes for where it starts (eight from 2^31 entries
+    on).
+
+    Args:
+      entries: Number of kept entries.
+      rows, dim: Shape of the table.
+    """
     return entries * (5 if dim <= 256 else 8) + (rows + 1) * (8 if entries >= 2**31 else 4)
 
 
 class ServedTable(keras.layers.Layer):
-    """A table [V, D] of which some entries are kept, as an export stores it. Called with row
-    numbers [B, n] int64 it gives rows [B, n, D].
+    """Base of the tables with masked entries that an export stores. A call with row numbers [B, n]
+    int64 gives the rows [B, n, D].
 
     Args:
       table: [V, D]. Values of all entries.
@@ -41,8 +48,8 @@ class ServedTable(keras.layers.Layer):
 
 
 class ZeroedTable(ServedTable):
-    """A served table with zeros for the entries that are not kept; where no entry is kept, nothing
-    is stored."""
+    """A served table that stores zeros for the entries that are not kept; where no entry is kept,
+    it stores nothing."""
 
     def _store(self, table: np.ndarray, kept: np.ndarray) -> None:
         self._table = (
@@ -72,8 +79,12 @@ class SparseTable(ServedTable):
 
     @staticmethod
     def is_smaller(kept: np.ndarray) -> bool:
-        """Whether compressed rows take fewer bytes than `ZeroedTable` does, [V, D] float32 or
-        nothing."""
+        """Whether compressed rows take fewer bytes than a `ZeroedTable`, which stores all values as
+        float32, or nothing where no entry is kept.
+
+        Args:
+          kept: [V, D] bool. Entries that are kept.
+        """
         return bool(kept.any()) and csr_bytes(int(kept.sum()), *kept.shape) < 4 * kept.size
 
     def call(self, index: tf.Tensor) -> tf.Tensor:

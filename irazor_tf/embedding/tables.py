@@ -1,7 +1,8 @@
-"""Embedding tables of all fields, fused by width, and the labels of what they put out.
+"""Embedding tables of all fields, and the labels of their output columns.
 
 Fields of one width share one variable, field after field, so that a model with hundreds of fields
-stays a handful of operations and its gradient one sparse update per width."""
+stays a handful of operations and its gradient one sparse update per width.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from irazor_tf.embedding.sparse import ServedTable, SparseTable, ZeroedTable
 
 
 class Embedded(NamedTuple):
-    """What a base model sees of a batch; None for what it does not use.
+    """The inputs of a base model for a batch. A part that the model does not use is None.
 
     Args:
       flat: [B, sum d_i]. Columns of all kept fields, ordered as `FieldEmbedding.column_labels`.
@@ -35,14 +36,14 @@ class Embedded(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Fields of one width, whose rows lie in one table.
+    """The fields of one width, whose rows lie in one table.
 
     Args:
-      dim: Their embedding dimension.
-      fields: Their names, in the schema's order.
-      columns: Their columns of the id matrix, [n].
-      offsets: The first row of every field, [n].
-      rows: Rows of the table.
+      dim: Embedding dimension of these fields.
+      fields: Names of these fields, in the schema's order.
+      columns: For each field, the number of its column in the id matrix, [n].
+      offsets: For each field, the number of its first row in the table, [n].
+      rows: Number of rows of the table.
     """
 
     dim: int
@@ -60,7 +61,7 @@ class FieldEmbedding(keras.layers.Layer):
       config: Dimension, columns and masks of every field; fields with `dim` 0 have no rows here.
       stddev: Standard deviation of the normal initial values, 0 for zeros.
       seed: Seed of the initial values.
-      group: Group of variables that the tables belong to.
+      group: Name of the optimizer group that the tables belong to.
     """
 
     def __init__(
@@ -132,12 +133,16 @@ class FieldEmbedding(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, ids: tf.Tensor, entries: Sequence[tf.Tensor] | None = None) -> list[tf.Tensor]:
-        """The rows of a batch, per width [B, n_g, d_g].
+        """The embeddings of a batch.
 
         Args:
           ids: [B, number of fields in the schema] int; columns of removed fields are not read.
-          entries: As `entry_masks` gives them; where they are False, an entry is put out as zero.
-            If None (default), all entries are put out as they are.
+          entries: Masks of single table entries, as `entry_masks` gives them; a masked entry
+            (False) is read as zero. If None (default), all entries are read as they are.
+
+        Returns:
+          A tensor for each width, [B, n_g, d_g], in the order of the tables (widest first): n_g
+          fields of dimension d_g.
         """
         looked_up = []
         for i, (group, table, mask) in enumerate(
@@ -155,8 +160,8 @@ class FieldEmbedding(keras.layers.Layer):
 
     @contextlib.contextmanager
     def served(self) -> Iterator[None]:
-        """While open, rows of masked tables are read from copies as small as they can be stored,
-        which need no mask."""
+        """A context in which tables with masked entries are read from copies that are stored as
+        compactly as possible and need no mask; an export is written inside it."""
         for i, (table, mask) in enumerate(zip(self.tables, self.masks, strict=True)):
             if mask is not None:
                 kept = mask.numpy() > 0
@@ -171,7 +176,8 @@ class FieldEmbedding(keras.layers.Layer):
             del self._served_tables
 
     def flatten(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
-        """[B, sum d_i] in the order of `column_labels`."""
+        """The embeddings side by side: a tensor per width, [B, n_g, d_g], as a call gives them ->
+        [B, sum d_i], columns in the order of `column_labels`."""
         parts = [
             tf.reshape(part, (-1, len(group.fields) * group.dim))
             for part, group in zip(rows, self._groups, strict=True)
@@ -179,8 +185,9 @@ class FieldEmbedding(keras.layers.Layer):
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
     def stack(self, rows: Sequence[tf.Tensor]) -> tf.Tensor:
-        """[B, N, D], kept fields in the schema's order, narrow ones padded with zeros at the
-        end."""
+        """The embeddings one below the other: a tensor per width, [B, n_g, d_g], as a call gives
+        them -> [B, N, D], the kept fields in the schema's order, narrow ones padded with zeros at
+        the end."""
         parts = [
             tf.pad(part, ((0, 0), (0, 0), (0, self.max_dim - group.dim)))
             for part, group in zip(rows, self._groups, strict=True)
@@ -190,13 +197,14 @@ class FieldEmbedding(keras.layers.Layer):
         return tf.gather(tf.concat(parts, axis=1), self._field_order, axis=1)
 
     def flatten_stacked(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, N, D] -> [B, sum d_i] in the order of `column_labels`."""
+        """The embeddings side by side, from the form that `stack` gives: [B, N, D] -> [B, sum d_i],
+        columns in the order of `column_labels`, padding left out."""
         flat = tf.reshape(x, (-1, len(self.fields) * self.max_dim))
         return flat if len(self._groups) == 1 else tf.gather(flat, self._flat_index, axis=1)
 
     def column_mask(self, config: InputConfig) -> np.ndarray:
-        """[N, D] float32: 1 where a column of this layer's config is kept in `config`, 0 elsewhere
-        and in the padding."""
+        """Which columns of this layer a narrower config keeps, [N, D] float32: 1 for a kept column,
+        0 for all others and in the padding."""
         mask = np.zeros((len(self.fields), self.max_dim), np.float32)
         for i, name in enumerate(self.fields):
             kept = set(config.fields[name].labels)
@@ -205,8 +213,8 @@ class FieldEmbedding(keras.layers.Layer):
         return mask
 
     def entry_masks(self, config: InputConfig) -> list[np.ndarray]:
-        """Per width [rows, d_g] bool: False at the entries that `config`, which lies within this
-        layer's, masks in the columns that it keeps."""
+        """The masks that a narrower config puts on single table entries: for each width [rows, d_g]
+        bool, False at the entries that `config` masks in the columns that it keeps."""
         masks = []
         for group in self._groups:
             parts = []
@@ -223,7 +231,8 @@ class FieldEmbedding(keras.layers.Layer):
         return masks
 
     def pieces(self) -> Iterator[Piece]:
-        """One piece per field: its rows, with the columns labelled."""
+        """The tables as labelled parts for narrowing (see `Piece`): for every field its rows, with
+        its columns labelled."""
         for group, table in zip(self._groups, self.tables, strict=True):
             for name, offset in zip(group.fields, group.offsets, strict=True):
                 rows = (int(offset), int(offset) + self._schema.field(name).vocabulary_size)
@@ -232,14 +241,15 @@ class FieldEmbedding(keras.layers.Layer):
                 )
 
     def masked_tables(self) -> list[tf.Tensor]:
-        """The tables as they are put out: masked entries at zero."""
+        """The tables of all widths with zeros for masked entries, [rows, d_g] each."""
         return [
             tf.convert_to_tensor(t) if m is None else t * m
             for t, m in zip(self.tables, self.masks, strict=True)
         ]
 
     def field_table(self, name: str) -> np.ndarray:
-        """The rows of one field as they are put out, [V, dim]: masked entries at zero."""
+        """The rows of the field `name`, [V, dim], with zeros for masked entries. Raises ValueError
+        for a field that the layer does not embed."""
         for piece in self.pieces():
             if piece.key == f"{self.name}/{name}":
                 mask = self.config.fields[name].mask

@@ -1,11 +1,12 @@
-"""Models without embeddings, fitted to the same rows: what a found model has to be better than. No
-TensorFlow import.
+"""Baselines: models without embeddings, fitted to the same rows, which a found model has to
+surpass. No TensorFlow import.
 
 A baseline is a function (ids_train, y_train, ids_valid, y_valid, vocabulary_sizes, seed) ->
 `Fitted`; those that a job may name stand in `BASELINES`. Fits run in one thread: their sums then do
 not depend on the order in which threads end, and threads that wait by spinning (of OpenMP, of a
-BLAS) hinder whoever else is at work: 400 rows of boosted trees took 10 s beside two busy processes
-on two cores, and .4 s so."""
+BLAS) hinder all other processes: 400 rows of boosted trees took 10 s beside two busy processes on
+two cores, and .4 s in one thread.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class Fitted:
 
     Args:
       predict: Ids [B, N] -> probabilities of label 1, [B] float64.
-      settings: What was chosen by the validation rows, and the number of iterations.
+      settings: Name -> value of the settings that were chosen by the validation rows, and of the
+        number of iterations.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -130,7 +132,8 @@ class _OneHot:
     def predictor(
         self, coefficients: np.ndarray, intercept: float
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """Ids [B, N] -> probabilities [B], by a coefficient per column and 0 for all other ids."""
+        """The predicting function of a fitted logistic regression: ids [B, N] -> probabilities [B].
+        Ids without a column have the weight 0."""
         weights = np.zeros(len(self._seen))
         weights[self._seen] = coefficients
         return lambda ids: special.expit(intercept + weights[ids + self._offsets].sum(axis=1))
@@ -203,10 +206,12 @@ def folded(ids: np.ndarray) -> np.ndarray:
 
 
 def sample(rows: int, fields: int, seed: int) -> np.ndarray | None:
-    """Positions of the rows that are learned from, ascending; None: all of them.
+    """Positions of a random sample of the training rows for a baseline, ascending; None where all
+    rows are taken.
 
-    At most `MOST_ROWS`, and `MOST_VALUES` values in all; every subset of that size is equally
-    likely."""
+    A sample has at most `MOST_ROWS` rows, and at most `MOST_VALUES` values (rows times fields);
+    every subset of that size is equally likely.
+    """
     most = min(MOST_ROWS, max(1, MOST_VALUES // fields))
     if rows <= most:
         return None
@@ -218,11 +223,11 @@ def sample(rows: int, fields: int, seed: int) -> np.ndarray | None:
 def better_on(
     model: Mapping[str, Any], baseline: Mapping[str, Any], directions: Mapping[str, int]
 ) -> list[str]:
-    """The metrics whose validation figure, to four decimals, is better for a baseline than for the
-    found model.
+    """Names of the metrics in which a baseline surpasses the found model on the validation rows.
 
     Args:
-      model, baseline: Records with `valid_<metric>`.
+      model, baseline: Records of the two with a value `valid_<metric>` for each metric, which are
+        compared to four decimals.
       directions: Metric -> +1 where larger is better, -1 where smaller is.
     """
     keys = {name: f"valid_{name}" for name in directions}
@@ -236,8 +241,10 @@ def better_on(
 
 
 def outdone(model: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """A sentence that names the metrics in which a baseline is better (its `better_on`), with both
-    figures on validation and test rows; "" where there are none."""
+    """A sentence, without a full stop, that says in which metrics (its `better_on`) a baseline is
+    better than the found model, with the figures of both on validation and test rows; "" where the
+    baseline is better in none. Both arguments are records with `name`, `<metric>` (test rows) and
+    `valid_<metric>`."""
     figures = [
         f"{_spoken(name)} ({baseline[f'valid_{name}']:.4f} against {model[f'valid_{name}']:.4f} on "
         f"the validation rows, {baseline[name]:.4f} against {model[name]:.4f} on the test rows)"
@@ -253,7 +260,8 @@ def outdone(model: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
 
 
 def learned_from(baseline: Mapping[str, Any]) -> str:
-    """How many training rows a baseline has learned from, in brackets; "" where it was all."""
+    """The words " (learned from n of m training rows)" for a baseline whose record has n as `rows`
+    and m as `train_rows`; "" where n = m."""
     rows, every = baseline["rows"], baseline["train_rows"]
     return "" if rows == every else f" (learned from {rows:,} of {every:,} training rows)"
 

@@ -28,19 +28,20 @@ _VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """What turns a model's probability into the one that is served; `correction.json` beside a
-    model.
+    """The function that turns a model's probability into the one that is served; it is kept in the
+    file `correction.json` beside a model.
 
-    p is clipped to [EPSILON, 1 - EPSILON] and becomes its logit, log p - log(1 - p); then
-    p' = sigmoid(slope * logit + intercept), in float64, fitted on rows as they are in the log. A
-    shift of the logit that undoes how training rows were drawn would have its place between the
-    two; there is none. The identity leaves p as it is, without clipping.
+    p is clipped to [EPSILON, 1 - EPSILON] and becomes its logit, log p - log(1 - p); then p' =
+    sigmoid(slope * logit + intercept), in float64, fitted on rows as they are in the log. (Training
+    rows are not subsampled; a shift of the logit that undoes subsampling would belong between these
+    two steps.) The identity, slope 1 and intercept 0, leaves p as it is, without clipping.
 
     Args:
       slope: Factor of the logit, above 0, so that the order of rows, and with it AUC, stays.
-      intercept: Added to the logit.
-      rows: Number of rows it was fitted on; 0 where it was not fitted.
-      notices: Why it is less than slope and intercept, where it is.
+      intercept: Term that is added to the scaled logit.
+      rows: Number of rows that the correction was fitted on; 0 where it was not fitted.
+      notices: Sentences that say why only the intercept, or nothing, could be fitted; empty
+        otherwise.
     """
 
     slope: float = 1.0
@@ -57,21 +58,33 @@ class Correction:
 
     @property
     def is_identity(self) -> bool:
+        """Whether the correction leaves every probability as it is."""
         return self.numbers() == Correction().numbers()
 
     def numbers(self) -> dict[str, float]:
-        """The numbers that a prediction depends on, as JSON."""
+        """The slope and the intercept, by name: all that a corrected probability depends on."""
         return {"slope": self.slope, "intercept": self.intercept}
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """Corrected probabilities, [rows] float64."""
+        """Corrected probabilities.
+
+        Args:
+          probabilities: The model's, in [0, 1], [rows].
+
+        Returns:
+          [rows] float64.
+        """
         probabilities = np.asarray(probabilities, np.float64)
         if self.is_identity:
             return probabilities
         return _sigmoid(self.slope * logits(probabilities) + self.intercept)
 
     def save(self, path: str) -> None:
-        """Writes `correction.json`."""
+        """Writes the correction as a JSON file.
+
+        Args:
+          path: Path of the file, which a job calls `correction.json`.
+        """
         write_json(
             path,
             {
@@ -84,10 +97,10 @@ class Correction:
 
     @classmethod
     def load(cls, path: str) -> Correction:
-        """Reads what `save` wrote.
+        """The correction that `save` wrote to `path`.
 
         Raises:
-          ValueError: it is not that; the message names the file.
+          ValueError: the file does not hold one; the message names it.
         """
         value, _ = read_json(path)
         with understanding(path):
@@ -101,7 +114,8 @@ class Correction:
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> dict[str, Any]:
-    """Mean prediction against the rate of positives, over all rows and in bins of equal count.
+    """The calibration of predictions: the mean prediction and the rate of positives, over all rows
+    and in bins of equal count.
 
     Rows are sorted by prediction and divided by `np.array_split`; with fewer rows than bins there
     is a bin per row. The expected calibration error is sum_b n_b / n |mean prediction_b - rate_b|.
@@ -145,20 +159,21 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
 
 
 def without_bins(value: Any) -> Any:
-    """A calibration without what each of its bins holds; any other value as it is."""
+    """A result of `calibration` without its list of bins. Any value that is no dict (another figure
+    of the same record) is returned unchanged."""
     if not isinstance(value, dict):
         return value
     return {key: item for key, item in value.items() if key != "bins"}
 
 
 def fit(labels: np.ndarray, probabilities: np.ndarray) -> Correction:
-    """The slope and intercept of largest likelihood, unpenalised: the mean of p' is then the rate
-    of positives on these rows.
+    """The correction whose slope and intercept have the largest likelihood, unpenalised: the mean
+    corrected probability is then the rate of positives on these rows.
 
-    Where that has no maximum, or one that cannot be served, the intercept alone is fitted (slope
-    1), and a notice says why: all predictions are equal; those of the two labels do not overlap, so
-    that a steeper slope is always better; the slope is not above 1e-6. Where all rows have one
-    label nothing is corrected.
+    Where the likelihood has no maximum, or one that cannot be served, the intercept alone is fitted
+    (slope 1), and a notice says why: all predictions are equal; those of the two labels do not
+    overlap, so that a steeper slope is always better; the slope is not above 1e-6. Where all rows
+    have one label nothing is corrected.
 
     Args:
       labels: 0 or 1, [rows].
@@ -206,15 +221,24 @@ def logits(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    """Without overflow, and exact to the last digits on both sides."""
+    """1 / (1 + exp(-values)), without overflow and exact to the last digits for values of either
+    sign."""
     return np.exp(-np.logaddexp(0.0, -values))
 
 
 def _newton(design: np.ndarray, offset: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The weights w [K] for which sigmoid(offset + design w) has the largest likelihood of the
-    labels; there has to be a maximum.
+    """The weights w for which sigmoid(offset + design w) has the largest likelihood of the labels.
 
-    Newton's steps on the convex mean log loss, each halved until the loss does not grow."""
+    Newton's steps on the convex mean log loss, each halved until the loss does not grow.
+
+    Args:
+      design: [rows, K]. Factors of the weights.
+      offset: [rows], or a number. The logits at w = 0.
+      labels: 0 or 1, [rows], for which the likelihood has to have a maximum.
+
+    Returns:
+      w, [K].
+    """
     weights = np.zeros(design.shape[1])
 
     def loss(weights: np.ndarray) -> float:
@@ -239,7 +263,11 @@ def _newton(design: np.ndarray, offset: np.ndarray, labels: np.ndarray) -> np.nd
 
 
 def _rows(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, checked."""
+    """Labels and probabilities as float64 arrays.
+
+    Raises:
+      ValueError: no rows, or probabilities that are not in [0, 1].
+    """
     labels, probabilities = np.asarray(labels, np.float64), np.asarray(probabilities, np.float64)
     if not len(labels):
         raise ValueError("Calibration needs at least one row. Received: an empty split")

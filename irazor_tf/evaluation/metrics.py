@@ -1,4 +1,4 @@
-"""Metrics of a whole split, by scikit-learn."""
+"""Metrics of a whole split, computed by scikit-learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean cross-entropy, nats per row."""
+    """Mean cross-entropy, in nats per row.
+
+    Raises:
+      ValueError: there are no rows, or a probability is not finite.
+    """
     _check(labels, probabilities)
     return float(sk_metrics.log_loss(labels, np.asarray(probabilities, np.float64), labels=[0, 1]))
 

@@ -1,4 +1,5 @@
-"""Tasks: what the logit means, how it is trained and judged."""
+"""Tasks: the meaning of a model's logit, the loss it is trained by and the metrics it is judged
+by."""
 
 from __future__ import annotations
 
@@ -17,7 +18,14 @@ TASKS = Registry("task", "irazor_tf.tasks")
 
 
 class Task(abc.ABC):
-    """Base of all tasks."""
+    """Base of all tasks.
+
+    A subclass gives `directions`, metric -> +1 where larger is better and -1 where smaller is, and
+    `output`, the name of the served tensor.
+
+    Args:
+      params: The task's settings.
+    """
 
     # Name of a metric -> +1 where larger is better, -1 where smaller is.
     directions: Mapping[str, int] = {}
@@ -29,42 +37,71 @@ class Task(abc.ABC):
 
     @dataclasses.dataclass(frozen=True)
     class Params:
-        """Settings."""
+        """The settings of a task; a subclass lists its own, this base has none."""
 
     def __init__(self, params: Any = None):
         self.params = params
 
     @abc.abstractmethod
     def loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Loss per row, [B]."""
+        """Loss of each row, [B].
+
+        Args:
+          labels, logits: [B] each.
+        """
 
     @abc.abstractmethod
     def predict(self, logits: tf.Tensor) -> tf.Tensor:
-        """What is served, [B]."""
+        """The predictions that are served for logits, [B] -> [B]."""
 
     @abc.abstractmethod
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """The metrics of `directions`, of a whole split."""
+        """The metrics of a whole split: a value for every name in `directions`.
+
+        Args:
+          labels, predictions: [rows] each.
+        """
 
     def calibration(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
-        """How predictions compare with what happens, on a whole split; nothing for a task whose
-        predictions are no probabilities."""
+        """The calibration of predictions on a whole split, as `evaluation.calibration.calibration`
+        gives it; an empty dict for a task whose predictions are no probabilities.
+
+        Args:
+          labels, predictions: [rows] each.
+        """
         return {}
 
     def correction(self, labels: np.ndarray, predictions: np.ndarray) -> Correction:
-        """What mends the predictions, fitted on rows that were not learned from."""
+        """The correction of predictions before they are served, fitted on rows that the model has
+        not learned from. A task that does not define one has the identity.
+
+        Args:
+          labels, predictions: [rows] each.
+        """
         return Correction()
 
     def corrected_metrics(self, labels: np.ndarray, corrected: np.ndarray) -> dict[str, float]:
-        """Those of the metrics that a correction changes, of corrected predictions."""
+        """The metrics of corrected predictions; only those metrics that a correction can change.
+
+        Args:
+          labels, corrected: [rows] each.
+        """
         return {}
 
     def check_labels(self, rows: int, positives: int) -> None:
-        """Raises ValueError where the metrics of a split of so many rows, so many of them positive,
-        have no meaning."""
+        """Raises ValueError for a split on which the task's metrics are undefined.
+
+        Args:
+          rows: Number of rows in the split.
+          positives: Number of rows with label 1.
+        """
 
     def check_metric(self, name: str) -> str:
-        """`name`, or a ValueError that lists the task's metrics."""
+        """The metric's name itself, once it is known to be one.
+
+        Raises:
+          ValueError: the task has no such metric; the message lists those that it has.
+        """
         if name not in self.directions:
             raise ValueError(
                 f"The metric should be one of {', '.join(self.directions)}. Received: {name!r}"

@@ -21,24 +21,25 @@ _ROWS = 1 << 16  # rows that are read, or predicted for, at a time
 
 
 def baseline_names(job: Job) -> list[str]:
-    """The baselines of a job, each once; none where its task does not predict a probability, as
-    they do."""
+    """Names of the job's baselines, without repetitions; none where the task predicts no
+    probability, because baselines predict one."""
     return list(dict.fromkeys(job.config.baselines)) if job.task.predicts_probability else []
 
 
 def are_fitted(job: Job) -> bool:
-    """Whether all of them are done."""
+    """Whether the figures of all the job's baselines are on disk."""
     return all(os.path.exists(_path(job, name)) for name in baseline_names(job))
 
 
 def evaluate_baselines(job: Job) -> list[dict[str, Any]]:
-    """Fits and judges the job's baselines; `baselines/<name>.json` holds the record of a finished
-    one, which is not fitted again.
+    """Fits and judges the job's baselines. The record of a finished one lies in
+    `baselines/<name>.json` and is read from there.
 
     Returns:
-      A record for each: name, role, seed, the task's metrics on the test split and (`valid_`) the
-      validation split, the calibration on the test split, the `rows` it has learned from (of
-      `train_rows`), `settings` chosen, seconds of reading and fitting and of the test split.
+      A record for each baseline: name, role, seed, the task's metrics on the test split and
+      (`valid_<metric>`) on the validation split, the calibration on the test split, `rows` (the
+      number of training rows that it was fitted to) and `train_rows` (of how many), the chosen
+      `settings`, the seconds of reading and fitting and those of predicting the test split.
     """
     pending = [name for name in baseline_names(job) if not os.path.exists(_path(job, name))]
     if pending:
@@ -96,8 +97,12 @@ def _finished(path: str, name: str) -> dict[str, Any]:
 
 
 def _read(source: Source, positions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Ids [rows, N] and labels [rows] at these positions, ascending, of a split's order; None: all
-    rows."""
+    """Ids [rows, N] and labels [rows] of a split.
+
+    Args:
+      source: The split.
+      positions: Positions of the rows to read, ascending, in the split's order. None for all rows.
+    """
     ids, labels, start = [], [], 0
     for batch in source.ordered(_ROWS).as_numpy_iterator():
         end = start + len(batch["label"])
@@ -111,7 +116,13 @@ def _read(source: Source, positions: np.ndarray | None) -> tuple[np.ndarray, np.
 
 
 def _predictions(job: Job, fitted: Fitted, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and predictions of all rows of a split."""
+    """Labels and predictions of all rows of a split, [rows] each.
+
+    Args:
+      job: The job, with its records.
+      fitted: The fitted baseline.
+      split: Name of the split.
+    """
     labels, predicted = [], []
     for batch in Source(job.config.records_dir, split).ordered(_ROWS).as_numpy_iterator():
         labels.append(batch["label"])

@@ -1,4 +1,5 @@
-"""What a pipeline trains and compares: the found config, controls, and the points of a curve."""
+"""Candidates: the configs that a job trains and compares, that is the found config, controls, and
+the points of a curve."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ _LONGEST = 60  # characters that settings may add to a name; longer ones make wa
 
 
 class Searched(NamedTuple):
-    """A search of a chain that another one followed.
+    """A finished search of a chain of methods, in whose result the next method has searched.
 
     Args:
-      method: its spec.
-      folder: where its supernet lies, relative to the job's folder.
+      method: Spec of the method.
+      folder: The search's folder, relative to the job's folder.
     """
 
     method: Spec
@@ -31,14 +32,15 @@ class Searched(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One config (or one per cluster) to train and compare.
+    """One config (or one per cluster of rows) to train and compare.
 
     Args:
-      role: found, control or a point of the curve.
-      name: unique among the candidates; found and controls bear their method's name.
-      result: configs, start of training, router.
-      search_folder: where its supernet lies, relative to the job's folder.
-      before: the searches before the result's one, where several methods are chained.
+      role: Found config, control or point of the curve.
+      name: Unique name among the candidates; the found config and controls bear their method's
+        name.
+      result: The search's result: configs, how training starts, router.
+      search_folder: Folder of the search, relative to the job's folder; "" where it is not known.
+      before: Where several methods are chained, the searches before the one that gave `result`.
     """
 
     role: Role
@@ -49,8 +51,8 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Digest of what its training depends on, and its folder:
-        equal configs are trained once."""
+        """Digest of everything that the candidate's training depends on, and the name of its folder
+        under `models`: equal configs are trained once."""
         result = self.result
         router = None if result.router is None else dataclasses.asdict(result.router)
         # A router's weights lie in the search's folder.
@@ -65,18 +67,20 @@ class Candidate:
 
     @property
     def method(self) -> str:
-        """The whole chain, as `--method` takes it."""
+        """The specs of all chained methods, joined by " + ", as `--method` takes them."""
         return " + ".join(
             map(str, (*(earlier.method for earlier in self.before), self.result.method))
         )
 
     @property
     def search_folders(self) -> list[str]:
-        """Of all its searches, in their order; "" where there was none or it is not known."""
+        """Folders of all the candidate's searches, relative to the job's folder, in the order of
+        the chain; "" for one that is not known."""
         return [*(earlier.folder for earlier in self.before), self.search_folder]
 
     def num_params(self, schema: Schema) -> int:
-        """Embedding parameters of all its models, and what a router stores."""
+        """Number of embedding parameters of all the candidate's models, plus the values that its
+        router stores."""
         router = self.result.router
         return sum(config.num_params(schema) for config in self.result.clusters) + (
             0 if router is None else router.params
@@ -89,8 +93,8 @@ def short_name(spec: Spec) -> str:
 
 
 def unique_names(chosen: Sequence[Candidate]) -> list[Candidate]:
-    """The same candidates; of equal names the first stays, the others get the settings that set
-    them apart from it, or a number."""
+    """The candidates with unique names. Of those with equal names the first keeps it; to the others
+    the settings are added in which they differ from the first, or a number."""
     firsts: dict[str, Candidate] = {}
     taken: set[str] = set()
     unique = []
@@ -121,10 +125,10 @@ def save_candidates(paths: JobPaths, candidates: Sequence[Candidate]) -> None:
 
 
 def load_candidates(paths: JobPaths) -> list[Candidate]:
-    """What `save_candidates` wrote.
+    """The candidates that `save_candidates` wrote.
 
     Raises:
-      ValueError: there is no list, or what is listed is not what lies there.
+      ValueError: there is no list of candidates, or a model that it lists lacks its `result.json`.
     """
     path = paths.candidates
     if not os.path.exists(path):
@@ -137,7 +141,8 @@ def load_candidates(paths: JobPaths) -> list[Candidate]:
 
 
 def _listed(candidate: Candidate) -> dict[str, Any]:
-    """The candidate's entry in `candidates.json`; two of them may share the model's folder."""
+    """The candidate's entry in `candidates.json`. Two candidates with equal configs share a key,
+    and so the folder of their model."""
     return {
         "role": candidate.role.value,
         "name": candidate.name,

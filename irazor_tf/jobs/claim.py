@@ -1,5 +1,5 @@
-"""Who a job's folder belongs to: `job.json` holds the settings that the work in it was begun
-with, and a call with others is refused with the difference."""
+"""The claim on a job's folder: `job.json` holds the settings with which the work in it was begun,
+and a call with other settings is refused with a list of the differences."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ _SETTINGS_GONE = (
 
 
 def claim(work: Job) -> None:
-    """Writes `job.json`, or refuses what does not fit to work
-    that is there already.
+    """Writes the settings into `job.json`, or refuses settings that do not fit to the work that is
+    in the folder already.
 
-    Records bind the settings of the data (none given: those of the records are taken); a training
-    whose state is on disk, or a found config, binds all others that it depends on, and the data's
-    fingerprint. Without either, settings may still change: a name mistyped or a batch larger than
-    the log in the first call binds nobody.
+    Records fix the settings of the data (where the job gives none, those of the records are taken).
+    A training whose state is on disk, or a found config, fixes all other settings that it depends
+    on, and the data's fingerprint. Before either exists, settings may still change: a name mistyped
+    in the first call, or a batch larger than the log, does no harm.
+
+    Args:
+      work: The job.
 
     Raises:
-      ValueError: settings have changed; the message says what was and what is.
+      ValueError: settings have changed; the message lists each old and new value.
     """
     job = work.config
     path = job.paths.settings
@@ -79,8 +82,16 @@ def claim(work: Job) -> None:
 
 
 def _check_records(work: Job, settings: dict[str, Any]) -> str | None:
-    """The fingerprint of the records, or None where there are none yet. Where the job does not say
-    how they were made, `settings` takes what their manifest says; else the two are compared."""
+    """The fingerprint of the job's records; None where there are none yet.
+
+    Args:
+      work: The job.
+      settings: The job's settings as JSON. Where they do not say how the records were made, what
+        the records' manifest says is entered in them.
+
+    Raises:
+      ValueError: the settings and the manifest differ.
+    """
     job = work.config
     if not job.has_records:
         return None
@@ -104,8 +115,8 @@ def _check_records(work: Job, settings: dict[str, Any]) -> str | None:
 
 @contextlib.contextmanager
 def naming_plugins(job: JobConfig) -> Iterator[None]:
-    """A ValueError inside names the plug-ins that the job was begun with and this process has not
-    loaded."""
+    """A context in which a ValueError also names the plug-ins that the job was begun with, and that
+    this process has not loaded."""
     try:
         yield
     except ValueError as error:
@@ -117,14 +128,15 @@ def naming_plugins(job: JobConfig) -> Iterator[None]:
 
 
 def mark_trained(job: JobConfig) -> None:
-    """Writes down the choices whose models are listed in `candidates.json`."""
+    """Notes in `job.json` the choices for which the models listed in `candidates.json` were
+    trained."""
     path = job.paths.settings
     write_json(path, _written(path) | {"trained": job.choices()})
 
 
 def check_trained(job: JobConfig) -> None:
-    """Raises ValueError where the models listed in `candidates.json` are those of other choices, or
-    where there are none."""
+    """Raises ValueError where the models listed in `candidates.json` were trained for other choices
+    than the job's, or where no models were trained."""
     path = job.paths.settings
     trained = _written(path).get("trained")
     if trained is None:
@@ -142,7 +154,11 @@ def check_trained(job: JobConfig) -> None:
 
 
 def _written(path: str) -> dict[str, Any]:
-    """What `job.json` holds; nothing where there is none."""
+    """The content of `job.json`; an empty dict where there is no such file.
+
+    Raises:
+      ValueError: the file is damaged, or does not hold settings.
+    """
     if integrity.damaged(path):
         raise ValueError(
             f"`job.json` should be as the job wrote it. Received: {path}, with another content. "
@@ -162,13 +178,19 @@ def _but_data(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _respelled(choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices with the method in its one spelling."""
+    """The choices, with the spec of the method in the spelling that parsing and printing give
+    it."""
     return choices | {"method": " + ".join(map(str, parse_specs(choices["method"])))}
 
 
 def _moved(options: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The options; a schema file that has only moved (as with a newly installed package) under its
-    old path."""
+    """The options, with the old path of a schema file that has merely been moved (as happens with a
+    newly installed package): same name, and gone from its old place.
+
+    Args:
+      options: Options of the data as they are now.
+      before: Options that the records were made with.
+    """
     old, new = before.get("schema"), options["schema"]
     if old and new and not os.path.exists(old) and os.path.basename(old) == os.path.basename(new):
         return options | {"schema": old}
@@ -176,14 +198,19 @@ def _moved(options: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """The value as JSON would give it back: tuples as lists."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _difference(before: Any, now: Any, name: str = "") -> list[str]:
-    """One "`name` was ... and is ..." for every value that is not the same."""
+    """A sentence "`name` was ... and is ..." for every value that differs.
+
+    Args:
+      before, now: The two values; objects are compared key by key.
+      name: Name of the value, with dots between keys.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now))
         return [

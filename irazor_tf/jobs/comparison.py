@@ -1,4 +1,5 @@
-"""What a job trains and compares: the found config, controls at its size, the points of a curve."""
+"""The choice of a job's candidates: the found config, controls at its size, the points of a
+curve."""
 
 from __future__ import annotations
 
@@ -23,14 +24,14 @@ _logger = logging.getLogger("irazor_tf")
 
 
 class Chain(NamedTuple):
-    """The methods of a job, all but the last having searched.
+    """The chained methods of a job, after all but the last have searched.
 
     Args:
-      method: The last one.
-      space: What the last one searches.
-      before: The searches before it.
-      seconds: What those took.
-      notices: What they had to say, each with the method that says it.
+      method: The last method.
+      space: The config that the last method searches: the result of the one before it.
+      before: The searches of the methods before the last.
+      seconds: Wall time of those searches together.
+      notices: Notices of those searches, each with the name of its method.
     """
 
     method: SearchMethod
@@ -40,7 +41,8 @@ class Chain(NamedTuple):
     notices: tuple[str, ...]
 
     def whole(self, result: SearchResult) -> SearchResult:
-        """The last method's result with what the searches before it took and had to say."""
+        """The result of the last method, to which the seconds and notices of the searches before it
+        are added."""
         return dataclasses.replace(
             result,
             seconds=self.seconds + result.seconds,
@@ -49,7 +51,8 @@ class Chain(NamedTuple):
 
 
 def chain_of(job: Job) -> Chain:
-    """Runs all searches of a job but the last, each inside the result of the one before."""
+    """Runs all searches of a job but the last; each searches inside the result of the one
+    before."""
     space, seconds = job.space, 0.0
     before: list[Searched] = []
     notices: list[str] = []
@@ -66,12 +69,12 @@ def chain_of(job: Job) -> Chain:
 
 
 class Comparison:
-    """The candidates of a job, as they are chosen.
+    """The choice of a job's candidates.
 
     Args:
       job: The job.
-      chain: Its methods.
-      result: The found config.
+      chain: The job's chained methods.
+      result: The result of the last method, the found config.
     """
 
     def __init__(self, job: Job, chain: Chain, result: SearchResult):
@@ -84,11 +87,11 @@ class Comparison:
         self._name = " + ".join(map(short_name, specs))
 
     def candidates(self) -> list[Candidate]:
-        """What is trained: the found config, the controls at its size, and the curve.
+        """The candidates: the found config, the controls at its size, and the points of the curve.
 
-        A control that the model has no place for, or that keeps nothing as small as it should, is
-        left out. A notice of the found config says so, and where the controls cannot be of its size
-        because the whole space is smaller.
+        A control is left out where the model lacks the site that the control needs, or where the
+        control keeps nothing at so small a size. A notice of the found config says so, and also
+        where the controls cannot have its size because the whole space is smaller.
         """
         main = Candidate(Role.FOUND, self._name, self._result, self._folder, self._chain.before)
         chosen = [main]
@@ -106,7 +109,8 @@ class Comparison:
         return unique_names(chosen)
 
     def _points(self) -> list[tuple[str, Candidate]]:
-        """The other settings of the last method, by label."""
+        """The points of the last method's curve: (label, candidate) for each of its other
+        settings."""
         chain, points = self._chain, []
         for label, outcome in run_sweep(self._job.trainer, chain.method, chain.space):
             name, result = f"{self._name} {label}", chain.whole(outcome.result)
@@ -115,7 +119,13 @@ class Comparison:
         return points
 
     def _of_control(self, control: SearchMethod, sizes: Mapping[str, int]) -> list[Candidate]:
-        """A control at each of the sizes, or at its own setting and, for a curve, at others."""
+        """The candidates of one control: one for each size, or, for a control that has a size of
+        its own, that one and, with a curve, those of its other settings.
+
+        Args:
+          control: The control.
+          sizes: Label of a size -> number of embedding parameters.
+        """
         lacking = sorted(control.traits.needs - self._job.base.sites)
         if lacking:
             model = self._job.config.model
@@ -137,7 +147,15 @@ class Comparison:
     def _at_size(
         self, control: SearchMethod, label: str, size: int | None, search: Search | None
     ) -> Outcome | None:
-        """A control within so many parameters; None where it keeps nothing there."""
+        """The outcome of a control that is given a size as its budget; None where it keeps nothing
+        there.
+
+        Args:
+          control: The control.
+          label: Label of the size, for the notice.
+          size: Most embedding parameters. None for the control's own setting.
+          search: The control's trained search. None where it has none yet.
+        """
         whole = self._full.num_params(self._job.schema)
         if size is not None and size > whole:
             self._notice(
@@ -154,7 +172,7 @@ class Comparison:
         return outcome
 
     def _notice(self, text: str) -> None:
-        """Keeps a notice of the found config, and logs it once."""
+        """Adds a notice to those of the found config and logs it, unless it is there already."""
         if text not in map(str, self._notices):
             self._notices.add(text)
             _logger.warning("%s", text)

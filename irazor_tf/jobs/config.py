@@ -1,4 +1,4 @@
-"""All settings of a job, as text and numbers; specs in them are parsed once."""
+"""All settings of a job, as text and numbers; the specs in them are parsed once."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class JobSpecs(NamedTuple):
     """The specs of a job, parsed.
 
     Args:
-      model: Of the base model that is searched with.
-      final_model: Of the base model of the final models.
-      task: Of the task.
-      methods: Of the searches, each inside the result of the one before.
-      controls: Of the methods that the found config is compared with.
+      model: Spec of the base model that is searched with.
+      final_model: Spec of the base model of the final models.
+      task: Spec of the task.
+      methods: Specs of the chained search methods, each searching inside the result of the one
+        before.
+      controls: Specs of the methods that the found config is compared with.
     """
 
     model: Spec
@@ -50,14 +51,14 @@ class JobSpecs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class JobConfig:
-    """All settings of a pipeline. A spec may be given as text, as flags have it, or parsed.
+    """All settings of a job. A spec may be given as text, as on the command line, or parsed.
 
     Args:
       model_dir: Folder for everything that the job writes.
       model: Spec of the base model, such as "mlp(hidden=(64, 32))".
       method: Spec of the search, or several joined by "+", each searching inside the result of the
         one before.
-      data: How the log becomes records. If None (default), the records are there already.
+      data: How the log becomes records. If None (default), the records exist already.
       data_dir: Folder of the records. If None (default), `data` in `model_dir`.
       retrain_model: Spec of the base model of the final models. If None (default), `model`.
       task: Spec of the task.
@@ -122,7 +123,7 @@ class JobConfig:
 
     @functools.cached_property
     def specs(self) -> JobSpecs:
-        """The specs, parsed."""
+        """All specs of the job, parsed."""
         return JobSpecs(
             parse_spec(self.model),
             parse_spec(self.final_model),
@@ -138,26 +139,27 @@ class JobConfig:
 
     @property
     def paths(self) -> JobPaths:
-        """Where everything that the job writes lies."""
+        """The job's folder, `model_dir`, with the paths of everything in it."""
         return JobPaths(self.model_dir)
 
     @property
     def records(self) -> RecordsPaths:
-        """Where the records lie."""
+        """The folder of the records: `data_dir`, or the folder `data` in the job's."""
         return self.paths.records if self.data_dir is None else RecordsPaths(self.data_dir)
 
     @property
     def records_dir(self) -> str:
+        """Path of the folder of the records."""
         return self.records.root
 
     @property
     def has_records(self) -> bool:
-        """Whether the records are there, finished."""
+        """Whether preprocessing has finished: whether the records have their manifest."""
         return os.path.exists(self.records.manifest)
 
     @property
     def has_trained(self) -> bool:
-        """Whether any fit has left a state, or any search a result."""
+        """Whether a training has left a state in the job's folder, or a search its result."""
         paths = self.paths
         return os.path.exists(paths.result) or bool(
             fits_below(paths.searches) or fits_below(paths.models)
@@ -165,23 +167,24 @@ class JobConfig:
 
     @property
     def budget(self) -> int | None:
-        """Most embedding parameters allowed."""
+        """Most embedding parameters of the found config; None where no budget is given."""
         return self.budget_params if self.budget_mib is None else int(self.budget_mib * 2**20 / 4)
 
     def settings(self) -> dict[str, Any]:
-        """What a finished stage depends on, as JSON; parameters used
-        by derivation alone left out."""
+        """The settings that finished work depends on, as a JSON value. Settings of methods that
+        only the derivation reads are left out."""
         fixed = {key: value for key, value in dataclasses.asdict(self).items() if key not in _FREE}
         fixed["data"] = None if self.data is None else self.data.to_json()
         fixed["method"] = " + ".join(str(training_spec(spec)) for spec in self.specs.methods)
         return fixed
 
     def path(self, *parts: str) -> str:
+        """The path of a file or folder inside the job's folder."""
         return os.path.join(self.model_dir, *parts)
 
     def choices(self) -> dict[str, Any]:
-        """What may change on a finished search, as JSON; which models are trained depends on it.
-        (Baselines are no models.)"""
+        """The settings that may change after a search has finished, and that decide which models
+        are trained, as a JSON value. (Baselines have no trained models.)"""
         return {
             "method": self.method,
             "budget": self.budget,
@@ -191,7 +194,7 @@ class JobConfig:
 
 
 def _as_text(value: Any) -> Any:
-    """Specs as text; text, and what is neither, as it is."""
+    """A spec, or a tuple of specs, as text; any other value unchanged."""
     if isinstance(value, Spec):
         return str(value)
     if isinstance(value, tuple) and value and all(isinstance(item, Spec) for item in value):

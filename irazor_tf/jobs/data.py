@@ -1,5 +1,5 @@
-"""The data that a job works with: verified before they are learned from, fit for the task, and
-named where they cannot be read."""
+"""Checks of a job's data: whether its files are undamaged, whether its splits suit the task, and
+which file an error while reading is about."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ _good: dict[str, tuple[list[tuple[int, int, int] | None], bool]] = {}
 
 
 def verified(job: Job, full: bool = True) -> dict[str, Any]:
-    """The manifest. Once in each process schema, vocabularies and counts are compared with it, and
-    with `full`, for whoever is to learn from the rows or to judge by them, every record; again only
-    where a file has changed since."""
+    """The manifest of the job's records, after the files have been compared with it. A process
+    repeats the comparison only where a file has changed since.
+
+    Args:
+      job: The job.
+      full: Whether every record is compared, as is needed before rows are learned from or judged
+        by. If False, only the files of schema, vocabularies and counts are.
+
+    Raises:
+      ValueError: a file differs from the manifest.
+    """
     manifest = load_manifest(job.config.records_dir)
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
     names += [*manifest.get("files", ()), "manifest.json"]
@@ -38,8 +46,13 @@ def verified(job: Job, full: bool = True) -> dict[str, Any]:
 
 
 def check_splits(job: Job, manifest: Mapping[str, Any]) -> None:
-    """Raises ValueError for a split without rows, or whose labels the task's metrics cannot do
-    with, before anything is trained."""
+    """Raises ValueError for a split without rows, or with labels for which the task's metrics are
+    undefined, before anything is trained.
+
+    Args:
+      job: The job.
+      manifest: The manifest of its records.
+    """
     splits = {split: manifest["splits"].get(split, {"rows": 0, "positives": 0}) for split in SPLITS}
     rows = {split: entry["rows"] for split, entry in splits.items()}
     options = manifest.get("options") or {}
@@ -58,7 +71,8 @@ def check_splits(job: Job, manifest: Mapping[str, Any]) -> None:
 
 
 def guarded(job: Job, work: Callable[[], T]) -> T:
-    """Runs `work`; where a record cannot be read, says which file and block."""
+    """Calls `work` and returns its result. Where it fails on a record that cannot be read, the
+    records are verified, so that the error names file and block."""
     try:
         return work()
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError):

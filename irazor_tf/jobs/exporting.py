@@ -1,5 +1,5 @@
-"""The export of the found model: which version is whose, whether it is whole, how large exports
-are."""
+"""The export of the found model: which version holds which model, whether it is undamaged, and how
+large exports are."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _logger = logging.getLogger("irazor_tf")
 
 
 def export_found(job: Job, candidate: Candidate) -> str:
-    """Writes a version of the candidate's model with the correction that it should have, unless
-    there is a whole one; returns the version's folder."""
+    """Exports the candidate's model as a new version, unless an undamaged version with the same
+    model and the same correction exists; returns the version's folder."""
     marker, folder = job.paths.exported, job.paths.exports
     done = read_json(marker)[0] if os.path.exists(marker) else {}
     correction = _served_correction(job, candidate)
@@ -58,8 +58,8 @@ def export_found(job: Job, candidate: Candidate) -> str:
 
 
 def export_size(job: Job, candidate: Candidate) -> float:
-    """MiB of weights and vocabularies in the candidate's SavedModel, measured on one that is
-    written and removed again."""
+    """The size of the candidate's export, in MiB of weights and vocabularies: measured once, on a
+    SavedModel that is written and removed again."""
     path = job.paths.model(candidate.key).export_size
     if not os.path.exists(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,8 @@ def export_size(job: Job, candidate: Candidate) -> float:
 
 
 def _served_correction(job: Job, candidate: Candidate) -> Correction | None:
-    """The correction that the export applies; None where probabilities are served as trained."""
+    """The correction that the export applies to probabilities; None where they are served as
+    trained."""
     if not job.config.calibrate:
         return None
     if not is_corrected(job, candidate):
@@ -79,9 +80,8 @@ def _served_correction(job: Job, candidate: Candidate) -> Correction | None:
 
 
 def _size(path: str) -> dict[str, float]:
-    """Bytes of an export's variables and assets, and their sum in MiB. The graph beside them is
-    left out (about 0.1 MiB): its size depends on what else the process has traced, by a few
-    bytes."""
+    """Bytes of an export's variables and assets, and their sum in MiB. The graph is left out (about
+    0.1 MiB), because its size varies by a few bytes with what else the process has traced."""
     sizes = versions.size_report(path)
     return {
         "variables": sizes["variables"],

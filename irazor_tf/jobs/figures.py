@@ -1,5 +1,5 @@
-"""What is measured of a candidate's models: metrics on the validation and test split, calibration,
-sizes, costs, notices. Every figure is written once, and a later call reads it."""
+"""The figures of a candidate's models: metrics on the validation and test split, calibration,
+sizes, costs, notices. Each is computed and written once; later calls read it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _logger = logging.getLogger("irazor_tf")
 
 
 def is_trained(job: Job, candidate: Candidate) -> bool:
-    """Whether the candidate's trainings are done, their states there, and its validation metrics
+    """Whether all of the candidate's trainings have ended and its validation metrics are
     written."""
     trainer = job.final_trainer(candidate)
     return os.path.exists(_paths(job, candidate).metrics) and all(
@@ -49,13 +49,13 @@ def is_trained(job: Job, candidate: Candidate) -> bool:
 
 
 def is_corrected(job: Job, candidate: Candidate) -> bool:
-    """Whether what corrects a trained candidate's predictions is written."""
+    """Whether the file with the correction of the candidate's predictions is written."""
     return os.path.exists(_paths(job, candidate).correction)
 
 
 def is_evaluated(job: Job, candidate: Candidate) -> bool:
-    """Whether all that is told of a trained candidate is written, and no split is read for it
-    again."""
+    """Whether all figures of a trained candidate are written, so that no split has to be read for
+    it again."""
     path = _paths(job, candidate).test
     return (
         is_corrected(job, candidate)
@@ -65,10 +65,11 @@ def is_evaluated(job: Job, candidate: Candidate) -> bool:
 
 
 def train_candidate(job: Job, candidate: Candidate) -> None:
-    """Trains a candidate and writes its validation metrics, and what corrects its predictions.
+    """Trains a candidate's models, and writes the validation metrics and the correction of the
+    predictions.
 
-    Its seconds are those of all its fits, by whichever processes, and what this one took beside
-    them.
+    The seconds that are recorded are those of all its fits, whichever process did them, plus the
+    time that this call spends beside fits.
     """
     paths = _paths(job, candidate)
     if is_trained(job, candidate):
@@ -96,8 +97,8 @@ def train_candidate(job: Job, candidate: Candidate) -> None:
 
 
 def evaluate_candidate(job: Job, candidate: Candidate) -> dict[str, Any]:
-    """Metrics and calibration of a trained candidate on the test split, as trained and corrected,
-    with what describes it."""
+    """The record of a trained candidate with figures of the test split: metrics and calibration,
+    both as trained and corrected, in addition to all of `describe_candidate`."""
     path = _paths(job, candidate).test
     correction = correction_of(job, candidate)
     if not is_evaluated(job, candidate):
@@ -116,8 +117,8 @@ def evaluate_candidate(job: Job, candidate: Candidate) -> dict[str, Any]:
 
 
 def describe_candidate(job: Job, candidate: Candidate) -> dict[str, Any]:
-    """What describes a trained candidate, its validation metrics among it; the test split is not
-    read."""
+    """The record of a trained candidate without figures of the test split: name, role, method,
+    settings, sizes, validation metrics, costs and notices."""
     result = candidate.result
     measured = _measured(job, candidate)
     kept = {name for config in result.clusters for name in config.kept}
@@ -146,8 +147,8 @@ def describe_candidate(job: Job, candidate: Candidate) -> dict[str, Any]:
 
 
 def correction_of(job: Job, candidate: Candidate) -> Correction:
-    """What corrects a trained candidate's predictions; made where there is no `correction.json`:
-    after a kill, in an older folder."""
+    """The correction of a trained candidate's predictions. It is fitted and written where there is
+    no `correction.json` yet (after an interruption, or in the folder of an earlier version)."""
     paths = _paths(job, candidate)
     if not is_corrected(job, candidate):
         metrics, correction = _validated(
@@ -161,7 +162,8 @@ def correction_of(job: Job, candidate: Candidate) -> Correction:
 
 
 def training_notices(job: Job, candidate: Candidate) -> list[str]:
-    """What the history and the validation metrics of a trained candidate say about it."""
+    """Notices about a trained candidate that follow from the histories of its trainings and from
+    its validation metrics."""
     metrics = _measured(job, candidate)
     log_loss = metrics.get("valid_log_loss")
     texts = []
@@ -183,11 +185,11 @@ def training_notices(job: Job, candidate: Candidate) -> list[str]:
 
 
 def table_mib(candidate: Candidate, schema: Schema) -> dict[str, float]:
-    """MiB of the embedding tables: dense (kept columns, masked entries as zeros), and with the kept
-    entries alone, in two sparse formats.
+    """MiB of the candidate's embedding tables in three forms: `dense` (kept columns, with zeros for
+    masked entries), and the sparse formats `coo` and `csr`, with the kept entries alone.
 
-    COO takes 12 bytes per entry: a value, a row number and a column number; CSR what `csr_bytes`
-    says. An export stores each width's tables as CSR or dense, whichever is smaller.
+    COO takes 12 bytes per entry: a value, a row number and a column number; `csr_bytes` says what
+    CSR takes. An export stores each width's tables as CSR or dense, whichever is smaller.
     """
     sizes = dict.fromkeys(("dense", "coo", "csr"), 0)
     for config in candidate.result.clusters:
@@ -207,8 +209,8 @@ def _paths(job: Job, candidate: Candidate) -> ModelPaths:
 def _validated(
     trainer: Trainer, model: Recommender | RoutedRecommender
 ) -> tuple[dict[str, Any], Correction]:
-    """Metrics and calibration on the validation split, and what corrects the predictions, fitted on
-    the same rows."""
+    """Metrics and calibration on the validation split, named `valid_<figure>`, and the correction
+    of the predictions, fitted on the same rows."""
     labels, predicted = trainer.predictions(model, trainer.valid)
     correction = trainer.task.correction(labels, predicted)
     figures = dict(trainer.task.metrics(labels, predicted))
@@ -219,8 +221,15 @@ def _validated(
 def _calibrated(
     task: Task, labels: np.ndarray, predicted: np.ndarray, correction: Correction
 ) -> dict[str, Any]:
-    """`calibration` as trained, `calibrated`, and the metrics that change with the correction; of a
-    task without one an empty one."""
+    """Figures of calibration: `calibration` of the predictions as trained, `calibrated` of the
+    corrected ones, and the metrics that the correction changes, named `calibrated_<metric>`. For a
+    task without calibration only an empty `calibration`.
+
+    Args:
+      task: The task.
+      labels, predicted: [rows] each.
+      correction: The correction of the predictions.
+    """
     calibration = task.calibration(labels, predicted)
     if not calibration:
         return {"calibration": {}}
@@ -234,7 +243,12 @@ def _calibrated(
 
 
 def _measured(job: Job, candidate: Candidate) -> dict[str, Any]:
-    """What was written when the candidate had been trained."""
+    """The record that was written when the candidate had been trained: sizes, seconds, validation
+    metrics.
+
+    Raises:
+      ValueError: there is no such file.
+    """
     path = _paths(job, candidate).metrics
     if not os.path.exists(path):
         raise ValueError(
@@ -245,8 +259,13 @@ def _measured(job: Job, candidate: Candidate) -> dict[str, Any]:
 
 
 def _search_cost(job: Job, candidate: Candidate) -> dict[str, Any]:
-    """Training steps and peak memory of the candidate's searches (of a chain all), and what of it
-    were pretrainings that others share."""
+    """The cost of the candidate's searches, of all methods of a chain together: training steps,
+    peak memory, and the share of pretrainings that other searches use, too. An empty dict where a
+    cost is not known.
+
+    Raises:
+      ValueError: a file with a cost was written and is gone.
+    """
     paths = [job.paths.search(folder).cost for folder in candidate.search_folders if folder]
     missing = [path for path in paths if not os.path.exists(path)]
     if lost := [path for path in missing if integrity.known(path)]:

@@ -1,5 +1,5 @@
-"""The models that are compared and served: how a candidate's training starts, the training, and
-getting the trained model back."""
+"""The final models, which are compared and served: their initial weights, their training, and how
+they are read back from disk."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from irazor_tf.training.trainer import Trainer
 
 
 def trained_model(job: Job, candidate: Candidate) -> Recommender | RoutedRecommender:
-    """The candidate's model or models; what is not trained yet is trained here."""
+    """The candidate's model, or its models behind a router; those that are not trained yet are
+    trained."""
     return _models(job, candidate, train=True)
 
 
 def restored_model(job: Job, candidate: Candidate) -> Recommender | RoutedRecommender:
-    """The candidate's trained model, from disk."""
+    """The candidate's trained model, or its models behind a router, read from disk."""
     return _models(job, candidate, train=False)
 
 
 def fit_names(candidate: Candidate) -> list[str]:
-    """Names of the final trainings; none where the searched model is the final one."""
+    """Names of the candidate's final trainings; none where the searched model itself is the final
+    one."""
     if candidate.result.init == "keep":
         return []
     if candidate.result.router is None:
@@ -41,7 +43,15 @@ def fit_names(candidate: Candidate) -> list[str]:
 def initial_model(
     job: Job, candidate: Candidate, trainer: Trainer, config: InputConfig
 ) -> Recommender:
-    """The model that the final training starts from."""
+    """The model that the final training starts from, with the weights that the result's `init`
+    says.
+
+    Args:
+      job: The job.
+      candidate: The candidate.
+      trainer: Works in the folder of the candidate's models.
+      config: The config of the model, one of the candidate's.
+    """
     init = candidate.result.init
     if init == "fresh":
         return trainer.build(config)
@@ -61,7 +71,8 @@ def initial_model(
 
 
 def _with_searched_tables(model: Recommender, supernet: Recommender) -> Recommender:
-    """The model with the supernet's tables, and all else as it was made: the winning ticket."""
+    """The model with the supernet's embeddings of the kept columns (the winning ticket); all other
+    weights stay as they are."""
     pieces = {piece.key: (piece.read(), piece.axes) for piece in model.pieces()}
     pieces |= {
         piece.key: (piece.read(), piece.axes)
@@ -73,7 +84,13 @@ def _with_searched_tables(model: Recommender, supernet: Recommender) -> Recommen
 
 
 def _models(job: Job, candidate: Candidate, *, train: bool) -> Recommender | RoutedRecommender:
-    """The candidate's model or models, trained here or restored from disk."""
+    """The candidate's model, or its models behind a router.
+
+    Args:
+      job: The job.
+      candidate: The candidate.
+      train: Whether models that are not trained yet are trained. If False, all are read from disk.
+    """
     trainer = job.final_trainer(candidate)
     configs = candidate.result.clusters
     if candidate.result.router is None:
@@ -97,7 +114,16 @@ def _model(
     train: bool,
     cluster: int | None = None,
 ) -> Recommender:
-    """One final model; that of a cluster learns from, and is judged by, the cluster's rows."""
+    """One final model of a candidate, trained or read from disk.
+
+    Args:
+      job, candidate, train: see `_models`.
+      trainer: Works in the folder of the candidate's models.
+      config: The model's config.
+      name: Name of the model's training.
+      cluster: Number of the cluster whose rows the model is judged by and, unless the result says
+        otherwise, learns from. None for a model of all rows.
+    """
     result = candidate.result
     if result.init == "keep":
         return initial_model(job, candidate, trainer, config)
@@ -121,7 +147,7 @@ def _model(
 
 
 def _router(job: Job, candidate: Candidate) -> Router:
-    """The router of a result with clusters, made anew from its method and its weights."""
+    """The router of a candidate with clusters, made again by its method from the stored weights."""
     method, router = job.method(candidate.result.method), candidate.result.router
     assert isinstance(method, RoutingMethod) and router is not None
     return method.router(

@@ -1,4 +1,5 @@
-"""A job at work: its settings, parsed, checked and built once, passed from stage to stage."""
+"""A job at work: its settings parsed, checked and turned into objects once, passed from stage to
+stage."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ from irazor_tf.training.updates.optimizers import make_optimizer
 class Job:
     """A job's settings and the objects made of them.
 
-    Every spec is built once, and every folder has one trainer. What needs the records (schema,
-    resolved training settings, trainers) is made when it is first asked for.
+    Every spec is built once, and every folder has one trainer. Objects that need the records
+    (schema, resolved training settings, trainers) are made on first use.
 
     Args:
       config: The settings.
@@ -70,32 +71,32 @@ class Job:
 
     @property
     def paths(self) -> JobPaths:
-        """Where everything that the job writes lies."""
+        """The job's folder, with the paths of everything in it."""
         return self.config.paths
 
     @functools.cached_property
     def reader(self) -> Reader:
-        """The reader of the log; for a job whose settings name one."""
+        """The reader of the log; only for a job whose settings say how records are made."""
         assert self.config.data is not None
         return self.config.data.make_reader()
 
     @functools.cached_property
     def schema(self) -> Schema:
-        """The fields of the data; the records have to be there."""
+        """The fields of the data, read from the records, which have to exist."""
         return Schema.load(self.config.records_dir)
 
     @functools.cached_property
     def options(self) -> TrainOptions:
-        """The training settings with values for what is "auto" in them."""
+        """The training settings, with numbers and specs in place of "auto"."""
         return resolved_options(self.config, self.schema, self.base)
 
     @property
     def space(self) -> InputConfig:
-        """What is searched: every field at full width."""
+        """The config that is searched: every field at full width."""
         return InputConfig.uniform(self.schema, self.config.width)
 
     def method(self, spec: Spec) -> SearchMethod:
-        """The method of a spec, built once."""
+        """The method of a spec; equal specs give the same object."""
         key = str(spec)
         if key not in self._methods:
             self._methods[key] = METHODS.build(spec)
@@ -103,20 +104,26 @@ class Job:
 
     @property
     def trainer(self) -> Trainer:
-        """Searches work with this one, in folders inside."""
+        """The trainer of the searches; each search has a subfolder of its folder."""
         return self._trainer(self.base, self.options)
 
     def final_trainer(self, candidate: Candidate) -> Trainer:
-        """Works in the folder of a candidate's final models."""
+        """The trainer of a candidate's final models, in the folder of these models."""
         folder = os.path.relpath(self.paths.model(candidate.key).root, self.config.model_dir)
         return self._trainer(self.final_base, self.options, folder, candidate.result.optimizers)
 
     def tuning_trainer(self, folder: str, base: BaseModel, options: TrainOptions) -> Trainer:
-        """Works in a folder of the tuning, with a recipe of its own."""
+        """The trainer of one recipe of the tuning.
+
+        Args:
+          folder: Its folder, relative to the job's.
+          base: The recipe's base model.
+          options: The recipe's training settings.
+        """
         return self._trainer(base, options, folder)
 
     def on_one_device(self) -> Job:
-        """The same job without a distribution strategy, for what is written or served."""
+        """The same job without a distribution strategy, for exporting and serving."""
         if self.config.distribution_strategy == "off":
             return self
         return Job(dataclasses.replace(self.config, distribution_strategy="off"))
@@ -148,7 +155,8 @@ class Job:
 
 
 def _check_chain(methods: tuple[SearchMethod, ...]) -> None:
-    """All methods but the last have to leave a config that another one can search in."""
+    """Raises ValueError where a method that another one follows does not leave one config to search
+    in."""
     for method in methods[:-1]:
         if method.traits.result == "clusters":
             raise ValueError(
@@ -163,7 +171,7 @@ def _check_chain(methods: tuple[SearchMethod, ...]) -> None:
 
 
 def _check_optimizers(options: TrainOptions, methods: tuple[SearchMethod, ...]) -> None:
-    """Every optimizer that a training would have has to exist."""
+    """Raises ValueError where an optimizer that some training would use does not exist."""
     for group, optimizer in options.optimizers().items():
         if optimizer == AUTO:
             continue
@@ -177,7 +185,8 @@ def _check_optimizers(options: TrainOptions, methods: tuple[SearchMethod, ...]) 
 
 
 def _check_goes_on(method: SearchMethod, config: JobConfig) -> None:
-    """A final model of another base model cannot go on with the searched weights."""
+    """Raises ValueError where the final models would have another base model than the search,
+    although the method's final model continues with the searched weights."""
     if method.traits.init in ("continue", "keep"):
         raise ValueError(
             "A method whose final model goes on with the searched weights should be retrained "
@@ -188,5 +197,5 @@ def _check_goes_on(method: SearchMethod, config: JobConfig) -> None:
 
 
 def _with_operands(methods: tuple[Any, ...]) -> list[SearchMethod]:
-    """The methods, each followed by those that it works on."""
+    """The methods, each followed by those that it works on (its operands, and theirs)."""
     return [inner for method in methods for inner in (method, *_with_operands(method.operands))]

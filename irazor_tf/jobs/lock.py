@@ -1,4 +1,5 @@
-"""One process at a time works in a folder; who comes second is told who is there."""
+"""A lock on a folder: one process at a time works in it, and a second one is told which process
+that is."""
 
 from __future__ import annotations
 
@@ -19,14 +20,19 @@ _notices = logging.getLogger("irazor_tf")
 
 @contextlib.contextmanager
 def held(path: str, folder: str) -> Iterator[None]:
-    """Holds the lock file `path` for work in `folder`; a process that holds it already may ask
-    again.
+    """A context that holds a lock for work in a folder; it may be nested within one process.
 
-    The lock is one of the operating system's, which ends with its process: the lock of a process
-    that is gone is taken over. The owner is written down beside it, for whoever finds it taken.
+    The lock is one of the operating system's and ends with its process, so that the lock of a
+    process that is gone is free again. Its owner is written to a file beside it, for the message to
+    others.
+
+    Args:
+      path: The lock file.
+      folder: The folder, for the message.
 
     Raises:
-      ValueError: another process holds it; the message names process, host and the time since when.
+      ValueError: another process holds the lock; the message names process, host and the time since
+        when.
     """
     home = os.path.dirname(os.path.abspath(path))
     new = not os.path.isdir(home)
@@ -63,7 +69,7 @@ def held(path: str, folder: str) -> Iterator[None]:
 
 
 def _described(owner: str) -> str:
-    """Who is written down as the owner."""
+    """The owner that the file `owner` names, in words: process, host and time."""
     try:
         with open(owner, encoding="utf-8") as file:
             value = json.load(file)

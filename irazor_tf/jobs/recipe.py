@@ -1,4 +1,4 @@
-"""What a job's "auto" settings stand for: resolved once, when the data are there, and kept in
+"""The values of a job's "auto" settings: derived once, when the data exist, and kept in
 `resolved.json`."""
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ _notices = logging.getLogger("irazor_tf")
 
 
 def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOptions:
-    """The training settings of a job with values for what is "auto" in them.
+    """The training settings of a job, with numbers and specs in place of "auto".
 
-    `resolved.json` holds what the rule said when the settings were first resolved, and a later call
-    takes it from there, whatever the rule says by then. As long as nothing is trained, settings
-    that have changed since (see `claim`), the base model among them, are resolved anew.
-    What a trained job of an earlier version had no setting for stays as it was without (`NEUTRAL`).
+    `resolved.json` holds the values that the rule gave when the settings were first resolved; later
+    calls take them from there, even if the rule has changed. As long as nothing is trained,
+    settings that have changed (see `claim`), the base model among them, are resolved anew. A
+    trained job of an earlier version goes on without the settings that did not exist then
+    (`NEUTRAL`).
+
+    Args:
+      job: The job's settings.
+      schema: The fields of its data.
+      base: Its base model.
     """
     path = job.paths.resolved
     given = {key: getattr(job.train, key) for key in RULE}
@@ -60,8 +66,8 @@ def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOp
 
 
 def recipe_of(job: JobConfig) -> dict[str, Any]:
-    """The settings of the rule as the job's trainings have them;
-    empty before the data are there."""
+    """The values that the job's trainings have for the settings of the rule, name -> value; empty
+    before `resolved.json` exists."""
     path = job.paths.resolved
     return read_json(path)[0]["recipe"] if os.path.exists(path) else {}
 

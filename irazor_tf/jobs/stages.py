@@ -61,8 +61,9 @@ _TO_TRY = (
 
 
 def _stage(work: Callable[[Job], T]) -> Callable[[JobConfig | Job], T]:
-    """A stage has the job's folder for itself, and what it reads there is compared with what was
-    written. A stage that needs another one hands its job on, so that nothing is built twice."""
+    """A decorator of stages: while a stage runs, no other process works in the job's folder, and
+    the files that it reads there are compared with their checksums. A stage may be called with the
+    job of another stage, so that nothing is built twice."""
 
     @functools.wraps(work)
     def stage(config: JobConfig | Job) -> T:
@@ -83,7 +84,8 @@ def _stage(work: Callable[[Job], T]) -> Callable[[JobConfig | Job], T]:
 
 @_stage
 def preprocess(job: Job) -> Schema:
-    """Log -> records; at once where they are there and whole."""
+    """Makes the records from the log; where undamaged records exist, returns their schema at
+    once."""
     config = job.config
     if config.data is not None and not config.has_records:
         if config.data.input:  # some formats know their fields from a file
@@ -108,8 +110,8 @@ def preprocess(job: Job) -> Schema:
 
 @_stage
 def tune(job: Job) -> list[dict[str, Any]]:
-    """Records -> `tune/recipe.flags`: the best of a dozen recipes by the validation split, and what
-    each came to (see `tune_recipes`)."""
+    """Tunes the training settings on the validation split, among a dozen recipes (see
+    `tune_recipes`). Writes the best one as `tune/recipe.flags`; returns a record for each."""
     preprocess(job)
     check_splits(job, verified(job))
     return guarded(job, functools.partial(tune_recipes, job))
@@ -117,7 +119,7 @@ def tune(job: Job) -> list[dict[str, Any]]:
 
 @_stage
 def search(job: Job) -> SearchResult:
-    """Records -> `search/result.json`: the found config."""
+    """Searches in the records and writes the found config as `search/result.json`."""
     schema = preprocess(job)
     path = job.paths.result
     if not os.path.exists(path):
@@ -151,8 +153,8 @@ def search(job: Job) -> SearchResult:
 
 @_stage
 def retrain(job: Job) -> list[Candidate]:
-    """The found config, the controls at its size and the curve's points -> `models/*`, each with
-    its validation metrics."""
+    """Trains the found config, the controls at its size and the curve's points, each in a folder
+    under `models`, and writes their validation metrics."""
     result = search(job)
     comparison = Comparison(job, chain_of(job), result)
     candidates = guarded(job, comparison.candidates)
@@ -173,8 +175,8 @@ def retrain(job: Job) -> list[Candidate]:
 
 @_stage
 def evaluate(job: Job) -> list[dict[str, Any]]:
-    """Trained models -> `summary.json` (found config, controls, baselines) and `curve.json` (every
-    point); reads the test split, once."""
+    """Evaluates the trained models and the baselines on the test split, once. Writes `summary.json`
+    (found config, controls, baselines) and `curve.json` (every point), and returns the summary."""
     preprocess(job)
     candidates = _trained_candidates(job)
     fitted = are_fitted(job)
@@ -208,15 +210,15 @@ def evaluate(job: Job) -> list[dict[str, Any]]:
 
 @_stage
 def export(job: Job) -> str:
-    """The found model -> `export/<version>/`; at once where that model is exported already, with
-    the correction that it should have."""
+    """Exports the found model as `export/<version>/` and returns that folder. Where a version with
+    the same model and the same correction exists, it is returned at once."""
     preprocess(job)
     return export_found(job, _trained_candidates(job)[0])
 
 
 @_stage
 def report(job: Job) -> str:
-    """Everything above -> `report.html`."""
+    """Writes `report.html` from everything that the other stages left, and returns its path."""
     config = job.config
     if not config.has_records:
         raise ValueError(
@@ -229,7 +231,7 @@ def report(job: Job) -> str:
 
 @_stage
 def pipeline(job: Job) -> list[dict[str, Any]]:
-    """All stages in their order; returns what stands in `summary.json`."""
+    """Runs all stages but tune, in their order; returns the content of `summary.json`."""
     retrain(job)
     summary = evaluate(job)
     export(job)
@@ -238,7 +240,8 @@ def pipeline(job: Job) -> list[dict[str, Any]]:
 
 
 def _check_memory(job: Job) -> None:
-    """Refuses what would not fit in memory with any of the optimizers that a training will have."""
+    """Raises ValueError where training a full-width model would not fit in memory, with any of the
+    optimizers that the job's trainings use."""
     optimizers = [
         job.options.optimizers() | dict(method.traits.recipe)
         for method in (*job.methods, *job.controls)
@@ -256,6 +259,7 @@ def _summary(point: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trained_candidates(job: Job) -> list[Candidate]:
-    """The candidates whose models were trained for the choices that the job has."""
+    """The candidates, once it is checked that their models were trained for the job's present
+    choices."""
     check_trained(job.config)
     return load_candidates(job.paths)

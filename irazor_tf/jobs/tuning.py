@@ -1,5 +1,5 @@
-"""A job's recipe tuned on its validation split: `tune/` holds the trainings, what they came to, and
-the best recipe as a flagfile."""
+"""The tuning of a job's training settings on its validation split: the folder `tune` holds the
+trainings, their outcome, and the best recipe as a flagfile."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _notices = logging.getLogger("irazor_tf")
 
 
 def tune_recipes(job: Job) -> list[dict[str, Any]]:
-    """Successive halving among a dozen recipes, every field at the job's width; trainings that were
-    stopped go on.
+    """Tunes the training settings of a job, by successive halving among a dozen recipes in which
+    every field has the job's width. Trainings that were interrupted are continued.
 
     Args:
-      job: its settings as given: what is "auto" in them is what the recipes differ in, and the
-        dropout of the final models' base model where its spec does not name it.
+      job: The job. The recipes differ in those of its settings that are "auto", and in the dropout
+        of the final models' base model where its spec does not name it.
 
     Returns:
-      A record for each recipe, the best first: `changes` from the rule's, `model`, `settings`,
-      whether it was `finished` or `diverged`, how many `epochs` it was trained, the validation
-      `metrics` of its best epoch, seconds. `tune/result.json` has them, too; `tune/recipe.flags` is
-      the first one.
+      A record for each recipe, the best first: `changes` from the rule's recipe, `model`,
+      `settings`, whether its training was `finished` or has `diverged`, the number of `epochs`, the
+      validation `metrics` of its best epoch, seconds. `tune/result.json` lists them, too;
+      `tune/recipe.flags` is the first one.
 
     Raises:
       ValueError: nothing is "auto", or the rule's own recipe cannot be trained.
@@ -63,7 +63,11 @@ def tune_recipes(job: Job) -> list[dict[str, Any]]:
 
 
 class _Tuning:
-    """The recipes of a job and their trainings."""
+    """The recipes of a job's tuning, and their trainings.
+
+    Args:
+      job: The job.
+    """
 
     def __init__(self, job: Job):
         self._job, schema, config = job, job.schema, job.config
@@ -106,8 +110,13 @@ class _Tuning:
         self._passes, self._timed = passes, False
 
     def value(self, number: int, epochs: int | None) -> float:
-        """Trains a recipe up to an epoch; its best validation metric
-        so far, the larger the better."""
+        """Trains a recipe and returns its best validation metric so far, with its sign such that
+        larger is better; -inf where the training diverges.
+
+        Args:
+          number: Number of the recipe.
+          epochs: Number of the epoch up to which it is trained. None: to its end.
+        """
         trainer, start = self._trainers[number], time.perf_counter()
         history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
         before = len(history)
@@ -154,11 +163,12 @@ class _Tuning:
         return self._values[number]
 
     def place(self, number: int) -> tuple[bool, float]:
-        """What recipes are sorted by."""
+        """The key by which recipes are sorted, the best first: those trained to their end, then by
+        value."""
         return not self._trainers[number].is_done("model"), -self._values[number]
 
     def record(self, number: int) -> dict[str, Any]:
-        """What a recipe came to."""
+        """The record of a recipe (see `tune_recipes`)."""
         trainer = self._trainers[number]
         history, diverged = self._history(trainer), self._values[number] == -math.inf
         best = {} if diverged else self._best(trainer, history)
@@ -176,7 +186,7 @@ class _Tuning:
         }
 
     def _best(self, trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
-        """The epoch whose weights a training of these epochs ends with."""
+        """The record of the epoch whose weights a training with this history ends with."""
         if not self._rule.patience:
             return history[-1]
         return max(
@@ -213,7 +223,13 @@ class _Tuning:
 
 
 def _flagfile(records: list[dict[str, Any]], job: JobConfig) -> str:
-    """The flags of the best recipe, the first, with what they were chosen by."""
+    """The text of a flagfile with the settings of the best recipe, and in a comment how it was
+    chosen.
+
+    Args:
+      records: The records of all recipes, the best first.
+      job: The job's settings.
+    """
     best, metric = records[0], job.train.metric
     rule = next(record for record in records if not record["changes"])
     figures = f"{best['metrics'][metric]:.4f}; the rule's own: {rule['metrics'][metric]:.4f}"

@@ -1,5 +1,5 @@
-"""Fixed dimension embedding: every field of the space at one width. The control that every search
-has to beat."""
+"""Fixed dimension embedding: every field of the space at one width, without a search. It is the
+control that every search has to surpass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from irazor_tf.training.trainer import Trainer
 
 @METHODS.register("fde")
 class FDE(SearchMethod):
-    """Uniform width, no search."""
+    """Fixed dimension embedding: every field at the same width, without a search."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(SearchMethod.Params):
@@ -44,7 +44,7 @@ class FDE(SearchMethod):
     )
 
     def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
-        """A model without any training: a width needs none."""
+        """A model that is not trained: the derivation of a width needs no weights."""
         return Search(trainer.build(space))
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
@@ -82,7 +82,8 @@ class FDE(SearchMethod):
 
 
 def narrow(space: InputConfig, dim: int) -> InputConfig:
-    """Every field of the space at `dim` or at its own smaller width, its first columns."""
+    """The space with at most the first `dim` columns of every field; a field that is narrower keeps
+    its width."""
     return InputConfig(
         {name: field.cut(field.labels[:dim]) for name, field in space.fields.items()}
     )

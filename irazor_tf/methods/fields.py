@@ -1,4 +1,4 @@
-"""`fields(X)`: method X's choice of fields, every one of them at the space's width (the papers' "X
+"""`fields(X)`: the fields that method X keeps, each at its full width in the space (the papers' "X
 w/ FDE")."""
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from irazor_tf.training.trainer import Trainer
 
 @METHODS.register("fields")
 class Fields(SearchMethod):
-    """Field selection alone, by another method.
+    """The choice of fields by another method, each kept field at its full width in the space.
 
-    A budget is given to that method, so the result may be wider than it. What the method is and
-    needs, its trainings' optimizers among it, is that of the one it takes; the final model starts
-    fresh.
+    A budget is passed on to that other method, so the result may exceed it. Traits, among them the
+    optimizers of trainings, are those of the other method, except that the final model starts with
+    fresh weights.
     """
 
     @dataclasses.dataclass(frozen=True)
     class Params:
-        """None: the method that it takes has them."""
+        """No settings of its own: those of the other method are written in its spec."""
 
     takes_operands = True
 
@@ -50,7 +50,7 @@ class Fields(SearchMethod):
 
     @property
     def inner(self) -> SearchMethod:
-        """The method that chooses the fields."""
+        """The other method, which chooses the fields."""
         return self.operands[0]
 
     def check(self, trainer: Trainer, space: InputConfig) -> None:
@@ -69,8 +69,8 @@ class Fields(SearchMethod):
         budget: int | None = None,
         search: Search | None = None,
     ) -> tuple[SearchResult, Search]:
-        """The inner method's search. Its notices are about what it would have kept, before the
-        fields get their width back."""
+        """The search of the other method, with the kept fields at full width. Its notices are about
+        what the other method would have kept, before fields get their width back."""
         search = (self.train_or_resume(trainer, space) if search is None else search).again()
         narrow = self.inner.derive(search, space, budget)
         notices = tuple(map(str, self.inner.explain(search, (narrow,)).notices))
@@ -78,8 +78,8 @@ class Fields(SearchMethod):
         return SearchResult((wide,), self.spec(), self.traits.init, notices=notices), search
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """The inner method's explanation; of its notices those that are about the search alone,
-        because `configs` have the width that it did not give them (`search` has the others)."""
+        """The explanation of the other method. Of its notices only those about the search are
+        passed on, because the configs' widths are not its own; `search` gives the others."""
         notices = self.inner.explain(search, ()).notices
         return dataclasses.replace(self.inner.explain(search, configs), notices=notices)
 

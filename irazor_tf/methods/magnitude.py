@@ -1,5 +1,5 @@
-"""Magnitude pruning: train plainly, then keep the columns that put out the most, or the largest
-entries. A control."""
+"""Magnitude pruning, a control: a model is trained plainly, and then the columns whose values vary
+most, or the largest entries, are kept."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from irazor_tf.search.selection import take_while_fits
 
 @METHODS.register("magnitude")
 class Magnitude(SearchMethod):
-    """Columns ranked by the spread of what they put out over the training rows, or entries by size.
+    """Magnitude pruning: columns are ranked by the spread of their values over the training rows,
+    or entries by their size.
 
     spread_ij = sqrt(sum_v n_v (E_vj - mean_j)^2 / sum_v n_v), n_v the frequency of feature v of
-    field i. The columns of all fields enter by descending spread as long as they fit in the budget;
-    the final model is trained afresh.
+    field i. The columns of all fields are taken by descending spread, those that no longer fit in
+    the budget being passed over; the final model is trained afresh.
 
-    Per entry, the budget is spent on the largest |E_vj| of all fields together, and the final model
-    is the trained one with the other entries at zero: network pruning in one shot after training,
-    as DNIS is compared with (arXiv 2006.04466, section 3.4). A field without entries keeps its
-    first-order terms where the model has them.
+    With `per="entry"`, the budget is spent on the largest |E_vj| of all fields together, and the
+    final model is the trained one with the other entries at zero: network pruning in one shot after
+    training, as DNIS is compared with (arXiv 2006.04466, section 3.4). A field without entries
+    keeps its first-order terms where the model has them.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Magnitude(SearchMethod):
         return variants(self, "share", self.params.sweep)
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """Scores: the spread of a field's widest column."""
+        """A field's score is the largest spread of its columns."""
         spreads = spreads_of(search.model)
         width = max(len(spread) for spread in spreads.values())
         padded = [np.pad(spread, (0, width - len(spread))) for spread in spreads.values()]
@@ -93,7 +94,8 @@ class Magnitude(SearchMethod):
 
 
 def spreads_of(model: Recommender) -> dict[str, np.ndarray]:
-    """Kept field -> standard deviation of each of its columns over the training rows, [dim]."""
+    """Name of a kept field -> spread of each of its columns: the standard deviation of its values
+    over the training rows, [dim]."""
     assert model.embedding is not None
     spreads = {}
     for name in model.config.kept:
@@ -106,8 +108,13 @@ def spreads_of(model: Recommender) -> dict[str, np.ndarray]:
 
 
 def _by_spread(spreads: Mapping[str, np.ndarray], space: InputConfig) -> list[int]:
-    """Numbers of the space's columns, counted field after field, by descending spread; of equal
-    spreads by the field's name and the column's label."""
+    """Numbers of the space's columns, counted field after field, in descending order of spread;
+    equal ones in the order of the field's name and the column's label.
+
+    Args:
+      spreads: Kept field -> spread of each of its columns, [dim].
+      space: The config that is narrowed.
+    """
     columns = [
         (-spread, name, label)
         for name in space.kept
@@ -117,7 +124,7 @@ def _by_spread(spreads: Mapping[str, np.ndarray], space: InputConfig) -> list[in
 
 
 def _largest_entries(model: Recommender, space: InputConfig, budget: int) -> InputConfig:
-    """`space` with the `budget` largest entries of all fields together."""
+    """`space` with only the `budget` largest entries of all fields' tables together."""
     assert model.embedding is not None
     sizes = {
         name: entry_sizes(model.embedding.field_table(name), space.fields[name])

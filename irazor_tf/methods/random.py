@@ -1,4 +1,4 @@
-"""Random widths within a budget. A control."""
+"""Random widths within a budget, a control."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _DRAWS = 64
 
 @METHODS.register("random")
 class RandomWidths(SearchMethod):
-    """Fields in random order take a random width, no wider than what is left of the budget.
+    """Random widths: fields, in random order, take a random width that is no larger than the rest
+    of the budget allows.
 
     Of 64 such draws the one that uses most of the budget is taken, so that the control is not held
     back by an unlucky draw.
@@ -53,7 +54,7 @@ class RandomWidths(SearchMethod):
     )
 
     def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
-        """A model without any training: a draw needs none."""
+        """A model that is not trained: a random draw needs no weights."""
         return Search(trainer.build(space))
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
@@ -76,8 +77,15 @@ class RandomWidths(SearchMethod):
 def draw(
     generator: np.random.Generator, schema: Schema, space: InputConfig, budget: int
 ) -> InputConfig:
-    """One config: every field in turn, in a random order, takes its first columns up to a random
-    width, as far as they fit in what is left of the budget."""
+    """A config of random widths: fields, in random order, take their first columns up to a random
+    width, as far as these fit in the rest of the budget.
+
+    Args:
+      generator: Source of the random numbers.
+      schema: The data's fields.
+      space: The config whose columns are drawn from.
+      budget: Most embedding parameters.
+    """
     fields = {name: FieldConfig(0) for name in space.fields}
     for i in generator.permutation(space.num_fields):
         name = space.kept[i]

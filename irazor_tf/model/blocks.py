@@ -19,7 +19,7 @@ MOST_UNITS = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class TowerParams:
-    """What the settings of every model with a tower share.
+    """The settings that every model with a tower (dense layers) shares.
 
     Args:
       hidden: Units of every hidden layer, from the input on.
@@ -49,11 +49,11 @@ class TowerParams:
 
 
 class Dropout(keras.layers.Layer):
-    """Dropout whose mask is a pure function of (seed, step, row): resumed or spread over replicas,
-    a run drops the same units.
+    """Dropout whose mask is a pure function of (seed, step, row). A resumed run, or one that is
+    spread over replicas, drops the same units.
 
     Args:
-      rate: Share of units set to zero; the others are divided by 1 - rate.
+      rate: Share of units set to zero, in [0, 1); the others are divided by 1 - rate.
       seed: Seed of the masks.
     """
 
@@ -76,8 +76,9 @@ class Tower(keras.layers.Layer):
     """Dense ReLU layers and one output unit: [B, sum d_i] -> [B].
 
     Args:
-      params: Settings of its layers.
-      columns: Labels of the input columns, along which the first kernel is cut.
+      params: Numbers of units, normalisation and dropout of the hidden layers.
+      columns: Labels of the input columns, by which the rows of the first kernel are cut in a
+        narrower model.
       seed: Seed of initial values and noise.
     """
 
@@ -108,6 +109,8 @@ class Tower(keras.layers.Layer):
         return tf.squeeze(self.out(x), axis=1)
 
     def labelled_axes(self) -> list[tuple[tf.Variable, tuple[Labels | None, ...]]]:
+        """The kernel of the first layer, with the labels of its rows (see
+        `BaseModel.labelled_axes`)."""
         first = self.dense[0] if self.dense else self.out
         return [(first.kernel, (self._columns, None))]
 

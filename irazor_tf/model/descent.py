@@ -1,5 +1,5 @@
-"""From a batch to an update: loss, penalties and gradients of a model by group of variables, and
-the step of each group's optimizer."""
+"""One update of a model from a batch: loss, penalties and gradients by group of variables, and the
+step of each group's optimizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ MakeGradients = Callable[[Batch, Sequence[str]], Gradients]
 
 
 class Descendable(Protocol):
-    """What an update needs of a model; see `Recommender`, which has it."""
+    """The attributes and methods of a model that `gradients` and `descend` use; `Recommender` has
+    them all."""
 
     task: Task
     gates: dict[str, Gate]
@@ -44,7 +45,14 @@ def gradients(
     penalties: float,
     record: bool,
 ) -> Gradients:
-    """Loss and gradients of a batch; see `Recommender.gradients`."""
+    """Loss and gradients of a batch.
+
+    Args:
+      model, batch, groups, training, penalties, record: see `Recommender.gradients`.
+
+    Returns:
+      Mean loss, and group -> gradient of each of its variables.
+    """
     replicas = _replicas()
     variables = [variable for group in groups for variable in model.variable_groups[group]]
     with tf.GradientTape(persistent=True) as tape:
@@ -77,7 +85,12 @@ def descend(
     penalties: float,
     make_gradients: MakeGradients | None,
 ) -> tf.Tensor:
-    """One update from a batch; see `Recommender.descend`."""
+    """One update of some groups of variables from one batch; returns the loss without penalties.
+
+    Args:
+      model, batch, groups, penalties: see `Recommender.descend`.
+      make_gradients: The argument `gradients` of `Recommender.descend`.
+    """
     moving = model.moving(groups)
     loss, by_group = (
         make_gradients(batch, moving)
@@ -104,7 +117,13 @@ def _replicas() -> int:
 def _gate_penalties(
     model: Descendable, ids: tf.Tensor, padded: tf.Tensor | None
 ) -> dict[str, tf.Tensor]:
-    """Group -> the sum of the gates' penalties for it."""
+    """The penalties of all gates, summed for each group of variables that they act on.
+
+    Args:
+      model: The model with the gates.
+      ids: [B, number of fields in the schema].
+      stacked: [B, N, D]. The gates' input.
+    """
     total: dict[str, tf.Tensor] = {}
     for gate in model.gates.values():
         for group, value in gate.penalty(model.embedding, padded, model.kept_ids(ids)).items():
@@ -118,8 +137,13 @@ def _gate_penalties(
 
 
 def _update_architecture(model: Descendable, by_variable: Sequence[Any]) -> None:
-    """One architecture step of every gate, by gradients that are summed over replicas first: a gate
-    may do with them what is not linear."""
+    """One architecture step of every gate. Gradients are summed over replicas before the gate gets
+    them, because what a gate does with them need not be linear.
+
+    Args:
+      model: The model with the gates.
+      by_variable: This replica's gradient of every architecture variable, gate after gate.
+    """
     optimizer = model.optimizers["architecture"]
     context = tf.distribute.get_replica_context()
     start = 0

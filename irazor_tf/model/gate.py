@@ -1,7 +1,8 @@
-"""What a search method puts between the embeddings and the model.
+"""Gates: layers that a search method puts between the embeddings and the base model.
 
-A gate owns the architecture parameters. It keeps shapes, so that models know nothing of it, and it
-is trained by the optimizer group "architecture"."""
+A gate owns the architecture parameters. Its output has the shape of its input, so that base models
+need no knowledge of it. Its weights are trained by the optimizer of the group "architecture".
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ Apply = Callable[[Sequence[tf.Tensor]], None]
 
 
 class Gate(keras.layers.Layer):
-    """Base of all gates: passes everything. Trainable weights of a subclass are architecture
-    parameters."""
+    """Base of all gates; this one lets everything pass. The trainable weights of a subclass are
+    architecture parameters."""
 
     group = "architecture"
     # What `add_record` made.
@@ -28,64 +29,91 @@ class Gate(keras.layers.Layer):
     clock: tf.Variable | None = None
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """What the gate lets through of a batch.
+        """The gated embeddings of a batch.
 
         Args:
           x: [B, N, D]. Embeddings, narrow fields padded with zeros.
-          ids: [B, N]. The ids behind `x`.
-          training: Whether architecture or weights are being trained.
+          ids: [B, N]. The ids that the embeddings were looked up by.
+          training: Whether the pass is one of training (of weights or architecture) and not of an
+            evaluation.
 
         Returns:
-          The same shape as `x`.
+          [B, N, D].
         """
         return x
 
     def open_fields(self, training: bool = False) -> tf.Tensor | None:
-        """[N], or None where all fields are open: 0 for a field whose columns are all closed for
-        every row, else 1.
+        """The fields that the gate has not closed: [N], 0 for a field whose columns are all closed
+        for every row, else 1; None where all fields are open.
 
-        With a field's last column go its first-order term and the bias of its map, as they do in
-        `restrict`: a gate that says so has a model that scores as the one that is cut from it. No
-        gradient runs through this factor: what moves a mask is the derivative of the loss in that
-        mask, which multiplies the column's embedding and nothing else, while the factor is constant
-        around every mask."""
+        For a closed field the model also leaves out its first-order term and the bias of its map,
+        as `restrict` does, so that it scores like the narrower model that is cut from it. No
+        gradient runs through this factor: a mask is trained by the derivative of the loss in the
+        mask itself, which multiplies the column's embedding and nothing else, while the factor is
+        constant around every mask.
+
+        Args:
+          training: see `call`.
+        """
         return None
 
     def penalty(
         self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Group of variables -> a scalar that is added to the loss in the gradient of this group
-        alone.
+        """The gate's penalties on a batch.
 
         Args:
           embedding: The model's `FieldEmbedding`, with its tables.
-          x, ids: see `call`; `x` as it was before the gate.
+          x: [B, N, D]. The gate's input.
+          ids: [B, N]. The ids that the embeddings were looked up by.
+
+        Returns:
+          Group of variables -> a scalar that is added to the loss in the gradient of this group
+          alone.
         """
         return {}
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        """One architecture step.
+        """One step of the architecture parameters.
 
         Args:
-          gradients: Dense gradient of every trainable weight, summed over replicas.
-          apply: Runs the group's optimizer on gradients.
+          gradients: Dense gradient of every trainable weight of the gate, summed over replicas.
+          apply: Function that applies the optimizer of the group "architecture" to gradients, given
+            one for each of these weights. A subclass may change the gradients before, or the
+            weights after.
         """
         apply(gradients)
 
     def fold(self, embedding: keras.layers.Layer) -> None:
-        """Writes what the gate does into the tables, where a method keeps the searched weights."""
+        """Multiplies the effect of the gate into the embedding tables, for methods whose final
+        model goes on with the searched weights but without the gate; does nothing here.
+
+        Args:
+          embedding: The model's `FieldEmbedding`.
+        """
 
     def add_architecture(self, name: str, shape: Sequence[int], initializer: Any) -> tf.Variable:
-        """A trainable architecture parameter that `update` may also assign to inside a replica (all
-        assign the same)."""
+        """A new trainable architecture parameter. `update` may also assign a value to it inside a
+        replica, the same value in each.
+
+        Args:
+          name: Name of the variable.
+          shape: Shape of the variable.
+          initializer: Keras initializer.
+        """
         return self.add_weight(
             name, shape, initializer=initializer, aggregation=tf.VariableAggregation.MEAN
         )
 
     def add_record(self, name: str, shape: Sequence[int]) -> tf.Variable:
-        """A variable, zeros at first, in which `update` may note how the search went, inside a
-        replica (all write the same). It is saved with the weights, so that a resumed search goes on
-        with it. No output of the gate may depend on it."""
+        """A new variable, zeros at first, in which `update` may note the course of the search, with
+        the same value in every replica. It is saved with the weights, so that a resumed search goes
+        on with it. No output of the gate may depend on it.
+
+        Args:
+          name: Name of the variable.
+          shape: Shape of the variable.
+        """
         record = self.add_weight(
             name,
             shape,
@@ -97,17 +125,19 @@ class Gate(keras.layers.Layer):
         return record
 
     def traces(self) -> dict[str, tf.Tensor]:
-        """Scalars worth a curve while searching (TensorBoard)."""
+        """Scalars that describe the gate after an epoch, name -> value; the report and TensorBoard
+        draw them as curves."""
         return {}
 
 
 class NarrowedGate(Gate):
-    """A supernet's gate inside the model that was cut from the supernet: for the gate removed
-    columns are there as zeros, behind it they are gone.
+    """A supernet's gate inside the model that was cut from the supernet. The gate sees the input of
+    the wide shape that it was built for, with zeros for removed columns; of its output the removed
+    columns are dropped.
 
     Args:
       gate: The gate, already built for the wide shape.
-      wide: Config that the gate was built for.
+      wide: Config of the supernet.
       narrow: Config of the model that was cut from the supernet.
     """
 

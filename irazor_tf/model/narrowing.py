@@ -1,5 +1,6 @@
-"""From a wide model to a narrow one with the same numbers: weights by label, cut to what a config
-keeps; and the mask that stands for such a cut while the model stays wide."""
+"""Cutting a wide model to a narrow one with the same numbers: weights are labelled by columns and
+fields, and cut to the labels that a config keeps. Also the mask by which a wide model scores like
+the narrow one without being cut."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ Values = Mapping[str, tuple[np.ndarray, tuple[Labels | None, ...]]]
 
 
 class Labelled(Protocol):
-    """What narrowing needs of a model; see `Predictor`, which has it."""
+    """The attributes and methods of a model that `pieces`, `load_pieces`, `aligned` and `hard_mask`
+    use; `Predictor` has them all."""
 
     config: InputConfig
     embedding: FieldEmbedding | None
@@ -37,23 +39,25 @@ class Labelled(Protocol):
     intercept: Intercept
 
     def pieces(self) -> Iterator[Piece]:
-        """See `pieces`."""
+        """The model's weights as labelled parts; see the function `pieces`."""
 
 
 class Narrowable(Labelled, Protocol):
-    """What `restrict` needs of a model; see `Recommender`, which has it."""
+    """The attributes and methods of a model that `restrict` uses; `Recommender` has them all."""
 
     gates: dict[str, Gate]
 
     def like(self: T, config: InputConfig, gates: Mapping[str, Gate]) -> T:
-        """A model of other columns, with the same settings and fresh weights."""
+        """A new model with the same settings, and with fresh weights, for another config; see
+        `Recommender.like`."""
 
     def inherit(self, wide: Any) -> None:
-        """Takes the numbers that both models have."""
+        """Copies the weights that this model shares with a wider one; see `Predictor.inherit`."""
 
 
 def pieces(model: Labelled) -> Iterator[Piece]:
-    """Every weight that a narrower model shares, labelled; a gate's weights stay with the gate."""
+    """The weights of a model that a narrower one shares, as labelled parts. The weights of gates
+    are not among them."""
     for layer in (model.embedding, model.alignment, model.linear):
         if layer is not None:
             yield from layer.pieces()
@@ -65,7 +69,12 @@ def pieces(model: Labelled) -> Iterator[Piece]:
 
 
 def load_pieces(model: Labelled, wide: Values) -> None:
-    """Assigns the parts of `wide` that the model has."""
+    """Assigns to a model the weights that it shares with a wider one.
+
+    Args:
+      model: The narrower model.
+      wide: Key of a part -> its values in the wider model, and their labels along every axis.
+    """
     targets: dict[Any, tuple[tf.Variable, np.ndarray]] = {}
     for piece in model.pieces():
         if piece.variable is None:
@@ -85,8 +94,13 @@ def load_pieces(model: Labelled, wide: Values) -> None:
 
 
 def aligned(model: Labelled, config: InputConfig) -> InputConfig:
-    """`config` with the width at which the model's fields meet, where a model cut from this one
-    needs maps to keep its numbers."""
+    """`config` with the width at which fields are compared in `model`, set where a model that is
+    cut from it needs maps to give the same numbers.
+
+    Args:
+      model: The wider model.
+      config: Config of the model to be cut from it.
+    """
     whole = all(
         config.fields[name].labels == model.config.fields[name].labels for name in config.kept
     )
@@ -95,7 +109,12 @@ def aligned(model: Labelled, config: InputConfig) -> InputConfig:
 
 
 def restrict(model: Model, config: InputConfig, keep_gates: bool) -> Model:
-    """The narrow model; see `Recommender.restrict`."""
+    """The narrow model that is cut from a wide one, with the same numbers.
+
+    Args:
+      model: The wide model.
+      config, keep_gates: see `Recommender.restrict`.
+    """
     if not config.within(model.config):
         raise ValueError(
             "`restrict` takes a config within the model's. Received: one that keeps columns "
@@ -111,8 +130,13 @@ def restrict(model: Model, config: InputConfig, keep_gates: bool) -> Model:
 
 
 def hard_mask(model: Labelled, config: InputConfig, mask: HardMask | None) -> HardMask:
-    """The mask that stands for `config` in the model: `mask` with other values, or a new one where
-    `mask` is None or of another shape.
+    """The mask by which a wide model scores like the model of a narrower config.
+
+    Args:
+      model: The wide model.
+      config: The narrower config.
+      mask: An earlier mask of this model, which gets new values if it has the right shape; else, or
+        if None, a new mask is made.
 
     Raises:
       ValueError: `config` keeps something that the model does not have.

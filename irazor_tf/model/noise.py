@@ -22,8 +22,12 @@ _part = _Part()
 
 @contextlib.contextmanager
 def part_of_step(number: int) -> Iterator[None]:
-    """A context in which noise is that of the step's batch `number`: several batches of one step
-    would draw the same otherwise."""
+    """A context for one of several batches that a step learns from: the noise that is drawn inside
+    depends on the batch's number, too. Without it, all batches of a step would draw the same noise.
+
+    Args:
+      number: Number of the batch within its step, from 0.
+    """
     before, _part.number = _part.number, number
     try:
         yield
@@ -51,8 +55,8 @@ def batch_dropout(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor) -> tf.T
     """Dropout: x_ij keep_ij / (1 - rate), keep_ij a pure function of (seed, step, row in the global
     batch, column).
 
-    A unit costs 16 random bits, so half the drawing of `batch_uniform`; the rate is rounded to a
-    multiple of 2^-16 and the kept units are divided by what is left exactly.
+    A unit costs 16 random bits, half as many as a number of `batch_uniform`; the rate is rounded to
+    a multiple of 2^-16 and the kept units are divided by what is left exactly.
 
     Args:
       x: [B_local, D].
@@ -61,7 +65,7 @@ def batch_dropout(x: tf.Tensor, rate: float, seed: int, step: tf.Tensor) -> tf.T
       step: Number of the training step, scalar int64.
 
     Returns:
-      Tensor like `x`.
+      [B_local, D], of the type of `x`.
     """
     below = min(round(rate * 2**16), 2**16 - 1)
     shape = tf.shape(x)

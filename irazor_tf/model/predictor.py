@@ -1,4 +1,5 @@
-"""From ids to a prediction: embeddings, gates, base model and task under one `keras.Model`."""
+"""The path from ids to a prediction: embeddings, gates, base model and task in one
+`keras.Model`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,15 @@ from irazor_tf.model.gate import Gate
 
 
 class Forward(NamedTuple):
-    """A pass over a batch: logits, [B], and what they were made from (see `Predictor.embed`)."""
+    """The outcome of a pass over a batch.
+
+    Args:
+      logits: [B].
+      inputs: The base model's inputs.
+      rows: The embeddings looked up, for each width [B, n_g, d_g]; empty for a model without
+        embeddings.
+      stacked: [B, N, D]. The input of the gate; None without gate or hard mask.
+    """
 
     logits: tf.Tensor
     inputs: Embedded
@@ -33,13 +42,14 @@ class Forward(NamedTuple):
 
 
 class Predictor(keras.Model):
-    """A base model on the embeddings of an input config, with gates while searching: what a
-    `Recommender` computes, without its training.
+    """The part of a `Recommender` that computes predictions: a base model on the embeddings of an
+    input config, with gates while searching.
 
     Args:
       schema: The data's fields.
       config: Fields that the model reads, and their embedding dimensions.
-      base: Base model whose settings are taken; a layer for this config is made from it.
+      base: Base model with the settings to use; the model makes a layer of its own from it, for
+        this config.
       task: Loss, prediction and metrics.
       gates: Name of a site of the base model -> the gate that sits there. If None, as in a
         retrained model, no gates.
@@ -69,8 +79,8 @@ class Predictor(keras.Model):
         self._hand_out_clock()
 
     def _add_layers(self, base: BaseModel, gates: dict[str, Gate], stddev: float) -> None:
-        """Makes the parts. Checkpoints name them by their attributes and list them in this
-        order."""
+        """Makes the layers of the model. Checkpoints name them by their attributes and list them in
+        this order."""
         schema, config, seed, uses = self.schema, self.config, self.seed, base.uses
         # Steps taken; only training advances it. Schedules and noise are functions of it.
         self.clock = tf.Variable(
@@ -115,11 +125,16 @@ class Predictor(keras.Model):
         return self.forward(ids, training).logits
 
     def predict_proba(self, ids: tf.Tensor) -> tf.Tensor:
-        """What is served, [B]."""
+        """The predictions that are served for ids, [B, number of fields in the schema] -> [B]."""
         return self.task.predict(self(ids, training=False))
 
     def forward(self, ids: tf.Tensor, training: bool) -> Forward:
-        """A pass over ids [B, number of fields in the schema]."""
+        """A pass over a batch.
+
+        Args:
+          ids: [B, number of fields in the schema].
+          training: Whether gates and layers act as they do while training.
+        """
         inputs, rows, padded = self.embed(ids, training)
         logits = self.intercept(self.base(inputs, training=training))
         return Forward(logits, inputs, rows, padded)
@@ -127,8 +142,16 @@ class Predictor(keras.Model):
     def embed(
         self, ids: tf.Tensor, training: bool = False
     ) -> tuple[Embedded, list[tf.Tensor], tf.Tensor | None]:
-        """What the base model sees, the rows looked up, and the gate's input [B, N, D] (None
-        without gate or hard mask)."""
+        """The embeddings of a batch, on their way to the base model.
+
+        Args:
+          ids: [B, number of fields in the schema].
+          training: Whether gates act as they do while training.
+
+        Returns:
+          The base model's inputs; the embeddings looked up, for each width [B, n_g, d_g]; and the
+          input of the gate, [B, N, D], None without gate or hard mask.
+        """
         flat = linear = aligned = padded = None
         rows: list[tf.Tensor] = []
         if self.embedding is not None:
@@ -149,8 +172,14 @@ class Predictor(keras.Model):
         return Embedded(flat, linear, aligned), rows, padded
 
     def _gated(self, padded: tf.Tensor, ids: tf.Tensor, training: bool) -> tf.Tensor:
-        """[B, N, D] behind the gate, and behind the hard mask on both sides of it: a gate may turn
-        zeros into something else."""
+        """The embeddings [B, N, D] behind the gate. The hard mask is applied before and after the
+        gate, because a gate may turn zeros into other numbers.
+
+        Args:
+          padded: [B, N, D]. Embeddings before the gate.
+          ids: [B, number of fields in the schema].
+          training: Whether the gate acts as it does while training.
+        """
         gate, hard = self.gates.get("embedding"), self._hard_mask
         gated = padded if hard is None else padded * hard.columns
         if gate is not None:
@@ -160,8 +189,8 @@ class Predictor(keras.Model):
         return gated
 
     def _open_fields(self, training: bool) -> tf.Tensor | None:
-        """[N]: 0 for fields that the gate or the hard mask has closed, else 1; None: all are open.
-        The gate has been called before."""
+        """The fields that neither the gate, which has been called before, nor the hard mask has
+        closed: [N], 0 for a closed field, else 1; None where all are open."""
         gate = self.gates.get("embedding")
         open_in_gate = None if gate is None else gate.open_fields(training)
         if open_in_gate is not None:
@@ -172,13 +201,13 @@ class Predictor(keras.Model):
         return fields if open_in_gate is None else open_in_gate * fields
 
     def kept_ids(self, ids: tf.Tensor) -> tf.Tensor:
-        """[B, N]: the id columns of the embedding's fields."""
+        """The id columns of the embedded fields, [B, number of fields in the schema] -> [B, N]."""
         assert self.embedding is not None
         return tf.gather(ids, self.embedding.id_columns, axis=1)
 
     def _hand_out_clock(self) -> None:
-        """Tells layers with schedules or noise the time. They do not own the clock, and a gate may
-        serve two models: a supernet and the narrow model cut from it."""
+        """Gives the step counter to all layers with schedules or noise, which do not own it
+        themselves: a gate may serve two models, a supernet and the narrow model cut from it."""
         for layer in self._flatten_layers(include_self=False):
             if hasattr(layer, "clock"):
                 object.__setattr__(layer, "clock", self.clock)
@@ -195,32 +224,46 @@ class Predictor(keras.Model):
     # Narrowing ------------------------------------------------------------------------------------
 
     def hard_mask(self, config: InputConfig | None) -> None:
-        """Puts out zeros for what `config` does not keep, as `restrict` would: columns before and
-        after the gate, masked entries before it, first-order terms of removed fields. None lifts
-        it."""
+        """Makes the model score like the one that `restrict` would cut from it: columns that
+        `config` does not keep are zero before and after the gate, masked entries are zero before
+        it, and removed fields have no first-order terms.
+
+        Args:
+          config: A config within this model's. None removes the mask again.
+        """
         mask = None if config is None else narrowing.hard_mask(self, config, self._hard_mask)
         if mask is not self._hard_mask:
             self._hard_mask = mask
             self.predict_function = None  # it was traced with another mask
 
     def pieces(self) -> Iterator[Piece]:
-        """Every weight that a narrower model shares, labelled; a gate's weights stay with the
-        gate."""
+        """The weights that a narrower model shares, as labelled parts. The weights of gates are not
+        among them."""
         return narrowing.pieces(self)
 
     def aligned(self, config: InputConfig) -> InputConfig:
-        """`config` with the width at which this model's fields meet, where a model cut from this
-        one needs maps to keep its numbers."""
+        """`config` with the width at which this model compares fields, set where a model that is
+        cut from this one needs maps to give the same numbers.
+
+        Args:
+          config: Config of the model to be cut from this one.
+        """
         return narrowing.aligned(self, config)
 
     def inherit(self, wide: Predictor) -> None:
-        """Takes the numbers of all weights that both models have, gates left out, from one as wide
-        or wider."""
+        """Copies the weights that this model shares with another one; gates are left out.
+
+        Args:
+          wide: A model as wide as this one, or wider.
+        """
         self.load_pieces({piece.key: (piece.read(), piece.axes) for piece in wide.pieces()})
 
     def load_pieces(self, wide: narrowing.Values) -> None:
-        """Assigns the parts of `wide` (key -> values, labels along every axis) that this model
-        has."""
+        """Assigns to this model the weights that it shares with a wider one.
+
+        Args:
+          wide: Key of a part -> its values in the wider model, and their labels along every axis.
+        """
         narrowing.load_pieces(self, wide)
 
     # Size -----------------------------------------------------------------------------------------
@@ -231,17 +274,18 @@ class Predictor(keras.Model):
         return self.config.kept
 
     def num_dims(self) -> int:
-        """Embedding dimensions of all fields that store an entry; 0 for a model without
-        embeddings."""
+        """Sum of the embedding dimensions of all fields that store at least one entry; 0 for a
+        model without embeddings."""
         return sum(self.config.stored_dims.values()) if self.embedding is not None else 0
 
     def num_params(self) -> int:
-        """Embedding values, masked entries not counted; 0 for a model without embeddings."""
+        """Number of embedding values, masked entries not counted; 0 for a model without
+        embeddings."""
         return self.config.num_params(self.schema) if self.embedding is not None else 0
 
     def num_total_params(self) -> int:
-        """All values needed to score: embedding entries, first-order terms, base model, gates,
-        intercept."""
+        """Number of all values needed to score: embedding entries, first-order terms, base model,
+        gates, intercept."""
         others = [layer for layer in self.layers_in_order() if layer is not self.embedding]
         return self.num_params() + sum(
             int(np.prod(weight.shape)) for layer in others for weight in layer.weights

@@ -1,5 +1,5 @@
-"""Supernet and served model in one: a base model with embeddings and gates that can be trained and
-cut."""
+"""The trainable model: a base model with embeddings and gates that can be trained and cut to a
+narrower one. Supernet and served model are both of this kind."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Recommender(Predictor):
         frozen: Iterable[str] = (),
         steps_per_execution: int = 1,
     ) -> None:
-        """Makes the model ready for a training, where its variables were made (in the scope of a
-        strategy).
+        """Makes the model ready for a training; to be called where its variables were made (in the
+        scope of a strategy).
 
         Args:
-          step: Called with the model and an element of the data, in a replica; updates the model
-            and returns the loss.
+          step: Called in a replica with the model and an element of the data; updates the model and
+            returns the loss.
           optimizers: Group of variables -> its optimizer, for every group that has variables.
-          frozen: see `freeze`.
+          frozen: Names of groups and parts that the training leaves unchanged; see `freeze`.
           steps_per_execution: Steps per call of the compiled function.
         """
         self.freeze(frozen)
@@ -96,8 +96,11 @@ class Recommender(Predictor):
         self.train_function = None
 
     def freeze(self, names: Iterable[str]) -> None:
-        """Lets groups of variables, and parts by their layer's name, stay as they are in a
-        training; all others move.
+        """Sets what a training leaves unchanged; everything else is trained.
+
+        Args:
+          names: Names of groups of variables, and of parts of the model (the names of their
+            layers).
 
         Raises:
           ValueError: the model has no group and no part of such a name.
@@ -115,7 +118,7 @@ class Recommender(Predictor):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups that have variables."""
+        """The groups of variables that are not empty in this model."""
         return tuple(group for group in GROUPS if self.variable_groups[group])
 
     @property
@@ -123,7 +126,11 @@ class Recommender(Predictor):
         return [self._loss_mean, *self._penalty_means.values()]
 
     def record_penalties(self, penalties: Mapping[str, tf.Tensor]) -> None:
-        """Takes the gates' penalties of a batch, by group, into the epoch's means."""
+        """Adds the gates' penalties of a batch to the epoch's means.
+
+        Args:
+          penalties: Group of variables -> penalty, a scalar.
+        """
         for group, value in penalties.items():
             self._penalised.add(group)
             self._penalty_means[group].update_state(value)
@@ -142,13 +149,13 @@ class Recommender(Predictor):
         return {mean.name: mean.result() for mean in (self._loss_mean, *means)}
 
     def moving(self, groups: Sequence[str]) -> list[str]:
-        """Those of the groups that have variables and are not frozen."""
+        """Those of `groups` that have variables and are not frozen."""
         return [
             group for group in groups if group not in self.frozen and self.variable_groups[group]
         ]
 
     def moving_variables(self, group: str) -> list[tf.Variable]:
-        """The group's variables without those of frozen parts."""
+        """The variables of a group, without those of frozen parts of the model."""
         frozen_parts = [part for part in self.layers_in_order() if part.name in self.frozen]
         still = {variable.ref() for part in frozen_parts for variable in part.trainable_variables}
         return [variable for variable in self.variable_groups[group] if variable.ref() not in still]
@@ -161,11 +168,12 @@ class Recommender(Predictor):
         penalties: float = 1.0,
         gradients: descent.MakeGradients | None = None,
     ) -> tf.Tensor:
-        """One update of some groups from one batch, in a replica; what is frozen stays.
+        """One update of some groups of variables from one batch, in a replica; frozen groups and
+        parts stay as they are.
 
         Args:
-          batch: Ids and labels.
-          groups: Groups of variables that move.
+          batch: "ids", [B, number of fields in the schema], and "label", [B].
+          groups: Names of the groups that are updated.
           penalties: Factor of the gates' penalties.
           gradients: Function of batch and groups that returns loss and gradients. If None
             (default), `Recommender.gradients`.
@@ -184,34 +192,41 @@ class Recommender(Predictor):
         penalties: float = 1.0,
         record: bool = False,
     ) -> Gradients:
-        """Mean loss of the batch and this replica's share of the gradient, by group.
+        """Mean loss of a batch, and the gradient's share of this replica: group -> a gradient for
+        each of its variables.
 
         The task's loss, the L2 terms and the ridges enter every group's gradient; a gate's penalty
         enters that of its own group alone.
 
         Args:
-          batch: Ids and labels.
+          batch: "ids", [B, number of fields in the schema], and "label", [B].
           groups: Groups of variables whose gradients are computed.
           training: Whether layers act as they do while training.
           penalties: Factor of the gates' penalties; at 0 they are not computed.
-          record: Whether the penalties enter the epoch's means.
+          record: Whether the penalties are added to the epoch's means.
         """
         return descent.gradients(
             self, batch, groups, training=training, penalties=penalties, record=record
         )
 
     def like(self, config: InputConfig, gates: Mapping[str, Gate] | None = None) -> Recommender:
-        """A model of the same settings on another config, with fresh weights."""
+        """A model with the same settings and fresh weights, for another config.
+
+        Args:
+          config: Config of the new model.
+          gates: Name of a site -> gate of the new model. If None (default), no gates.
+        """
         return type(self)(self.schema, config, self.base, self.task, gates=gates, **self._settings)
 
     def restrict(self, config: InputConfig, *, keep_gates: bool = True) -> Recommender:
-        """The narrow model with the same numbers: every labelled axis cut to the labels that
-        `config` keeps.
+        """A narrower model that is cut from this one and has the same numbers: every labelled axis
+        of the weights is cut to the columns and fields that `config` keeps.
 
         Args:
           config: Lies within this model's config.
-          keep_gates: Whether the gates go on acting on what is left. If False, they are left
-            behind; where they matter, they have to be folded into the tables first.
+          keep_gates: Whether the gates go on acting on what is left. If False, the narrower model
+            has no gates; where they change embeddings, they have to be folded into the tables first
+            (`Gate.fold`).
 
         Raises:
           ValueError: `config` keeps something that this model does not have.

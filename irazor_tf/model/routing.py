@@ -12,12 +12,13 @@ from irazor_tf.model.recommender import Recommender
 
 
 class Router(keras.layers.Layer):
-    """Base of routers: ids [B, number of fields in the schema] -> cluster [B] int32. A router's
-    weights are part of what is served."""
+    """Base of routers, which decide which cluster each row belongs to: ids [B, number of fields in
+    the schema] -> cluster [B] int32. A router's weights are served with the model."""
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields it reads; they stay inputs of the served model."""
+        """Names of the fields that the router reads; they stay inputs of the served model even
+        where no cluster's model keeps them."""
         raise TypeError(f"{type(self).__name__} should define `fields`")
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
@@ -25,11 +26,13 @@ class Router(keras.layers.Layer):
 
 
 class RoutedRecommender(keras.Model):
-    """One model per cluster behind a router: every row is scored once.
+    """One model per cluster of rows, behind a router: a row is scored by the model of its cluster
+    alone.
 
     Args:
-      models: The model of every cluster, all of one schema and task.
-      router: Layer that sends rows to clusters.
+      models: The model of every cluster, in the order of the clusters' numbers; all of one schema
+        and task.
+      router: Layer that says which cluster a row belongs to.
     """
 
     def __init__(self, models: Sequence[Recommender], router: Router):
@@ -47,7 +50,8 @@ class RoutedRecommender(keras.Model):
         return tuple(name for name in self.schema.names if name in read)
 
     def call(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits, [B]."""
+        """Logits of ids, [B, number of fields in the schema] -> [B]; each row by the model of its
+        cluster."""
         clusters = self.router(ids)
         logits = tf.zeros((tf.shape(ids)[0],))
         for cluster, model in enumerate(self.models):
@@ -56,19 +60,21 @@ class RoutedRecommender(keras.Model):
         return logits
 
     def predict_proba(self, ids: tf.Tensor) -> tf.Tensor:
-        """What is served, [B]."""
+        """The predictions that are served for ids, [B, number of fields in the schema] -> [B]."""
         return self.task.predict(self(ids, training=False))
 
     def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return self.predict_proba(data["ids"]), data["label"]
 
     def num_dims(self) -> int:
-        """Embedding dimensions of all models together."""
+        """Sum of the embedding dimensions of the models of all clusters."""
         return sum(model.num_dims() for model in self.models)
 
     def num_params(self) -> int:
-        """Embedding values of all models, and all of the router's."""
+        """Number of embedding values of the models of all clusters, plus all values that the router
+        stores."""
         return sum(model.num_params() for model in self.models) + self.router.count_params()
 
     def num_total_params(self) -> int:
+        """Number of all values of the models of all clusters and of the router."""
         return sum(model.num_total_params() for model in self.models) + self.router.count_params()

@@ -1,4 +1,4 @@
-"""The groups that a model's variables fall in, each with an optimizer of its own."""
+"""The groups into which a model's variables are divided, each with an optimizer of its own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What keeps weights small: L2 of the rows that a batch looks up, and ridges, which weigh every
-feature's weights once, however often it is looked up."""
+"""Penalties on the size of weights: L2 terms of the rows that a batch looks up, and ridges, which
+weigh each feature equally, however often it is looked up."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from irazor_tf.config.schema import Schema
 
 
 class Shares:
-    """1 / c(x_i) of every feature x_i of a row, c being how often the feature occurs in the
+    """The shares 1 / c(x_i) of a row's features x_i, where c is how often the feature occurs in the
     training split.
 
-    With ridge r, half of r times these shares times the squared weights w of a row's features
-    enters the row's loss. Summed over the training rows that is r/2 * sum of w^2 over all features
-    that occur: the prior N(0, 1/r) of every weight, and scikit-learn's penalty with C = 1/r. An L2
-    of looked-up rows that is not divided by c penalises a feature in proportion to how often it
-    occurs: most what is known best. A batch still touches no other rows than it looks up.
+    A ridge with strength r adds to a row's loss r/2 times the sum of share times squared weight
+    over the row's features. Summed over the training rows that is r/2 * sum of w^2 over all
+    features that occur: the prior N(0, 1/r) of every weight, and scikit-learn's penalty with C =
+    1/r. An L2 of looked-up rows that is not divided by c penalises a feature in proportion to how
+    often it occurs, and so most the features that are best known. A batch still touches no other
+    rows than it looks up.
 
     Args:
       schema: Loaded from the data folder, with counts.
-      fields: Names of the fields, in the order of what is returned.
+      fields: Names of the fields for which shares are given, in this order.
 
     Raises:
       ValueError: the schema was made in memory and has no counts.
@@ -40,7 +41,7 @@ class Shares:
         self._values = tf.Variable(values.astype(np.float32), trainable=False, name="shares")
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
-        """[B, N] float32 of ids [B, number of fields in the schema]."""
+        """The shares of a batch: ids [B, number of fields in the schema] -> [B, N] float32."""
         return tf.gather(
             self._values, tf.cast(tf.gather(ids, self._columns, axis=1), tf.int64) + self._offsets
         )
@@ -49,8 +50,8 @@ class Shares:
 class WeightPenalties:
     """L2 terms and ridges of the embeddings and of the first-order terms of a batch.
 
-    No Keras layer: its variable is neither a weight nor a part of what is saved, since it is there
-    again with the data.
+    It is no Keras layer, so that its variable is neither a weight nor saved: the variable is
+    computed from the data again.
 
     Args:
       schema: The data's fields; with counts where a ridge is not 0.
@@ -88,8 +89,9 @@ class WeightPenalties:
         """The L2 terms of a batch, a scalar.
 
         Args:
-          rows: Per width [B, n_g, d_g], as `FieldEmbedding` looks them up; empty without one.
-          linear: [B, N], the first-order terms; None without them.
+          rows: For each width [B, n_g, d_g], the embeddings as `FieldEmbedding` looks them up;
+            empty for a model without embeddings.
+          linear: [B, N], the first-order terms; None for a model without them.
         """
         total = tf.constant(0.0)
         if self._embedding_l2 and rows:
@@ -105,8 +107,8 @@ class WeightPenalties:
     def ridge(
         self, ids: tf.Tensor, rows: Sequence[tf.Tensor], linear: tf.Tensor | None
     ) -> tf.Tensor:
-        """Mean over a batch of half the ridges times the rows' shares of the squared weights, a
-        scalar.
+        """The ridge terms of a batch, a scalar: the mean over its rows of r/2 times the sum of
+        share times squared weight (see `Shares`), for embeddings and first-order terms.
 
         Args:
           ids: [B, number of fields in the schema].

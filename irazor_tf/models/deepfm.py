@@ -23,7 +23,8 @@ class DeepFM(BaseModel):
 
     @dataclasses.dataclass(frozen=True)
     class Params(AlignedParams, TowerParams):
-        """Settings: those of the tower and of the alignment."""
+        """Settings of DeepFM: those of the tower (dense layers) and those of the alignment (linear
+        maps of all embeddings to one width)."""
 
         def __post_init__(self) -> None:
             AlignedParams.__post_init__(self)

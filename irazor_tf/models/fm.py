@@ -19,7 +19,7 @@ class FactorizationMachine(BaseModel):
 
     @dataclasses.dataclass(frozen=True)
     class Params(AlignedParams):
-        """Settings, beside those of the alignment.
+        """Settings of the factorization machine, in addition to those of the alignment.
 
         Args:
           mean_products: Whether each inner product is divided by D, as the public code of DNIS

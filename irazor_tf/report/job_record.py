@@ -1,4 +1,5 @@
-"""What a job left on disk, read for the report. What is missing is empty. No TensorFlow import."""
+"""The files that a job left in its folder, read for the report. What a stage has not written yet is
+empty. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -17,19 +18,19 @@ from irazor_tf.report.search_record import History, SearchRecord, histories, rea
 
 @dataclasses.dataclass(frozen=True)
 class JobRecord:
-    """A job and its folder.
+    """Everything that the report reads of a job.
 
     Args:
-      paths: the folder.
-      schema: the data's fields.
-      settings, chosen: the two halves of the job's settings: those that stages were run with, and
-        those that may change between runs.
-      points: a record per model, of the whole curve (before there is one: of the summary), the
-        found config first, then the controls, then the rest.
-      summary: the records of the summary, in which calibrations have their bins.
-      baselines: the records of models without a config.
-      candidates: name -> its entry in the list of candidates.
-      result: the found configs; None before a search has ended.
+      paths: The job's folder.
+      schema: The data's fields.
+      settings: The settings that finished work depends on, as a JSON value.
+      chosen: The settings that may change after a search, as a JSON value.
+      points: A record for every trained model on the curve, or in the summary where there is no
+        curve yet: the found config first, then the controls, then the rest.
+      summary: The records in `summary.json`; in these, calibrations have their bins.
+      baselines: The records of the baselines.
+      candidates: Name of a candidate -> its entry in `candidates.json`.
+      result: The search's result with the found configs; None before a search has ended.
     """
 
     paths: JobPaths
@@ -44,7 +45,12 @@ class JobRecord:
 
     @classmethod
     def load(cls, model_dir: str, schema: Schema) -> JobRecord:
-        """The record of the job in the folder `model_dir`."""
+        """The record of the job in a folder.
+
+        Args:
+          model_dir: The job's folder.
+          schema: The data's fields.
+        """
         paths = JobPaths(model_dir)
         job = read(paths.settings) or {}
         summary = read(paths.summary) or []
@@ -71,12 +77,14 @@ class JobRecord:
 
     @property
     def method(self) -> str:
-        """The spec of the method."""
+        """Spec of the job's search method, or of several joined by "+"; "search" where it is not
+        known."""
         return self.chosen.get("method") or self.settings.get("method") or "search"
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the task's metrics, the one that decides first."""
+        """Names of the task's metrics; first the one by which trainings stop and keep their best
+        epoch."""
         decides = self.settings.get("train", {}).get("metric")
         first = self.points[0] if self.points else {}
         names = [
@@ -88,30 +96,33 @@ class JobRecord:
 
     @property
     def compared(self) -> list[Mapping[str, Any]]:
-        """The found config and the controls."""
+        """The records of the found config and of the controls."""
         return [point for point in self.points if point["role"] != Role.CURVE.value]
 
     @property
     def full_params(self) -> int | None:
-        """Embedding parameters of the space: every field at full width."""
+        """Number of embedding parameters of the searched space, in which every field has the full
+        width; None where the width is not known."""
         if "width" not in self.settings:
             return None
         return self.schema.num_features * self.settings["width"]
 
     @property
     def exported(self) -> Mapping[str, Any]:
-        """Which model is exported, and as what version; empty before an export."""
+        """The content of `export.json`: which model is exported, and as which version; empty before
+        an export."""
         return read(self.paths.exported) or {}
 
     @property
     def splits(self) -> Mapping[str, Mapping[str, Any]]:
-        """Name of a split of the records -> what is known of it; empty where it is not known."""
+        """Name of a split -> its entry in the records' manifest; empty where there is none."""
         manifest = read(self._records.manifest) if self._records else None
         return (manifest or {}).get("splits", {})
 
     @property
     def truth(self) -> Mapping[str, Any]:
-        """What a generated log was generated from; empty for any other log."""
+        """The content of a generated log's `truth.json`: what the log was generated from; empty for
+        any other log."""
         return (read(self._records.truth) if self._records else None) or {}
 
     @property
@@ -119,8 +130,12 @@ class JobRecord:
         return RecordsPaths(self.schema.directory) if self.schema.directory else None
 
     def series_name(self, point: Mapping[str, Any]) -> str:
-        """The method's name in the point's spec, with the method it works on: a(x=1) -> a,
-        a(b(x=1)) -> a(b)."""
+        """The name of a point's line in the figure of quality against size: its method's name, with
+        that of the method it works on, without settings: a(x=1) -> a, a(b(x=1)) -> a(b).
+
+        Args:
+          point: The record of the point.
+        """
 
         def name(spec: Spec) -> str:
             return spec.name + (f"({', '.join(map(name, spec.operands))})" if spec.operands else "")
@@ -131,7 +146,11 @@ class JobRecord:
             return str(point.get("method", point["name"])).split("(")[0]
 
     def style(self, label: str) -> int:
-        """The number of a colour and a marker, the same in every figure."""
+        """The number of a line's style (`line_style`), the same for the same label in all figures.
+
+        Args:
+          label: Name of a method or of a compared model.
+        """
         order = list(
             dict.fromkeys(
                 [*map(self.series_name, self.points), *(point["name"] for point in self.compared)]
@@ -140,8 +159,8 @@ class JobRecord:
         return order.index(label) if label in order else len(order)
 
     def known(self) -> dict[str, str]:
-        """What is known of a field beforehand: that it is a shadow, or its group in a generated
-        log."""
+        """Field -> what is known of it in advance: "shadow" for a shadow field, or its group
+        (strong, noise) in a generated log; other fields are left out."""
         names = {field.name: "shadow" for field in self.schema.fields if field.role == "shadow"}
         for group, members in self.truth.items():
             values = list(members.values()) if isinstance(members, dict) else members
@@ -154,8 +173,8 @@ class JobRecord:
         return names
 
     def fields_by_width(self) -> dict[str, int]:
-        """Field -> its largest dimension in any cluster (0 where a mask leaves no entry of it), the
-        widest first, then by cardinality."""
+        """Field -> its largest dimension in any cluster (0 where a mask leaves no entry of it). The
+        order is that of the report's figures: the widest first, then by cardinality."""
         stored = [config.stored_dims for config in self.result.clusters] if self.result else []
         widest = {
             name: max((dims[name] for dims in stored), default=0) for name in self.schema.names
@@ -167,8 +186,8 @@ class JobRecord:
         return {field.name: widest[field.name] for field in order}
 
     def searches(self) -> list[SearchRecord]:
-        """The found config's search first, then the controls', then others (those of the first
-        methods of a chain)."""
+        """The records of all searches: the found config's first, then those of the controls, then
+        others (of the methods before the last of a chain)."""
         named = [entry.get("search_folder") for entry in self.candidates.values()]
         there = sorted(
             os.path.relpath(folder, self.paths.root)
@@ -178,7 +197,8 @@ class JobRecord:
         return [self._search(folder) for folder in folders if os.path.isdir(self.paths.at(folder))]
 
     def _search(self, folder: str) -> SearchRecord:
-        """A search, called as its first candidate is, or as its folder without the digest."""
+        """The record of the search in a folder. It is named like the first candidate that came of
+        it, or, where there is none, like its folder without the digest."""
         entries = [
             entry for entry in self.candidates.values() if entry.get("search_folder") == folder
         ]
@@ -192,20 +212,25 @@ class JobRecord:
         )
 
     def model_histories(self, point: Mapping[str, Any]) -> list[History]:
-        """The trainings of a point's final model."""
+        """The histories of the trainings of a point's final model, or of its models, one per
+        cluster.
+
+        Args:
+          point: The record of the point.
+        """
         return histories(self.paths.at(point["folder"])) if "folder" in point else []
 
 
 def _points(
     curve: Sequence[Mapping[str, Any]] | None, summary: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """The records of the models with a config, with the size of their exports, and those of the
+    """The records of the trained models, each with the size of its export, and the records of the
     baselines.
 
     Args:
-      curve: the records of the curve; None before there is one.
-      summary: the records of the summary, the found config's first. Those of an older job have no
-        role.
+      curve: the records in `curve.json`; None before there is such a file.
+      summary: the records in `summary.json`, the found config's first. Those that an earlier
+        version wrote have no role.
     """
     sizes = {point["name"]: point["export_mib"] for point in summary if "export_mib" in point}
     roles = [Role.FOUND, *[Role.CONTROL] * len(summary)]

@@ -1,5 +1,5 @@
-"""Pieces of a page of HTML: its look, tables, figures. Arguments are plain text, which is escaped
-here, unless they are called HTML. No TensorFlow import."""
+"""The parts of an HTML page: style, tables, figures. Arguments are plain text, which is escaped
+here, unless their description says HTML. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ T = TypeVar("T")
 
 
 def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]], first: str = "") -> str:
-    """The whole file.
+    """The text of the whole HTML file.
 
     Args:
-      title: the page's title.
-      lead: the paragraph below the title.
-      sections: title, id and HTML of every section; one without HTML is left out.
-      first: HTML before the lead.
+      title: The page's title, plain text.
+      lead: The paragraph below the title, plain text.
+      sections: Title (plain text), id and HTML of every section; one with empty HTML is left out.
+      first: HTML that stands before the lead.
     """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{html.escape(name)}</a>' for name, key, _ in sections)
@@ -89,17 +89,22 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]], first:
 
 
 def paragraph(text: str, kind: str = "text") -> str:
-    """A paragraph.
+    """HTML of a paragraph.
 
     Args:
-      text: its words.
-      kind: text, title, note, notice (what went wrong), or none (in place of what there is not).
+      text: Its words, plain text.
+      kind: CSS class: text, title, note, notice (about something that went wrong), or none (says
+        that there is nothing to show).
     """
     return f'<p class="{kind}">{html.escape(text)}</p>'
 
 
 def cards(values: Sequence[tuple[str, str]]) -> str:
-    """Boxes side by side, each with a value and what it is."""
+    """HTML of boxes side by side.
+
+    Args:
+      values: For every box a value and the words below it.
+    """
     boxes = "".join(
         f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(label)}</span></div>'
         for value, label in values
@@ -115,11 +120,11 @@ def data_table(
     classes: Sequence[str] = (),
     wrap: int = 80,
 ) -> str:
-    """A table that scrolls where it is large. A column in which no row has a value is left out,
-    except for the first.
+    """HTML of a table that scrolls where it is large. A column in which no row has a value is left
+    out, unless it is the first.
 
     Args:
-      header, rows: texts of the cells.
+      header, rows: texts of the cells, plain text.
       left: number of columns, from the first, that are aligned to the left.
       classes: class of every row: plain, found (the found config) or off (a removed field). If
         empty (default), all are plain.
@@ -153,7 +158,8 @@ def data_table(
 
 
 def figure(drawn: Figure, key: str, caption: str) -> str:
-    """A figure with its caption, in its own size: where the page is narrower, it scrolls.
+    """HTML of a figure with its caption, in the figure's own size: where the page is narrower, it
+    scrolls.
 
     Args:
       drawn: the figure.
@@ -165,11 +171,11 @@ def figure(drawn: Figure, key: str, caption: str) -> str:
 
 
 def figures(draw: Callable[[list[T]], Figure], items: Sequence[T], key: str, caption: str) -> str:
-    """A figure of many rows, cut in pages of `ROWS` (one page where little would be left over), in
-    a box that scrolls.
+    """HTML of a figure with many rows, cut in pages of `ROWS` rows (one page where little would be
+    left over), in a box that scrolls.
 
     Args:
-      draw: draws some of the rows.
+      draw: function that draws a figure of some of the rows.
       items: the rows.
       key: a name that no other figure of the page has.
       caption: the words below each page, without a full stop.
@@ -185,6 +191,11 @@ def figures(draw: Callable[[list[T]], Figure], items: Sequence[T], key: str, cap
 
 
 def _hint(width: float) -> str:
-    """The words that a box scrolls, shown where the page is too narrow for content of `width` px."""
+    """HTML of the words that a box scrolls sideways, shown only where the page is narrower than the
+    box's content.
+
+    Args:
+      width: Width of the content, px.
+    """
     step = max((step for step in _STEPS if step <= width), default=None)
     return "" if step is None else f'<p class="hint w{step}">⟷ scrolls sideways</p>'

@@ -1,8 +1,9 @@
-"""A job's folder -> one HTML file to look at: no script, no link to anything outside. No TensorFlow
-import.
+"""The report of a job: one HTML file, without scripts and without links to anything outside it. No
+TensorFlow import.
 
 A section whose stage has not run, or for which the method leaves nothing, is left out; the first
-one says what has not run."""
+section says which stages have not run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one search left on disk, read for the report. No TensorFlow import."""
+"""The files that one search left in its folder, read for the report. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from irazor_tf.search.pictures import Picture, load_pictures
 
 @dataclasses.dataclass(frozen=True)
 class FieldArray:
-    """An array that a method left about the fields of its space.
+    """An array that a method left, with a row per field of the searched space.
 
     Args:
-      name: the method's name for it.
-      fields: names of the rows.
+      name: The method's name for the array.
+      fields: Names of the fields, one per row.
       values: [N, K].
-      sizes: number of embedding columns that each value stands for, [N, K]; None: not known.
-      kept: values all of whose embedding columns are in the config, [N, K]; None: not known.
+      sizes: How many embedding columns each value stands for, [N, K]. None where that is not known.
+      kept: Whether all embedding columns of a value are in the found config, [N, K] bool. None
+        where that is not known.
     """
 
     name: str
@@ -41,9 +42,9 @@ class History:
     """The epochs of one training.
 
     Args:
-      name: the training's name in its folder.
-      records: a record per epoch.
-      best: the epoch whose weights were kept; None: the last.
+      name: Name of the training, that of its folder.
+      records: A record per epoch, name of a quantity -> value.
+      best: Number of the epoch whose weights were kept. None for the last one.
     """
 
     name: str
@@ -53,14 +54,16 @@ class History:
 
 @dataclasses.dataclass(frozen=True)
 class SearchRecord:
-    """A search and its folder.
+    """Everything that the report reads of a search.
 
     Args:
-      name: what the search is called on the page.
-      paths: its folder.
-      schema: the data's fields.
-      width: dimension of every field in the space, unless the folder has a space of its own.
-      result: path of the result of its first candidate; "" where it has none.
+      name: Name of the search on the page.
+      paths: The search's folder.
+      schema: The data's fields.
+      width: Dimension of every field in the searched space, for a folder without the file
+        `space.json`.
+      result: Path of the result of the first candidate that came of the search; "" where there is
+        none.
     """
 
     name: str
@@ -70,16 +73,16 @@ class SearchRecord:
     result: str
 
     def histories(self) -> list[History]:
-        """The trainings of the search."""
+        """The histories of the search's trainings."""
         return histories(self.paths.root)
 
     def field_scores(self) -> dict[str, float]:
-        """The method's score of every field, larger for one that deserves more to stay; empty where
-        it gives none."""
+        """Field -> score by the method, larger for a field that deserves more to stay; empty for a
+        method that gives none."""
         return read(self.paths.scores) or {}
 
     def pictures(self) -> list[Picture]:
-        """What the method draws of its search."""
+        """The pictures that the method left of its search."""
         path = self.paths.pictures
         return load_pictures(path) if os.path.exists(path) else []
 
@@ -114,16 +117,18 @@ class SearchRecord:
     def _kept(
         self, fields: Sequence[str], sizes: np.ndarray | None, space: InputConfig
     ) -> np.ndarray | None:
-        """Values all of whose embedding columns are in the config that this search gave first; a
-        value without columns never is.
+        """Which values of an array stand for embedding columns that are all in the first config
+        that came of this search; a value without columns does not count as kept.
 
         Args:
-          fields: names of the rows.
-          sizes: number of embedding columns that each value stands for, [N, K].
-          space: the config that was searched.
+          fields: Names of the fields, one per row.
+          sizes: How many embedding columns each value stands for, [N, K]. None where that is not
+            known.
+          space: The config that was searched.
 
         Returns:
-          [N, K]; None where the columns or the config are not known, and where there are clusters.
+          [N, K] bool; None where the columns or the config are not known, and for a result with
+          clusters.
         """
         if sizes is None or not os.path.exists(self.result):
             return None
@@ -141,7 +146,7 @@ class SearchRecord:
 
 
 def histories(folder: str) -> list[History]:
-    """The trainings that lie in a folder, in the order they ended."""
+    """The histories of the trainings directly inside a folder, in the order in which they ended."""
     fits = sorted(fits_in(folder), key=lambda fit: (os.path.getmtime(fit.state), fit.state))
     states = [(os.path.basename(fit.root), read(fit.state)) for fit in fits]
     return [
@@ -152,7 +157,7 @@ def histories(folder: str) -> list[History]:
 
 
 def read(path: str) -> Any:
-    """A JSON file's value; None where there is no file."""
+    """The value in a JSON file; None where there is no such file."""
     return read_json(path)[0] if os.path.exists(path) else None
 
 
@@ -163,9 +168,9 @@ def _sizes(
 
     Args:
       values: [N, K].
-      fields: names of the rows.
-      recorded: what the method says of it; None where it says nothing. An array as wide as the
-        space then has a value per column.
+      fields: names of the fields, one per row.
+      recorded: the numbers that the method left with the array. If None, an array as wide as the
+        space is taken to have a value per embedding column.
       space: the config that was searched.
 
     Returns:

@@ -75,8 +75,12 @@ def summary_table(summary: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _metrics(record: Mapping[str, Any]) -> list[str]:
-    """The metrics of the job's task: a record has each of both splits, and may have some of
-    corrected predictions beside them, which are no metrics of their own."""
+    """Names of the metrics of the job's task, that is those that the record has for both splits;
+    figures of corrected predictions beside them are no metrics of their own.
+
+    Args:
+      record: A record of the summary.
+    """
     return [
         key
         for key in record
@@ -85,5 +89,10 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
 
 
 def _error(record: Mapping[str, Any], key: str) -> float | None:
-    """The expected calibration error; None where the task has none."""
+    """The expected calibration error in a record; None where the task has no calibration.
+
+    Args:
+      record: A record of the summary.
+      key: "calibration" as trained, "calibrated" after the correction.
+    """
     return record.get(key, {}).get("calibration_error")

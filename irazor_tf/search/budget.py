@@ -1,4 +1,4 @@
-"""What a method says when nothing fits. No TensorFlow import."""
+"""The error of a method that cannot keep anything. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 
 class BudgetError(ValueError):
-    """Nothing can be kept: nothing fits in the budget, or a search has left nothing."""
+    """Nothing can be kept: either nothing is small enough for the budget, or a search has removed
+    everything."""
 
 
 def budget_error(
@@ -16,14 +17,15 @@ def budget_error(
     *,
     owner: str = "the smallest config",
 ) -> BudgetError:
-    """What a method says when nothing fits.
+    """The error that a method raises where not even the smallest config fits in the budget; its
+    message names the setting to change.
 
     Args:
-      budget: What there is.
-      smallest: What keeping anything would take.
-      setting: Name and value of the setting that the budget comes from. If None (default), the
-        budget was given as such.
-      owner: What would take that much.
+      budget: Embedding parameters allowed.
+      smallest: Embedding parameters of the smallest thing that could be kept.
+      setting: Name and value of the setting from which the budget was computed. If None (default),
+        the budget was given directly.
+      owner: What has `smallest` parameters, in words.
     """
     least = f"{owner}'s {smallest:,} embedding parameters"
     if setting is not None:

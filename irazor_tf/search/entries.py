@@ -1,5 +1,5 @@
-"""Configs of single table entries: which are the largest, and the fields that keep them. No
-TensorFlow import."""
+"""Configs that keep single entries of embedding tables: the choice of the largest entries, and the
+fields and columns in which some are left. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from irazor_tf.config.input_config import InputConfig
 
 
 def entry_sizes(values: np.ndarray, field: FieldConfig) -> np.ndarray:
-    """|values| of a field's table, [V, dim]; -1 where the field's mask has removed the entry
-    already."""
+    """Absolute values of a field's table; -1 for entries that the field's mask has removed already.
+
+    Args:
+      values: The field's table, [V, dim].
+      field: The field's config.
+
+    Returns:
+      [V, dim].
+    """
     if field.mask is None:
         return np.abs(values)
     allowed = field.mask.to_array()
@@ -22,8 +29,16 @@ def entry_sizes(values: np.ndarray, field: FieldConfig) -> np.ndarray:
 
 
 def largest(sizes: np.ndarray, count: int) -> np.ndarray:
-    """The `count` largest of `sizes`, [E]; of equal ones the first; negative ones never. [E]
-    bool."""
+    """The choice of the largest entries; of equal ones the first are taken, and negative ones
+    never.
+
+    Args:
+      sizes: Sizes of the entries, [E].
+      count: How many entries to take, at most.
+
+    Returns:
+      [E] bool, the entries taken.
+    """
     count = min(count, int(np.count_nonzero(sizes >= 0)))
     threshold = np.partition(sizes, -count)[-count]
     kept = sizes > threshold
@@ -34,13 +49,15 @@ def largest(sizes: np.ndarray, count: int) -> np.ndarray:
 def keep_entries(
     space: InputConfig, kept: Mapping[str, np.ndarray], first_order: bool
 ) -> InputConfig:
-    """`space` with the entries that are kept, and without the columns that keep none.
+    """A config that keeps only some entries of the tables; columns without a kept entry are
+    removed.
 
     Args:
-      space: The config that the entries are of.
-      kept: Kept field -> whether each entry stays, [V, dim] bool.
+      space: The config that is narrowed.
+      kept: Name of a field that `space` keeps -> whether each entry stays, [V, dim] bool.
       first_order: Whether the model has first-order terms. If so, a field that keeps no entry keeps
-        one column, all masked, because without columns it would lose those terms; if not, it goes.
+        one column, all masked, because without columns it would lose those terms; if not, such a
+        field is removed.
     """
     fields = dict(space.fields)
     for name, entries in kept.items():
@@ -57,11 +74,14 @@ def keep_entries(
 
 
 def split(flat: np.ndarray, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Field -> its part of `flat` in the shape of its table.
+    """The inverse of concatenating tables: a flat array cut into one array per field.
 
     Args:
       flat: The entries of all fields, field after field, [E].
       tables: Field -> an array of the shape that its part is to have.
+
+    Returns:
+      Field -> its part, in that shape.
     """
     ends = np.cumsum([table.size for table in tables.values()])
     parts = np.split(flat, ends[:-1])

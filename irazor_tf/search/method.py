@@ -1,8 +1,8 @@
-"""Search methods: a function from an input config to a narrower one, made of gates, a step and a
-derivation.
+"""The contract of search methods: a method finds a narrower config within an input config, by
+gates, a training step and a derivation.
 
-`docs/write_a_method.md` writes one from nothing. What a method is not free to decide stands in its
-`Traits`, which jobs and tests read; what it has to show of a search, in an `Explanation`.
+`docs/write_a_method.md` writes one from nothing. The fixed properties of a method stand in its
+`Traits`, which jobs and tests read; what it can show of a search, in an `Explanation`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from irazor_tf.training.plan import FitPlan
 from irazor_tf.training.trainer import Trainer
 from irazor_tf.training.updates.steps import Joint, Step
 
+# Longer than 300 lines: the contract of all methods, which is mostly documentation.
 METHODS = Registry("method", "irazor_tf.methods")
 WEIGHTS = ("bias", "network")  # groups of variables that are no architecture
 BUDGETS = ("obeyed", "own", "exceeded")
@@ -39,19 +40,20 @@ RESULTS = ("config", "clusters", "gates")
 
 @dataclasses.dataclass(frozen=True)
 class Traits:
-    """What a method is, as far as others have to know; settings may change it from one instance to
-    another.
+    """The properties of a method that jobs and tests rely on. They may depend on the method's
+    settings.
 
     Args:
       needs: Sites that the base model has to have: "embedding", or none.
-      budget: What a budget is to the method: "obeyed" (what is derived fits in it), "exceeded"
+      budget: How the method treats a budget: "obeyed" (what is derived fits in it), "exceeded"
         (what the method needs beside its configs does not count, so that the whole may be larger),
         "own" (as a control the method stands at its own setting, not at the found config's size).
       ranks_fields: Whether the scores of an explanation say which fields matter.
       result: What a search leaves: "config" (one, in which another method can search), "clusters"
         (a config per cluster of rows), "gates" (the space itself, gates going on to choose in it).
       init: How the final model starts: fresh, ticket, continue or keep (see `SearchResult`).
-      derive_only: Settings that derivation alone reads: one training serves all their values.
+      derive_only: Names of settings that only the derivation reads: one training serves all their
+        values.
       recipe: Optimizer specs by group for all trainings of the method, final models included,
         instead of the training settings'.
     """
@@ -70,15 +72,15 @@ class Traits:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What a search has trained, and what the method counted in it; configs are derived from it.
+    """The trained state of a search, from which configs are derived.
 
     Args:
       model: The supernet, with its gates.
-      counted: The method's own record of what it measured once training had ended; None where the
-        supernet says it all.
-      notices: Fallbacks taken: by the training, and by the derivation that the record is for.
-      spent: What the search took apart from any fit; None where fits are all.
-      trained: The notices of the training alone, once `again` has set them apart.
+      counted: What the method measured after training, in a form of its own. None where it measured
+        nothing.
+      notices: Fallbacks that the training took, and those of the derivation that uses this object.
+      spent: Cost of work outside any fit. None where there was none.
+      trained: The notices of the training alone; None before `again` has separated them.
     """
 
     model: Recommender
@@ -93,20 +95,21 @@ class Search:
         return self.model.gates["embedding"]
 
     def again(self) -> Search:
-        """The same search for a derivation, which adds its notices to those of the training."""
+        """A copy of this search for another derivation: its notices are those of the training
+        alone, to which the derivation adds its own."""
         trained = tuple(self.notices) if self.trained is None else self.trained
         return dataclasses.replace(self, notices=Notices(trained), trained=trained)
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What a report and a user may see of a search, and of the configs derived from it.
+    """What the report and the user are shown of a search and of the configs derived from it.
 
     Args:
       scores: Field -> how much the field deserves to stay, larger is better.
       arrays: Name -> array with a row per field, for example {"alpha": [N, K]}.
-      pictures: What else is worth drawing.
-      notices: Fallbacks that the search took, and why its configs may be chance.
+      pictures: Further pictures for the report.
+      notices: Fallbacks that the search took, and reasons why its configs may be chance.
     """
 
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -122,8 +125,8 @@ class SearchMethod(abc.ABC):
     asked (`derive`): with its own setting, or as wide as a budget allows.
 
     Args:
-      params: The settings; None: the defaults.
-      operands: The methods that this one works on, where its traits say so.
+      params: The settings. None stands for the defaults.
+      operands: The methods that this one works on, for a class with `takes_operands`.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -164,7 +167,8 @@ class SearchMethod(abc.ABC):
         self.traits = dataclasses.replace(type(self).traits, recipe=dict(recipe or {}))
 
     def spec(self) -> Spec:
-        """The spec that makes this method again."""
+        """The spec from which the registry builds this method again; settings at their default are
+        left out."""
         values = dataclasses.asdict(self.params)
         defaults = {field.name: field.default for field in dataclasses.fields(self.Params)}
         changed = tuple((key, value) for key, value in values.items() if value != defaults[key])
@@ -172,25 +176,41 @@ class SearchMethod(abc.ABC):
         return Spec(name, changed, tuple(operand.spec() for operand in self.operands))
 
     def check(self, trainer: Trainer, space: InputConfig) -> None:
-        """Raises ValueError where a setting is out of range for this space or these rows, as the
-        search itself would. A job asks all its methods before any of them is trained."""
+        """Raises ValueError where a setting is out of range for this space or these rows, before
+        anything is trained. A job calls this for all its methods first.
+
+        Args:
+          trainer: Has the data that the search would train on.
+          space: The config that would be searched.
+        """
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
-        """Site -> gate."""
+        """The method's gates, freshly made: name of a site of the base model -> gate.
+
+        Args:
+          schema: The data's fields.
+          space: The config that is searched.
+        """
         return {}
 
     def step(self) -> Step:
-        """How an element of the data becomes updates while searching."""
+        """The training step of the search: how an element of the data becomes updates of the
+        model."""
         return Joint()
 
     def optimizers(self) -> dict[str, str]:
-        """Optimizer specs by group for the search alone, instead of the recipe's and the
-        settings'."""
+        """Group of variables -> optimizer spec for the search alone. A group that is not named has
+        the optimizer of the method's recipe, or else of the training settings."""
         return {}
 
     def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
-        """The recipe of the search: the trained supernet, from disk where the search is finished,
-        going on where it was interrupted."""
+        """Trains the supernet and returns the search. A finished search is read from disk; an
+        interrupted one is continued.
+
+        Args:
+          trainer: Works in the search's folder.
+          space: The config that is searched.
+        """
         supernet = build_supernet(trainer, space, lambda: self.gates(trainer.schema, space))
         trainer.fit(supernet, "supernet", FitPlan(step=self.step(), optimizers=self.optimizers()))
         return Search(supernet)
@@ -200,18 +220,23 @@ class SearchMethod(abc.ABC):
         """A config within `space`.
 
         Args:
-          search: As `train_or_resume` left it; fallbacks taken go to `search.notices`.
+          search: The trained search; the derivation adds fallbacks that it takes to
+            `search.notices`.
           space: The config that the search started from.
-          budget: Most embedding values allowed, the widest config that fits being taken. If None
-            (default), the method's own setting.
+          budget: Most embedding values allowed; the widest config that fits is taken. If None
+            (default), the method's own setting decides.
 
         Raises:
           ValueError: nothing fits in the budget.
         """
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        """Points of the method's curve: label -> the method with another setting. Where that is one
-        of `derive` alone, one supernet serves it."""
+        """The settings for the points of the method's curve: (label, the method with another
+        setting) for each. Where only `derive` reads that setting, all points share one supernet.
+
+        Args:
+          space: The config that is searched.
+        """
         return []
 
     def search(
@@ -221,26 +246,46 @@ class SearchMethod(abc.ABC):
         budget: int | None = None,
         search: Search | None = None,
     ) -> tuple[SearchResult, Search]:
-        """Trains the supernet, unless it is given, and derives; override where the result is more
-        than one config."""
+        """Trains the supernet, unless a trained one is given, and derives a config. Methods whose
+        result is more than one config override this.
+
+        Args:
+          trainer: Works in the search's folder.
+          space: The config that is searched.
+          budget: see `derive`.
+          search: A search that was trained before. If None (default), `train_or_resume` gives it.
+
+        Returns:
+          The result, and the search that it was derived from.
+        """
         search = (self.train_or_resume(trainer, space) if search is None else search).again()
         config = self.derive(search, space, budget)
         notices = tuple(map(str, self.explain(search, (config,)).notices))
         return SearchResult((config,), self.spec(), self.traits.init, notices=notices), search
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """What there is to show of a search and of the configs derived from it."""
+        """Scores, arrays, pictures and notices of a search and of configs derived from it.
+
+        Args:
+          search: The trained search.
+          configs: The configs derived, one or one per cluster.
+        """
         return Explanation()
 
 
 class RoutingMethod(SearchMethod):
-    """Base of methods that leave a config per cluster of rows, and say which cluster a row is
-    in."""
+    """Base of methods whose result is a config per cluster of rows, and a router that says which
+    cluster a row belongs to."""
 
     @abc.abstractmethod
     def router(self, schema: Schema, ref: RouterRef, directory: str) -> Router:
-        """The router that `ref` in a result of this method stands for; weights are read from
-        `directory`."""
+        """The router of a result of this method, made again.
+
+        Args:
+          schema: The data's fields.
+          ref: The reference to the router in the result.
+          directory: Folder that `ref.weights` is relative to.
+        """
 
 
 def check_sites(method: SearchMethod, base: BaseModel) -> None:
@@ -259,15 +304,25 @@ def check_sites(method: SearchMethod, base: BaseModel) -> None:
 def build_supernet(
     trainer: Trainer, space: InputConfig, make_gates: Callable[[], Mapping[str, Gate]]
 ) -> Recommender:
-    """A supernet of `space` with fresh weights; its gates are made where variables belong."""
+    """A supernet with fresh weights.
+
+    Args:
+      trainer: Builds the model.
+      space: Config of the supernet.
+      make_gates: Makes the gates; called in the trainer's scope, where variables have to be made.
+    """
     with trainer.scope():
         gates = make_gates()
     return trainer.build(space, gates)
 
 
 def group_optimizers(architecture: str | None, weights: str | None) -> dict[str, str]:
-    """For `SearchMethod.optimizers`: one spec for the architecture, one for all weights; None
-    leaves those to others."""
+    """A value for `SearchMethod.optimizers`.
+
+    Args:
+      architecture: Optimizer spec for the architecture parameters; None leaves that group out.
+      weights: Optimizer spec for all other groups; None leaves those out.
+    """
     chosen = {"architecture": architecture, **dict.fromkeys(WEIGHTS, weights)}
     return {group: spec for group, spec in chosen.items() if spec is not None}
 
@@ -275,7 +330,14 @@ def group_optimizers(architecture: str | None, weights: str | None) -> dict[str,
 def variants(
     method: SearchMethod, parameter: str, values: Iterable[Any]
 ) -> list[tuple[str, SearchMethod]]:
-    """For `SearchMethod.sweep`: "parameter=value" -> the method with that value."""
+    """A value for `SearchMethod.sweep`: ("parameter=value", the method with that value) for each
+    value.
+
+    Args:
+      method: The method whose setting is changed.
+      parameter: Name of the setting.
+      values: Its values, numbers.
+    """
     return [
         (
             f"{parameter}={value:g}",

@@ -1,5 +1,5 @@
-"""What a search has to tell about itself, as records that are passed along and logged once. No
-TensorFlow import."""
+"""Notices: sentences about fallbacks and doubts that a search records, passes on with its result
+and logs once. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """One thing that a reader of a result should know: a fallback taken, a doubt.
+    """A sentence that a reader of a result should know: about a fallback taken, or a doubt.
 
     Args:
       text: The notice, a sentence without its subject's name.
@@ -26,10 +26,10 @@ class Notice:
 
 
 class Notices:
-    """Notices in the order they came, each once.
+    """A list of notices in the order in which they came, without repetitions.
 
     Args:
-      notices: The first ones.
+      notices: The notices to begin with.
     """
 
     def __init__(self, notices: Iterable[Notice] = ()):
@@ -39,12 +39,21 @@ class Notices:
         return iter(self._notices)
 
     def add(self, text: str, who: str = "") -> None:
-        """Appends a notice, unless it is there."""
+        """Appends a notice, unless an equal one is there.
+
+        Args:
+          text, who: see `Notice`.
+        """
         self._notices.setdefault(Notice(text, who))
 
 
 def log_once(notices: Iterable[Notice], who: str) -> None:
-    """Warns of every notice once, each under its own method's name, or else under `who`."""
+    """Logs every notice as a warning, equal ones once.
+
+    Args:
+      notices: The notices.
+      who: Name to put before a notice that names no method itself.
+    """
     logger = logging.getLogger("irazor_tf")
     for notice in dict.fromkeys(dataclasses.replace(n, who=n.who or who) for n in notices):
         logger.warning("%s", notice)

@@ -1,5 +1,5 @@
-"""A search as a job runs it: in a folder of its own, picked up where it was left, counted, and with
-what there is to show of it beside."""
+"""A search as a job runs it: in a folder of its own, resumed after an interruption, with its cost
+measured and its explanation written beside it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _logger = logging.getLogger("irazor_tf")
 
 
 class Outcome(NamedTuple):
-    """What a method gave in a space.
+    """The outcome of a method's search in a space.
 
     Args:
-      method: The method, with the settings that gave it.
-      result: What passes to the final training.
-      search: What the result was derived from.
-      folder: Where the search lies, relative to the job's folder.
+      method: The method, with the settings that gave the result.
+      result: What is passed on to the final training.
+      search: The trained search that the result was derived from.
+      folder: The search's folder, relative to the job's folder.
     """
 
     method: SearchMethod
@@ -51,16 +51,19 @@ def run_search(
     *,
     redraw: bool = False,
 ) -> Outcome:
-    """Searches (or picks up the finished search, given or from disk) and derives.
+    """Runs a search and derives its result. A finished search, given or on disk, is not trained
+    again.
 
     Args:
-      trainer: Works in the job's folder.
+      trainer: The job's trainer; the search has a subfolder of its folder.
       method: The method.
       space: The config that is searched.
-      budget: Most embedding values of the result. If None (default), the method's own setting.
-      search: The search, where another setting of the method has made it already.
-      redraw: Whether the explanation beside the search is to be of this result. A search may serve
-        several settings; if not, what the first one left stays.
+      budget: Most embedding values of the result. If None (default), the method's own setting
+        decides.
+      search: The trained search, where another setting of the method has it already. If None
+        (default), it is trained or read from disk.
+      redraw: Whether the explanation beside the search is written anew for this result. If False
+        (default), an explanation that an earlier setting of the same search left stays.
 
     Raises:
       BudgetError: nothing can be kept.
@@ -103,10 +106,17 @@ def run_search(
 def run_sweep(
     trainer: Trainer, method: SearchMethod, space: InputConfig, search: Search | None = None
 ) -> Iterator[tuple[str, Outcome]]:
-    """Label and outcome for every other setting of `sweep`; those that the same training serves
-    share the search.
+    """The outcomes for all other settings on a method's curve (see `SearchMethod.sweep`). Settings
+    that one training serves share the search. A setting that keeps no field, or for which nothing
+    is small enough, is left out, and logged.
 
-    A setting that keeps no field, or for which nothing is small enough, is left out, and logged.
+    Args:
+      trainer, method, space: see `run_search`.
+      search: The trained search of `method`. If None (default), it is trained or read from disk
+        where a setting needs it.
+
+    Yields:
+      (label of the setting, outcome).
     """
     folder = search_folder(method, space)
     for label, variant in method.sweep(space):
@@ -125,27 +135,45 @@ def run_sweep(
 
 
 def search_folder(method: SearchMethod, space: InputConfig) -> str:
-    """One folder per training: the same supernet serves every threshold and budget."""
+    """Path of a search's folder, relative to the job's. Settings that only the derivation reads
+    (thresholds) do not change it, nor does a budget.
+
+    Args:
+      method: The method.
+      space: The config that is searched.
+    """
     spec = training_spec(method.spec())
     return search_folder_name(spec.name, digest([str(spec), identity(space)]))
 
 
 def training_spec(spec: Spec) -> Spec:
-    """The spec without what only derivation reads."""
+    """The spec without the settings that only the derivation reads: equal ones have one
+    training."""
     derive_only = METHODS.get(spec.name).traits.derive_only
     arguments = tuple(item for item in spec.arguments if item[0] not in derive_only)
     return Spec(spec.name, arguments, tuple(map(training_spec, spec.operands)))
 
 
 def base_rate_of(trainer: Trainer) -> float | None:
-    """See `fit_notices.base_rate_log_loss`."""
+    """Validation log loss of always predicting the training rows' share of positives; None where it
+    is not known (see `fit_notices.base_rate_log_loss`).
+
+    Args:
+      trainer: Has the splits.
+    """
     return fit_notices.base_rate_log_loss(trainer.train.positive_rate, trainer.valid.positive_rate)
 
 
 def _show(
     paths: SearchPaths, method: SearchMethod, search: Search, result: SearchResult, redraw: bool
 ) -> None:
-    """Writes the explanation of a search beside it, where there is none yet or with `redraw`."""
+    """Writes the explanation of a search into its folder, where there is none yet or with `redraw`.
+
+    Args:
+      paths: The search's folder.
+      method, search, redraw: see `run_search`.
+      result: The result that is explained.
+    """
     if not redraw and os.path.exists(paths.scores) and os.path.exists(paths.pictures):
         return
     explanation = method.explain(search, result.clusters)
@@ -156,7 +184,13 @@ def _show(
 
 
 def _over(trainer: Trainer, result: SearchResult, budget: int | None) -> list[Notice]:
-    """That a result is larger than its budget, router and all."""
+    """A notice where a result, its router included, is larger than the budget; none otherwise.
+
+    Args:
+      trainer: Has the data's fields.
+      result: The result.
+      budget: Most embedding values allowed. None for no limit.
+    """
     size = sum(config.num_params(trainer.schema) for config in result.clusters)
     size += 0 if result.router is None else result.router.params
     if budget is None or size <= budget:
@@ -170,7 +204,12 @@ def _over(trainer: Trainer, result: SearchResult, budget: int | None) -> list[No
 
 
 def _of_fits(trainer: Trainer) -> list[Notice]:
-    """Notices of the trainings of a search, the pretrainings that it shares among them."""
+    """Notices about the trainings of a search and about the pretrainings that it shares with
+    others: overfitting, or a log loss worse than the base rate.
+
+    Args:
+      trainer: Works in the search's folder.
+    """
     fits = [("pretraining", FitPaths(folder)) for folder in trainer.pretrained]
     fits += [("search", fit) for fit in fits_in(trainer.work_dir)]
     texts = set()

@@ -1,4 +1,4 @@
-"""How a choice is made among columns and regions, whatever a method scores them by. No TensorFlow
+"""Choices among columns and regions by their scores, independent of the method. No TensorFlow
 import."""
 
 from __future__ import annotations

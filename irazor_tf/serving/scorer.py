@@ -21,14 +21,16 @@ _MISSING = {"string": ("", object), "int64": (MISSING_INT, np.int64), "float64":
 
 def raw_inputs(chunk: Chunk, schema: Schema, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The served model's inputs for the rows of a chunk: field name -> [B] of str, int64 or
-    float64, missing values marked.
+    float64. A missing value is "" in a string field, `MISSING_INT` in an int64 field and nan in a
+    float64 field.
 
-    A shadow field is sent the values of the field it copies: it is noise whatever it is sent.
+    A shadow field is sent the values of the field that it copies, because whatever it is sent is
+    noise.
 
     Args:
       chunk: rows as a reader gives them.
       schema: the data's fields.
-      names: the model's inputs.
+      names: names of the model's inputs.
     """
     inputs = {}
     for name in names:

@@ -47,5 +47,6 @@ class ClickThroughRate(Task):
         return calibration.fit(labels, predictions)
 
     def corrected_metrics(self, labels: np.ndarray, corrected: np.ndarray) -> dict[str, float]:
-        """The log loss; a correction keeps the order of rows, and AUC with it."""
+        """The log loss of corrected predictions. AUC is not among the metrics that change, because
+        a correction keeps the order of rows."""
         return {"log_loss": metrics.log_loss(labels, corrected)}

@@ -1,5 +1,5 @@
-"""What is done in the middle of a training, between two calls of the compiled step: checkpoints, a
-look at the loss, the progress bar."""
+"""Keras callbacks that act within a training, between two calls of the compiled step: checkpoints,
+a check that the loss is finite, the progress bar."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from irazor_tf.training.state import TrainingState
 
 
 class DivergedError(ValueError):
-    """A training whose loss is no longer a number."""
+    """The error of a training whose loss is no longer a finite number."""
 
 
 class Finite(keras.callbacks.Callback):
-    """Stops a training where a mean of the epoch, the loss first, is no longer a finite number,
-    before a checkpoint is made of it.
+    """A callback that stops a training with a `DivergedError` where a mean over the epoch, such as
+    the loss, is no longer a finite number, before a checkpoint is made of it.
 
-    Steps are looked at as often as Keras comes back from the compiled function.
+    The means are looked at whenever Keras comes back from the compiled function.
 
     Args:
       state: State of the training on disk.
@@ -49,8 +49,8 @@ class Finite(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes a checkpoint every so many steps inside an epoch; where the epoch ends,
-    `TrainingState.end_epoch` writes one.
+    """A callback that writes a checkpoint every so many steps inside an epoch; at the end of an
+    epoch, `TrainingState.end_epoch` writes one.
 
     Args:
       state: State of the training on disk.
@@ -98,7 +98,12 @@ class Progress(keras.callbacks.ProgbarLogger):
 
 
 def write_scalars(directory: str, record: Mapping[str, float]) -> None:
-    """An epoch's metrics and the gates' traces as TensorBoard scalars."""
+    """Writes an epoch's metrics and the gates' traces as TensorBoard scalars.
+
+    Args:
+      directory: Folder of the TensorBoard files.
+      record: Name -> value, with the epoch's number under "epoch".
+    """
     with tf.summary.create_file_writer(directory).as_default(step=int(record["epoch"])) as writer:
         for key, value in record.items():
             if key != "epoch":

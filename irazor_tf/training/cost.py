@@ -1,4 +1,4 @@
-"""What trainings and searches cost: seconds, batches learned from, peak memory."""
+"""The cost of trainings and searches: seconds, batches learned from, peak memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from irazor_tf.training.state import read_state
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
-    """What a search took apart from any fit; its figures show it beside the rest.
+    """The cost of a search's work outside any fit, such as passes over the data without training.
 
     Args:
       steps: Batches learned from.
@@ -29,17 +29,18 @@ class Spent:
 
 
 class CostMeter:
-    """Counts once what a search takes, over all processes that it takes, and keeps the record.
+    """The measurement of a search's cost, over all processes that work on it; its record is written
+    once, when the search has ended.
 
     A fit remembers its own seconds, whichever process did it; what a call spends beside its fits is
     measured here, and a call that ends in an error (a budget too small, say) leaves its share for
     the next one. Peak memory is that of the process which ends the search.
 
     Args:
-      path: File of the record.
-      folder: Where the search's fits lie.
-      pretrained: Folders of shared pretrainings that the search has asked for -> the seconds that
-        asking took in this process; read when the measuring ends.
+      path: Path of the JSON file of the record.
+      folder: Folder of the search, in which its fits lie.
+      pretrained: Folder of each shared pretraining that the search uses -> the seconds that making
+        or reading it took in this process; read when the measurement ends.
     """
 
     def __init__(self, path: str, folder: str, pretrained: Mapping[str, float]):
@@ -50,12 +51,13 @@ class CostMeter:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the search has been counted before; its record then stays as it is."""
+        """Whether the record was written before; it then stays as it is."""
         return is_finished(self.record)
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[None]:
-        """Keeps what was spent beside the fits where the work inside ends in an error."""
+        """A context for the work of a search: where it ends in an error, the seconds spent outside
+        fits are written down for the next call."""
         try:
             yield
         except Exception:
@@ -64,8 +66,12 @@ class CostMeter:
             raise
 
     def finish(self, spent: Spent | None) -> None:
-        """Writes the record, unless there is one: seconds, steps, peak memory in MiB, and what of
-        it went into shared pretrainings and into work apart from any fit."""
+        """Writes the record, unless there is one: seconds, steps and peak memory in MiB, and of
+        these what went into shared pretrainings and into work outside any fit.
+
+        Args:
+          spent: Cost of the work outside any fit. None where there was none.
+        """
         if self.is_finished:
             return
         states = fit_states(self._folder)
@@ -89,19 +95,20 @@ class CostMeter:
 
 
 def is_finished(record: Mapping[str, Any]) -> bool:
-    """Whether a record of `CostMeter` is of a search that has ended."""
+    """Whether a record of `CostMeter` is that of a search that has ended."""
     return "steps" in record
 
 
 def reset_peak() -> None:
-    """Starts the process's peak memory anew, where the system can (Linux)."""
+    """Restarts the measurement of this process's peak memory, where the system allows it
+    (Linux)."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")
 
 
 def peak_mib() -> float:
-    """The process's peak memory in MiB since `reset_peak`, or since its start where the system
-    cannot tell."""
+    """Peak memory of this process in MiB, since `reset_peak`, or since the process's start where
+    the system cannot restart the measurement."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -110,15 +117,20 @@ def peak_mib() -> float:
 
 
 def fit_states(folder: str) -> list[dict[str, Any]]:
-    """States of the fits that lie in `folder`."""
+    """The states of the fits directly inside `folder`."""
     return [read_state(fit.state) for fit in fits_in(folder)]
 
 
 def fit_seconds(folder: str) -> float:
-    """Seconds of the fits that lie in `folder`, whichever processes did them."""
+    """Seconds of the fits directly inside `folder`, over all processes that worked on them."""
     return sum(state.get("seconds", 0.0) for state in fit_states(folder))
 
 
 def batches(state: Mapping[str, Any]) -> int:
-    """Batches that a fit has learned from; in states of before they were counted, one a step."""
+    """Number of batches that a fit has learned from. A state of an earlier version does not say it,
+    and had one batch per step.
+
+    Args:
+      state: The state of the fit.
+    """
     return state.get("batches", state["step"])

@@ -1,5 +1,5 @@
-"""One training, epoch by epoch: Keras' `Model.fit` is called for each, the epoch is recorded, and
-its state goes to disk."""
+"""One training, epoch by epoch: for each epoch Keras' `Model.fit` is called, the epoch is recorded,
+and the state is written to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from irazor_tf.training.state import TrainingState
 
 
 class Judge(Protocol):
-    """What the epochs of a training need of the trainer."""
+    """The attributes and methods of a trainer that `EpochLoop` uses; `Trainer` has them all."""
 
     options: Any
     task: Task
@@ -27,16 +27,17 @@ class Judge(Protocol):
     tensorboard: bool
 
     def evaluate(self, model: Recommender, source: Source) -> dict[str, float]:
-        """The task's metrics on every row of `source`."""
+        """The task's metrics on every row of `source`, name -> value."""
 
 
 class EpochLoop:
-    """The epochs of one training, from where its state stands.
+    """The epochs of one training, from the position that its state has.
 
     Args:
-      trainer: Judges models; holds the training settings.
+      trainer: Judges models, and holds the training settings.
       model: Model made ready for the training, with the weights of the state.
-      plan, course: What the training does, and for how long.
+      plan: What the training does.
+      course: Length and end of the training.
       state: State of the training on disk.
       seed: Seed of the order of rows.
     """
@@ -66,7 +67,7 @@ class EpochLoop:
             self._callbacks.append(keras.callbacks.TensorBoard(self._curves, profile_batch=0))
 
     def run(self) -> None:
-        """Trains until the training has ended, or the plan pauses it."""
+        """Trains until the training has ended, or until the epoch at which the plan pauses it."""
         state, course = self._state, self._course
         if self._plan.keep_start and course.patience and not state.begun:
             state.begin(self._value(self._trainer.evaluate(self._model, course.judge)))
@@ -74,7 +75,7 @@ class EpochLoop:
             self._run_epoch()
 
     def _run_epoch(self) -> None:
-        """Trains from where the state stands to the end of that epoch, and records the epoch."""
+        """Trains from the state's position to the end of that epoch, and records the epoch."""
         state = self._state
         epoch, end = self._course.epoch_at(state.step)
         self._model.freeze(self._plan.frozen_at(epoch))
@@ -87,7 +88,13 @@ class EpochLoop:
             print(f"  {figures}", flush=True)
 
     def _train(self, epoch: int, steps: int) -> dict[str, float]:
-        """So many steps, and the means over them: the loss, and the gates' penalties."""
+        """Trains for some steps, and returns the means over them: the loss, and the gates'
+        penalties by group.
+
+        Args:
+          epoch: Number of the epoch, from 0.
+          steps: Number of steps.
+        """
         elements = self._plan.step.elements(
             self._course.train,
             self._course.valid,
@@ -106,13 +113,18 @@ class EpochLoop:
         return {key: float(values[-1]) for key, values in means.items()}
 
     def _judge(self) -> dict[str, float]:
-        """The metrics of the course's judge, and the gates' traces."""
+        """The metrics on the rows that the course is judged by, and the gates' traces."""
         figures = dict(self._trainer.evaluate(self._model, self._course.judge))
         for gate in self._model.gates.values():
             figures |= {key: float(value) for key, value in gate.traces().items()}
         return figures
 
     def _value(self, record: Mapping[str, float]) -> float:
-        """The metric that decides, the larger the better."""
+        """The metric that decides on stopping and on the best epoch, with its sign such that larger
+        is better.
+
+        Args:
+          record: Metric -> value.
+        """
         metric = self._course.metric
         return self._trainer.task.directions[metric] * record[metric]

@@ -1,5 +1,5 @@
-"""What a training says about itself: overfitting from the first epoch on, predictions worse than
-the base rate, predictions that are off the rate of positives on average. No TensorFlow import."""
+"""Notices about a training: overfitting from the first epoch on, predictions worse than the base
+rate, mean predictions that differ from the rate of positives. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def of_training(
     base_rate: float | None,
     rows: str = "validation",
 ) -> list[str]:
-    """Notices of one training; none where its records have no log loss.
+    """The notices about one training, sentences without a subject; none where its records have no
+    log loss.
 
     Args:
       history: A record per epoch, with "loss" (training) and "log_loss" (validation).
       best: Number of the epoch whose weights were kept; 0 for the start of the training, which has
         no record. If None, the last epoch.
       base_rate: see `base_rate_log_loss`. If None, the records are not of the validation split.
-      rows: The rows that the records' log loss is of, in words.
+      rows: Name, in the text, of the rows on which the log loss was measured.
     """
     if not history or any("log_loss" not in record for record in history):
         return []
@@ -42,8 +43,12 @@ def of_training(
 def overfitting(
     history: Sequence[Mapping[str, float]], best: int | None = None, rows: str = "validation"
 ) -> list[str]:
-    """A notice where the log loss on `rows` is at its lowest after the first epoch and every later
-    one is worse, while the training loss goes on falling; none for a single epoch."""
+    """A notice about overfitting: the log loss is at its lowest after the first epoch, and every
+    later one is worse, while the training loss goes on falling. None for a single epoch.
+
+    Args:
+      history, best, rows: see `of_training`.
+    """
     if len(history) < 2 or any("log_loss" not in record for record in history):
         return []
     first, last = history[0], history[-1]
@@ -62,7 +67,12 @@ def overfitting(
 
 
 def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
-    """A notice where a validation log loss is above that of the base rate."""
+    """A notice where a validation log loss is above that of the base rate; none otherwise.
+
+    Args:
+      log_loss: The model's validation log loss, nats per row.
+      base_rate: see `base_rate_log_loss`; None for no notice.
+    """
     if base_rate is None or not log_loss > base_rate * (1 + _SAME):
         return []
     return [
@@ -74,7 +84,8 @@ def worse_than_base_rate(log_loss: float, base_rate: float | None) -> list[str]:
 
 
 def off_the_rate(calibration: Mapping[str, Any]) -> list[str]:
-    """A notice where the mean prediction on the validation rows is not their rate of positives.
+    """A notice where the mean prediction on the validation rows differs from their rate of
+    positives by more than chance; none otherwise.
 
     The standard error of a rate q of n rows is sqrt(q (1 - q) / n).
 
@@ -99,11 +110,12 @@ def off_the_rate(calibration: Mapping[str, Any]) -> list[str]:
 
 
 def base_rate_log_loss(train: float | None, valid: float | None) -> float | None:
-    """-q ln p - (1 - q) ln(1 - p), nats per row: what predicting the training share of positives,
-    p, for every validation row costs where their own share is q.
+    """The validation log loss of the base rate, that is of predicting the training rows' share of
+    positives, p, for every row, while the validation rows' share is q: -q ln p - (1 - q) ln(1 - p),
+    nats per row.
 
     Args:
-      train, valid: Shares of positives of the two splits; None where a share is not known.
+      train, valid: Shares of positives of the two splits, p and q; None where a share is not known.
 
     Returns:
       None where a share is not known, or where all training rows have one label.

@@ -1,4 +1,4 @@
-"""Settings of training, search and retraining alike. No TensorFlow import."""
+"""The settings that the trainings of searches and of final models share. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _RANGES: dict[str, Range] = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Settings of training, search and retraining alike; "auto" stands for what `recipe.RULE` says
-    for the log's size.
+    """The settings that the trainings of searches and of final models share. "auto" stands for the
+    value that `recipe.RULE` gives for the size of the log.
 
     Every field has a flag of the same name, whose help text is what stands here.
 
@@ -95,11 +95,15 @@ class TrainOptions:
         return key in RULE and getattr(self, key) == AUTO
 
     def resolved(self, known: Known) -> TrainOptions:
-        """The settings with the rule's values for "auto"."""
+        """The settings with the rule's values in place of "auto".
+
+        Args:
+          known: What the rule goes by.
+        """
         return dataclasses.replace(self, **resolved(dataclasses.asdict(self), known))
 
     def optimizers(self) -> dict[str, str]:
-        """Group -> optimizer spec, or "auto"."""
+        """Group of variables (bias, network, architecture) -> optimizer spec, or "auto"."""
         return {
             "bias": self.bias_optimizer,
             "network": self.network_optimizer,
@@ -108,5 +112,11 @@ class TrainOptions:
 
 
 def known_of(schema: Schema, rows: int, base: BaseModel) -> Known:
-    """What the rule for "auto" knows of a log with so many training rows and of a model."""
+    """What the rule for "auto" goes by.
+
+    Args:
+      schema: The data's fields.
+      rows: Number of training rows.
+      base: The base model.
+    """
     return Known(rows, len(schema.fields), schema.num_features, "flat" in base.uses)

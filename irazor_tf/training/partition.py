@@ -13,10 +13,11 @@ from irazor_tf.training.source import Source
 
 @dataclasses.dataclass(frozen=True)
 class Partition(Source):
-    """The rows of a source that a router sends to one cluster.
+    """The rows of a source that a router sends to one cluster. It has the arguments of `Source`,
+    and two more.
 
     Args:
-      router: Sends rows to clusters.
+      router: Says which cluster a row belongs to.
       cluster: Number of the cluster.
     """
 

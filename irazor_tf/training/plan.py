@@ -1,4 +1,4 @@
-"""What one training is to do, said before it starts."""
+"""The plan of one training, made before it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from irazor_tf.training.updates.steps import Joint, Step
 
 @dataclasses.dataclass(frozen=True)
 class FitPlan:
-    """What one call of `Trainer.fit` does; what is None is taken from the trainer's options.
+    """The plan of a training, an argument of `Trainer.fit`. A number that is None is taken from the
+    trainer's options.
 
     Args:
       step: How an element of the data becomes updates of the model.
@@ -26,7 +27,7 @@ class FitPlan:
         weights. If None (default), the options'.
       metric: Validation metric that decides on stopping and on the best weights. If None (default),
         the options'.
-      judge: Rows that the metric is taken of. If None (default), the validation split.
+      judge: Rows on which the metric is computed. If None (default), the validation split.
       train: Rows to learn from. If None (default), the training split.
       optimizers: Group of variables -> optimizer spec; a group that is not named here has the
         trainer's.
@@ -34,13 +35,13 @@ class FitPlan:
         linear, base, intercept) that do not.
       warmup: Epochs, before `epochs`, in which the architecture does not move either; they do not
         compete for the best epoch.
-      stop: Asked after every epoch, with the records so far, whether the training ends there. If
-        None (default), it ends as `epochs` and `patience` say.
+      stop: Function that is called after every epoch with the records so far, and says whether the
+        training ends there. If None (default), it ends as `epochs` and `patience` say.
       keep_start: Whether the weights that the training starts from compete for the best epoch, as
         epoch 0: a trained model that is trained further may only get worse.
       pause: Number of epochs, warm-up among them, after which `fit` returns with the weights of the
-        last one though the training has not ended; another call goes on from there. If None
-        (default), it goes on to its end.
+        last one although the training has not ended; another call continues it. If None (default),
+        `fit` trains to the end.
 
     Raises:
       ValueError: a number is below its range.
@@ -71,11 +72,16 @@ class FitPlan:
         )
 
     def frozen_at(self, epoch: int) -> frozenset[str]:
-        """Names of the groups and parts that do not move in an epoch, counted from 0."""
+        """Names of the groups and parts that are not trained in an epoch.
+
+        Args:
+          epoch: Number of the epoch, from 0.
+        """
         return frozenset(self.frozen) | ({"architecture"} if epoch < self.warmup else set())
 
     def course(self, options: Any, train: Source, valid: Source) -> Course:
-        """The plan with nothing left open.
+        """The course of the training: the plan with the values of options and splits in place of
+        None.
 
         Args:
           options: `TrainOptions` in which nothing is "auto".
@@ -109,12 +115,12 @@ class FitPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """A plan's rows, length and end, with nothing left open.
+    """The course of a training: rows, length and end, as plan, options and splits give them.
 
     Args:
       train: Rows to learn from.
-      valid: What a step that learns from two kinds of rows calls validation rows.
-      judge: Rows that the metric is taken of.
+      valid: Validation rows, for a step that learns from two kinds of rows.
+      judge: Rows on which the metric is computed.
       metric: Validation metric that decides on stopping and on the best weights.
       patience, stop, pause: see `FitPlan`.
       warmup: Epochs of the warm-up.
@@ -136,17 +142,23 @@ class Course:
     pause: int | None
 
     def epoch_at(self, step: int) -> tuple[int, int]:
-        """The epoch, counted from 0, that the step after so many is in, and the number of steps
-        after which it ends."""
+        """The epoch that the next step belongs to.
+
+        Args:
+          step: Number of steps taken so far.
+
+        Returns:
+          The number of the epoch, from 0, and the number of steps after which it ends.
+        """
         epoch = step // self.steps_per_epoch
         return epoch, min((epoch + 1) * self.steps_per_epoch, self.steps)
 
     def is_over(self, history: list[dict[str, float]], best: int | None) -> bool:
-        """Whether the training ends with the last of these records.
+        """Whether the training ends with the last recorded epoch.
 
         Args:
-          history: A record per epoch.
-          best: Number of the best epoch so far. If None, there is none yet.
+          history: A record per epoch so far.
+          best: Number of the best epoch so far, from 1. If None, there is none yet.
         """
         waited = 0 if best is None else len(history) - best
         return (
@@ -156,5 +168,9 @@ class Course:
         )
 
     def pauses(self, epochs: int) -> bool:
-        """Whether `fit` returns after so many epochs though the training has not ended."""
+        """Whether `fit` returns here although the training has not ended.
+
+        Args:
+          epochs: Number of epochs trained so far.
+        """
         return self.pause is not None and epochs >= self.pause

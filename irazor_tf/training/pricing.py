@@ -1,5 +1,5 @@
-"""What a model takes before it is built: its weights and their optimizers' slots, counted in a
-graph where nothing is allocated, and what training it takes beside them."""
+"""The memory that training a model takes, computed before the model is built: its weights and their
+optimizers' slots are counted in a graph where nothing is allocated."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _GIB = 2**30
 def variable_bytes(
     schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
 ) -> list[int]:
-    """Bytes of every variable of a model without gates, and of all that its optimizers keep beside
-    them.
+    """The size in bytes of every variable of a model without gates, and of every variable of its
+    optimizers.
 
     Args:
       schema, config, base, task: see `Recommender`.
@@ -42,8 +42,8 @@ def variable_bytes(
 def training_bytes(
     schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
 ) -> int:
-    """About the most that training this model takes at a time, without its batches: 2 (weights +
-    slots) + 2 (largest variable).
+    """An estimate of the peak memory, in bytes, of training a model, without its batches: 2
+    (weights + slots) + 2 (largest variable).
 
     The best epoch's checkpoint, with its slots, is read whole beside the model. Gradients, which
     are gone by then, take no more than that: as much as the weights, and of tables less. The
@@ -62,7 +62,11 @@ def check_memory(
     schema: Schema, config: InputConfig, base: BaseModel, task: Task, optimizers: Mapping[str, str]
 ) -> None:
     """Raises ValueError where training a model takes more than this machine's memory; the message
-    says how much."""
+    says how much.
+
+    Args:
+      schema, config, base, task, optimizers: see `variable_bytes`.
+    """
     needed, usable = training_bytes(schema, config, base, task, optimizers), memory_bytes()
     if needed > usable:
         raise ValueError(
@@ -74,7 +78,7 @@ def check_memory(
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or what its container may use of it."""
+    """Memory in bytes of this machine, or the limit of the container that the process runs in."""
     usable = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         # No such file, or "max" in it: no limit.
@@ -84,7 +88,7 @@ def memory_bytes() -> int:
 
 
 def _size(variable: tf.Variable) -> int:
-    """Bytes of a variable; in Python's whole numbers, which do not overflow."""
+    """Size of a variable in bytes, as a Python int, which does not overflow."""
     size = variable.dtype.size
     for dimension in variable.shape:
         size *= int(dimension)

@@ -1,8 +1,9 @@
-"""Block TFRecords -> tf.data, at any position of any epoch.
+"""The rows of block TFRecords as a `tf.data.Dataset`, from any position of any epoch.
 
 A record is a block of rows. The order of files, blocks and rows is a pure function of (seed,
 epoch), so a run that stopped after n batches continues with batch n without a stored shuffle
-buffer, under every distribution strategy."""
+buffer, under every distribution strategy.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +26,15 @@ _OPEN_FILES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split, or a share of its blocks.
+    """The rows of a split, or of a share of its blocks.
 
     Args:
-      directory: folder with records and manifest.
+      directory: Folder with records and manifest.
       split: "train", "valid" or "test".
-      share: share of the blocks that the split is divided by, in (0, 1]; they are spread evenly.
-      rest: whether the source is the blocks that are not in the share.
+      share: Which part of the split's blocks is set aside, in (0, 1]; these blocks are spread
+        evenly over the split.
+      rest: Whether the source consists of the blocks outside that share. If False (default), of
+        those inside.
     """
 
     directory: str
@@ -44,23 +47,32 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The split, and which share of it this is."""
+        """The name of these rows: the split's, with the share where it is not the whole split."""
         if self.share == 1:
             return self.split
         return f"{self.split}, {'all but ' if self.rest else ''}a share of {self.share:g}"
 
     def held_out(self, share: float) -> tuple[Source, Source]:
-        """Two disjoint sources: the rows that remain, and `share` of the blocks set aside."""
+        """Two disjoint sources: the rows that remain, and the rows in the blocks that are set
+        aside.
+
+        Args:
+          share: Share of the blocks to set aside, in (0, 1).
+        """
         remaining = dataclasses.replace(self, share=share, rest=True)
         return remaining, dataclasses.replace(self, share=share)
 
     @functools.cached_property
     def _listed(self) -> Split:
-        """The whole split, as the manifest lists it."""
+        """The entry of the whole split in the manifest."""
         return load_split(self.directory, self.split)
 
     def _kept(self, block: Any) -> Any:
-        """Whether the block of a number, an int or an int64 tensor, is in this source."""
+        """Whether a block belongs to this source.
+
+        Args:
+          block: Number of the block, an int or an int64 tensor.
+        """
         if isinstance(block, tf.Tensor):
             before = tf.floor(tf.cast(block, tf.float64) * self.share)
             after = tf.floor(tf.cast(block + 1, tf.float64) * self.share)
@@ -69,7 +81,7 @@ class Source:
 
     @functools.cached_property
     def rows(self) -> int:
-        """Rows in this source."""
+        """Number of rows in this source."""
         files = self._listed.blocks
         return sum(
             rows
@@ -84,10 +96,13 @@ class Source:
         return self._listed.positive_rate
 
     def batches_per_epoch(self, batch_size: int) -> int:
-        """Whole batches in an epoch.
+        """Number of whole batches in an epoch.
+
+        Args:
+          batch_size: Rows of a batch.
 
         Raises:
-          ValueError: there is not one.
+          ValueError: the source has too few rows for one batch.
         """
         count = self.rows // batch_size
         if not count:
@@ -134,7 +149,14 @@ class Source:
         )
 
     def ordered(self, batch_size: int) -> tf.data.Dataset:
-        """Every row once, in the order of the files; the last batch may be short."""
+        """Every row once, in the order of the files; the last batch may be smaller.
+
+        Args:
+          batch_size: Rows of a batch.
+
+        Returns:
+          Elements {"ids": [B, N] int32, "label": [B] float32}.
+        """
         files = tf.range(len(self._listed.files), dtype=tf.int64)
         windows = self._blocks(files, 1).batch(_WINDOW)
         return (
@@ -144,15 +166,20 @@ class Source:
         )
 
     def select(self, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The rows of a window of blocks that belong to this source; all of them here."""
+        """Those rows of some whole blocks that belong to this source: here all of them; a subclass
+        may leave some out.
+
+        Args:
+          rows: {"ids": [rows, N], "label": [rows]}.
+        """
         return rows
 
     def _blocks(self, files: tf.Tensor, open_files: int) -> tf.data.Dataset:
-        """Serialized blocks of some files that belong to this source.
+        """The serialized blocks of some files, those that belong to this source.
 
         Args:
-          files: their numbers, [F] int64, in reading order.
-          open_files: files that are read at once, a block of each in turn.
+          files: Numbers of the files, [F] int64, in reading order.
+          open_files: How many files are read at once, a block of each in turn.
         """
         names = tf.constant(self._listed.files)
         whole = self.share == 1 and not self.rest

@@ -1,5 +1,5 @@
-"""What a fit leaves on disk, so that a killed one goes on as if it had not been: `state.json` and
-the checkpoints it names."""
+"""The state of a fit on disk, from which an interrupted fit continues as if nothing had happened:
+the file `state.json` and the checkpoints that it names."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _VERSION = 1
 
 
 class TrainingState:
-    """Step, history, last and best checkpoint of one fit.
+    """The state of one fit: its step, its history, its last and its best checkpoint.
 
     Args:
       directory: Folder of the fit.
       model: Model that is trained, with its optimizers.
       batches_per_step: Number of batches that a step learns from.
-      judge: Name of the rows that the records' metrics are of.
+      judge: Name of the rows on which the recorded metrics are computed.
     """
 
     def __init__(
@@ -59,23 +59,28 @@ class TrainingState:
     history = property(lambda self: list(self._value["history"]))
 
     def restore_last(self) -> None:
-        """Where an interrupted fit stood: weights, optimizers, the running means."""
+        """Reads the last checkpoint, with which an interrupted fit continues: weights, optimizers,
+        running means."""
         if self._value["last"] is not None:
             self._restore(self._checkpoint, self._value["last"])
             self._resumed_means = [variable.numpy() for variable in self._mean_variables()]
 
     def restore_final(self) -> None:
-        """The weights that an ended fit leaves: those of its best epoch, or the last ones where
-        none is looked for."""
+        """Reads the weights with which an ended fit leaves its model: those of its best epoch, or
+        the last ones for a fit that does not look for a best epoch."""
         name = self._value["best"]["checkpoint"] if self._value["best"] else self._value["last"]
         self._restore(tf.train.Checkpoint(model=self._model), name)
 
     def _restore(self, checkpoint: tf.train.Checkpoint, name: str) -> None:
-        """Reads a checkpoint.
+        """Reads a checkpoint into its objects.
+
+        Args:
+          checkpoint: The objects.
+          name: Name of the checkpoint in the fit's folder.
 
         Raises:
-          ValueError: it is damaged or gone; the message says which folder to delete, for the fit to
-            be done again.
+          ValueError: the checkpoint is damaged or gone; the message says which folder to delete for
+            the fit to be done again.
         """
         path = self._paths.at(name)
         damaged = [file for file in self._paths.checkpoint_files(name) if integrity.damaged(file)]
@@ -94,7 +99,11 @@ class TrainingState:
         )
 
     def begin(self, value: float) -> None:
-        """Keeps the weights as they are for the best ones so far, epoch 0."""
+        """Saves the weights that the fit starts from as its best ones so far, epoch 0.
+
+        Args:
+          value: Their validation metric, with its sign such that larger is better.
+        """
         name = self._paths.checkpoint(0)
         self._save(name, {"best": {"value": value, "epoch": 0, "checkpoint": name}})
 
@@ -102,9 +111,9 @@ class TrainingState:
         """Records an epoch; writes checkpoint and state; decides whether the fit has ended.
 
         Args:
-          step: Steps taken so far.
-          record: Figures of the epoch.
-          value: The epoch's validation metric, the better the larger.
+          step: Number of steps taken so far.
+          record: Record of the epoch: name of a figure -> value.
+          value: The epoch's validation metric, with its sign such that larger is better.
           course: Length and end of the training.
         """
         name = self._paths.checkpoint(step)
@@ -124,12 +133,16 @@ class TrainingState:
         self._resumed_means = None
 
     def save_inside(self, step: int) -> None:
-        """A checkpoint inside an epoch."""
+        """Saves a checkpoint inside an epoch.
+
+        Args:
+          step: Number of steps taken so far.
+        """
         self._save(self._paths.checkpoint(step), {"step": step})
 
     def load_means(self) -> None:
-        """Keras resets the running means when a fit starts; inside a resumed epoch they go on from
-        where they stood."""
+        """Restores the running means of an epoch that is continued, because Keras has just reset
+        them."""
         if self._resumed_means is not None:
             for variable, value in zip(self._mean_variables(), self._resumed_means, strict=True):
                 variable.assign(value)
@@ -139,8 +152,13 @@ class TrainingState:
         return [variable for metric in self._model.metrics for variable in metric.variables]
 
     def _save(self, name: str, changes: dict[str, Any]) -> None:
-        """Writes the checkpoint `name` and then the state that names it, and removes what the state
-        names no longer."""
+        """Writes the checkpoint `name`, then the state that names it, and removes the checkpoints
+        that the state no longer names.
+
+        Args:
+          name: Name of the checkpoint.
+          changes: Key of the state -> new value.
+        """
         os.makedirs(self.directory, exist_ok=True)
         self._checkpoint.write(self._paths.at(name))
         for file in self._paths.checkpoint_files(name):
@@ -165,11 +183,12 @@ class TrainingState:
 
 
 def read_state(path: str) -> dict[str, Any]:
-    """What a `state.json` holds.
+    """The content of a fit's `state.json`: step, history, names of the last and the best
+    checkpoint, whether the fit has ended.
 
     Raises:
-      ValueError: there is none, it is of another version, or not a state; the message names the
-        file.
+      ValueError: there is no such file, it is of another version, or it does not hold a state; the
+        message names the file.
     """
     if not os.path.exists(path):
         raise ValueError(

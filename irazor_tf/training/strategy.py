@@ -9,11 +9,15 @@ import tensorflow as tf
 
 @functools.cache
 def strategy_of(name: str) -> tf.distribute.Strategy | None:
-    """The `tf.distribute` strategy called `name`, None for "off"; "mirrored" takes all GPUs, or all
-    logical CPU devices where there is no GPU.
+    """The `tf.distribute` strategy of a name; equal names give the same object.
 
-    A process has one strategy of a name: the collective operations of a second one would take the
-    keys of the first one's."""
+    A second strategy of the same name would use the same keys for its collective operations as the
+    first.
+
+    Args:
+      name: "off" (no strategy, None), "one_device", or "mirrored" (all GPUs, or all logical CPU
+        devices where there is no GPU).
+    """
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(
             "/GPU:0" if tf.config.list_logical_devices("GPU") else "/CPU:0"

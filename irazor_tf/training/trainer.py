@@ -1,8 +1,10 @@
-"""Training with few verbs: build, fit, evaluate, restore. All that a search recipe may use.
+"""The trainer: all that a search method needs to train models, in a few methods (build, fit,
+evaluate, restore).
 
 `fit` is Keras `Model.fit`, one call per epoch, between which the state goes to disk: weights,
-optimizers, metric, history and the step, which is also the position in the data. A run that was
-killed continues from there and ends as if it had not been."""
+optimizers, metric, history and the step, which is also the position in the data. An interrupted run
+continues from there and ends with the same numbers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ from irazor_tf.training.updates.steps import Joint, Step
 
 
 class Trainer:
-    """Trains models of one base model on one data set.
+    """Trains models with one base model on one data set.
 
     Args:
       schema: The data's fields.
@@ -43,13 +45,13 @@ class Trainer:
       base: The base model's settings.
       task: Loss and metrics.
       options: Training settings; what is "auto" in them is resolved by the data's size.
-      work_dir: Where states go; every fit has a folder of its own there.
+      work_dir: Folder for the states of trainings; every fit has a folder of its own there.
       strategy: Distribution strategy. If None (default), TensorFlow's default one.
       seed: Seed of initial values, noise and the order of rows.
       progress: Whether to draw progress bars.
       tensorboard: Whether to write curves for TensorBoard beside the states: losses, validation
         metrics, the gates' traces.
-      shared_dir: Where trainings lie that several searches share. If None (default), `work_dir`.
+      shared_dir: Folder for trainings that several searches share. If None (default), `work_dir`.
       optimizers: Group of variables -> optimizer spec, instead of the options', of every fit: a
         method's recipe. If None (default), the options' for every group.
     """
@@ -92,16 +94,16 @@ class Trainer:
         self.pretrained: dict[str, float] = {}
 
     def inside(self, name: str, optimizers: Mapping[str, str] | None = None) -> Trainer:
-        """The same trainer working in the subfolder `name`; with a method's optimizers instead of
-        its own where they are not None."""
+        """The same trainer working in the subfolder `name`, with a method's optimizers (group of
+        variables -> spec) in place of its own unless they are None."""
         return self._at(
             os.path.join(self.work_dir, name),
             self.optimizers if optimizers is None else optimizers,
         )
 
     def _at(self, work_dir: str, optimizers: Mapping[str, str]) -> Trainer:
-        """A trainer that shares all but folder and optimizers: the data's manifests are read, and
-        the options resolved, once for all."""
+        """A copy of this trainer with another folder and other optimizers; manifests and options
+        are not read again."""
         trainer = copy.copy(self)
         trainer.work_dir = work_dir
         trainer.optimizers = dict(optimizers)
@@ -112,11 +114,12 @@ class Trainer:
         return FitPaths(os.path.join(self.work_dir, name))
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Where variables have to be made."""
+        """The context in which variables have to be made: that of the distribution strategy."""
         return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
 
     def build(self, config: InputConfig, gates: Mapping[str, Gate] | None = None) -> Recommender:
-        """A model with fresh weights."""
+        """A model of `config` with fresh weights. `gates`: name of a site of the base model ->
+        gate; None for no gates."""
         options = self.options
         with self.scope():
             return Recommender(
@@ -136,16 +139,17 @@ class Trainer:
     def fit(
         self, model: Recommender, name: str, plan: FitPlan = FitPlan()
     ) -> list[dict[str, float]]:
-        """Trains as `plan` says; resumes, or returns at once, where that was done before.
+        """Trains a model as the plan says. A fit of this name that was interrupted is continued; of
+        one that has ended, the weights are read.
 
         Args:
           model: Made by `build` or `restrict`.
-          name: Folder of the state under `work_dir`.
+          name: Name of the fit, and of its folder under `work_dir`.
           plan: What the training does; the default is plain training by the options.
 
         Returns:
-          One record per epoch: epoch, loss, mean penalty by group, the metrics of the plan's
-            `judge`, and the gates' traces.
+          One record per epoch: number of the epoch, loss, mean penalty by group, the metrics on the
+          rows that the plan judges by, and the gates' traces.
         """
         self.task.check_metric(plan.metric or self.options.metric)
         course = plan.course(self.options, self.train, self.valid)
@@ -162,8 +166,8 @@ class Trainer:
         return state.history
 
     def _prepare(self, model: Recommender, plan: FitPlan) -> None:
-        """Makes a model ready for a training, by the plan's optimizers first, then by this
-        trainer's, then by the options'."""
+        """Makes a model ready for a training. A group of variables has the optimizer of the plan,
+        or else of this trainer's recipe, or else of the options."""
         specs = self.options.optimizers() | self.optimizers | dict(plan.optimizers)
         with self.scope():
             model.prepare(
@@ -183,19 +187,17 @@ class Trainer:
         step: Step = Joint(),
         key: str = "",
     ) -> Recommender:
-        """Plain training of a model of `space`, done once for all searches under `shared_dir` that
-        ask for the same.
+        """A model that was trained plainly, for searches to start from. The training is done once
+        for all searches under `shared_dir` that ask for the same.
 
         Args:
           space: Config of the model.
           epochs, patience: see `FitPlan`.
-          gates: Site -> gate without weights, for a penalty. If None (default), no gates.
+          gates: Name of a site of the base model -> gate that adds a penalty and has no weights. If
+            None (default), no gates.
           step: see `FitPlan`.
-          key: What gates and step do, where they are not the default: trainings with different keys
-            are different ones.
-
-        Returns:
-          The trained model.
+          key: Text that stands for what gates and step do, where they are not the default:
+            trainings with different keys are kept apart.
 
         Raises:
           ValueError: a gate has weights to train.
@@ -220,7 +222,7 @@ class Trainer:
         return model
 
     def is_done(self, name: str) -> bool:
-        """Whether the fit called `name` has ended before."""
+        """Whether the fit called `name` has ended."""
         path = self._paths(name).state
         return os.path.exists(path) and read_state(path)["done"]
 
@@ -228,7 +230,7 @@ class Trainer:
         """Gives `model` the weights that the fit called `name` ended with.
 
         Raises:
-          ValueError: that fit has not ended.
+          ValueError: the fit called `name` has not ended.
         """
         folder = self._paths(name).root
         if not self.is_done(name):
@@ -243,8 +245,14 @@ class Trainer:
         source: Source,
         config: InputConfig | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predictions of every row, [rows] each, in the order of the files; `config`
-        masks the rest (see `hard_mask`)."""
+        """Labels and predictions of every row of a source, [rows] each, in the order of the files.
+
+        Args:
+          model: The model.
+          source: The rows.
+          config: A narrower config, by which the model scores as if it were cut to it (see
+            `Predictor.hard_mask`). If None (default), the model scores as it is.
+        """
         size = self.options.eval_batch_size
         with self.scope(), _masked(model, config):
             predicted, labels = model.predict(
@@ -258,7 +266,8 @@ class Trainer:
         return labels, predicted
 
     def warm_up(self, model: Recommender | RoutedRecommender) -> None:
-        """Compiles prediction, so that what is timed next is prediction alone."""
+        """Compiles the model's prediction, so that a measurement of time that follows does not
+        include it."""
         with self.scope():
             model.predict(
                 self.valid.ordered(self.options.eval_batch_size).take(1), steps=1, verbose=0
@@ -270,8 +279,8 @@ class Trainer:
         source: Source,
         config: InputConfig | None = None,
     ) -> dict[str, float]:
-        """The task's metrics on every row of `source`; `config` masks what it does not keep
-        (weight-sharing evaluation)."""
+        """The task's metrics on every row of `source`, name -> value; arguments as in
+        `predictions`. With a `config` this is what papers call weight-sharing evaluation."""
         labels, predicted = self.predictions(model, source, config)
         return self.task.metrics(labels, predicted)
 

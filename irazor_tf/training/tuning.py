@@ -1,4 +1,5 @@
-"""A dozen recipes around the rule's, and successive halving among them. No TensorFlow import."""
+"""The choice of training settings: a dozen recipes around the rule's, and successive halving among
+them. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _ADAM = "adam(learning_rate=0.001)"
 
 
 def _times(factor: float) -> Callable[[Any], Any]:
-    """A setting times a factor; of an optimizer its learning rate."""
+    """A function that multiplies a setting by a factor; of an optimizer spec, its learning rate."""
 
     def change(value: Any) -> Any:
         if isinstance(value, str):
@@ -60,13 +61,17 @@ _FIRST_ORDER_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = tuple(
 
 
 def varied(first_order: bool) -> list[str]:
-    """The settings that recipes differ in; `first_order`: see `recipes`."""
+    """Names of the settings in which recipes differ.
+
+    Args:
+      first_order: see `recipes`.
+    """
     return sorted({key for changes in _changes(first_order) for key in changes})
 
 
 def recipes(values: Mapping[str, Any], first_order: bool, rows: int) -> list[dict[str, Any]]:
-    """The rule's own recipe, which changes nothing, and up to eleven others, each as the settings
-    that it changes.
+    """The recipes to try: the rule's own, and up to eleven others, each as the settings that it
+    changes, name -> value; the rule's own is the empty dict and comes first.
 
     Args:
       values: The rule's values of the settings that may be changed, `dropout` among them where the
@@ -89,7 +94,7 @@ def _changes(first_order: bool) -> tuple[Mapping[str, Callable[[Any], Any]], ...
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """A stage of the halving.
+    """A stage of successive halving.
 
     Args:
       epochs: Number of epochs up to which the recipes are trained. If None, they are trained to
@@ -102,9 +107,14 @@ class Rung:
 
 
 def rungs(number: int, epochs: int) -> list[Rung]:
-    """The stages for so many recipes of at most so many epochs: half of the recipes are left out
-    after a fifth of the epochs, and half of the rest after two fifths; those that remain are
-    trained to their end. Any earlier, a recipe that holds weights back looks worse than it ends."""
+    """The stages of successive halving: half of the recipes are dropped after a fifth of the
+    epochs, and half of the rest after two fifths; those that remain are trained to their end. Any
+    earlier, a recipe that learns slowly looks worse than it ends.
+
+    Args:
+      number: Number of recipes.
+      epochs: Most epochs of a training.
+    """
     stages = []
     for share in RUNGS:
         number = math.ceil(number / 2)
@@ -113,8 +123,13 @@ def rungs(number: int, epochs: int) -> list[Rung]:
 
 
 def most_epochs(number: int, epochs: int) -> int:
-    """Passes over the training rows that `halved` takes at most. The first recipe, which goes
-    nowhere, may be one more on each stage."""
+    """Most passes over the training rows that `halved` takes, all recipes together. The first
+    recipe, which is never dropped, may be one more in each stage.
+
+    Args:
+      number: Number of recipes.
+      epochs: Most epochs of a training.
+    """
     total = before = 0
     for place, rung in enumerate(rungs(number, epochs)):
         until = epochs if rung.epochs is None else rung.epochs
@@ -130,8 +145,8 @@ def halved(items: Sequence[T], epochs: int, value: Callable[[T, int | None], flo
     Args:
       items: The recipes, the rule's first; hashable.
       epochs: Most epochs of a training.
-      value: Trains an item up to an epoch (None: to its end) and returns its best value so far, the
-        larger the better; -inf where it cannot be trained.
+      value: Function that trains an item up to an epoch (None: to its end) and returns its best
+        value so far, larger being better; -inf where it cannot be trained.
 
     Returns:
       The items that were trained to their end, the best first.

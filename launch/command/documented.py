@@ -1,4 +1,4 @@
-"""The words on a setting, read from the documentation of the dataclass that has it."""
+"""The description of each setting, read from the docstring of the dataclass that has it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ _SETTING = re.compile(r"^  (`?\w+`?(?:, `?\w+`?)*): (.*)")
 
 
 def documented(settings: type) -> dict[str, str]:
-    """Setting -> its words, on one line, from the `Args:` section of a dataclass or of those that
-    it extends. `a, b: words` says the same of both; lines indented deeper than a setting's first
-    one belong to it."""
+    """The descriptions of a dataclass's settings: name of a setting -> its description, on one
+    line.
+
+    They are read from the `Args:` section of the docstring of the dataclass, or of one that it
+    extends. An entry `a, b: text` describes both; lines indented deeper than an entry's first line
+    belong to it.
+    """
     words: dict[str, str] = {}
     for kind in settings.__mro__:
         for names, text in _arguments(inspect.cleandoc(kind.__doc__ or "")):
@@ -21,7 +25,11 @@ def documented(settings: type) -> dict[str, str]:
 
 
 def _arguments(text: str) -> list[tuple[list[str], str]]:
-    """Names and words of the entries of the `Args:` section of a docstring without indentation."""
+    """The entries of the `Args:` section of a docstring, each as (names, description).
+
+    Args:
+      text: the docstring, without indentation.
+    """
     listed: list[tuple[list[str], list[str]]] = []
     _, _, section = text.partition("Args:\n")
     for line in section.splitlines():

@@ -1,4 +1,4 @@
-"""The keys of a schema file: each checked, with the line of what is wrong."""
+"""The keys of a schema file, each checked; an error names the line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ESCAPES = r"\n \x41 \u0041 +AGE- ~{VPND~} =41 .xn--bcher-kva." + "\x1b$B8@\x1b(
 
 @dataclasses.dataclass(frozen=True)
 class TableColumn:
-    """One entry of `columns`.
+    """An entry in the list `columns` of a schema file.
 
     Args:
       name: name of the field.
@@ -56,17 +56,18 @@ class TableColumn:
 
     @property
     def is_field(self) -> bool:
+        """Whether the column becomes a field; if not, it is the label, the time, or ignored."""
         return self.kind in _DEFAULTS
 
     def to_field(self) -> RawField:
-        """The field that the reader declares for the column."""
+        """The field that the reader declares for this column."""
         dtype, transform = _DEFAULTS[self.kind]
         return RawField(
             self.name, self.kind, self.dtype or dtype, self.role, self.transform or transform
         )
 
     def to_text(self) -> Column:
-        """The column of the text."""
+        """The description of this column for parsing the text."""
         is_string = self.kind != "categorical" or not self.dtype
         return Column(self.name, self.kind, "string" if is_string else self.dtype)
 
@@ -74,11 +75,12 @@ class TableColumn:
 def marks(
     content: strict_yaml.Value, values: dict[str, strict_yaml.Value]
 ) -> tuple[str, str | None, str]:
-    """Separator, quoting character (None: quotes mean nothing) and encoding.
+    """The separator, the quoting character (None where quotes have no meaning) and the encoding
+    that a schema file gives.
 
     Args:
       content: the whole file, for messages.
-      values: its values by key.
+      values: the file's values by key.
     """
     separator = _mark(values, "separator", ",", '; a tab is "\\t", with the quotes')
     quote = None
@@ -97,7 +99,14 @@ def marks(
 
 
 def _mark(values: dict[str, strict_yaml.Value], key: str, default: str, also: str) -> str:
-    """The character under `key`; `also` is what a message adds to what it should be."""
+    """The single character that a schema file gives for a key.
+
+    Args:
+      values: the file's values by key.
+      key: the key.
+      default: the character where the file does not have the key.
+      also: addition to the message about any other value.
+    """
     if key not in values:
         return default
     mark = values[key].text()
@@ -109,7 +118,7 @@ def _mark(values: dict[str, strict_yaml.Value], key: str, default: str, also: st
 
 
 def _extends_ascii(encoding: str) -> bool:
-    """Whether a name is that of an encoding in which ASCII text is what it is in ASCII."""
+    """Whether `encoding` is the name of an encoding that reads ASCII text as what it is."""
     examples = (*map(chr, range(128)), _ESCAPES)
     try:
         return all(text.encode("ascii").decode(encoding) == text for text in examples)
@@ -118,7 +127,13 @@ def _extends_ascii(encoding: str) -> bool:
 
 
 def texts(values: dict[str, strict_yaml.Value], strip: bool) -> tuple[tuple[str, ...], ...]:
-    """The texts that mean a missing value, those of a positive and those of a negative label."""
+    """The texts that mean a missing value, those that mean a positive and those that mean a
+    negative label.
+
+    Args:
+      values: the file's values by key.
+      strip: whether values are read without the spaces around them.
+    """
     labels = values["label"].mapping(("positive", "negative")) if "label" in values else {}
     by_key = {
         key: value
@@ -145,7 +160,7 @@ def texts(values: dict[str, strict_yaml.Value], strip: bool) -> tuple[tuple[str,
 
 
 def columns(value: strict_yaml.Value) -> tuple[TableColumn, ...]:
-    """The entries of `columns`, checked one by one and together."""
+    """The entries of the list `columns`, checked one by one and together."""
     keys = [field.name for field in dataclasses.fields(TableColumn)]
     entries: list[TableColumn] = []
     lines: dict[tuple[str, str], int] = {}

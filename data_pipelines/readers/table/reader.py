@@ -15,7 +15,7 @@ from data_pipelines.text.lines import split_header
 
 @READERS.register("table")
 class Table(Reader):
-    """Separated text with the columns that a schema file describes."""
+    """The reader of separated text whose columns a schema file describes."""
 
     @dataclasses.dataclass(frozen=True)
     class Params(Reader.Params):
@@ -43,8 +43,8 @@ class Table(Reader):
         self.positive_above = self.table.positive_above
 
     def inspect(self, paths: Sequence[str]) -> None:
-        """Looks at every header before the first row is read; what can be read only once waits for
-        its turn."""
+        """Checks the header of every file before the first row is read. A pipe, which can be read
+        only once, is checked when its rows are read."""
         for path in paths if self.table.header else ():
             if os.path.isfile(path):
                 self.table.with_header(path, split_header(path, 1 << 16)[0])

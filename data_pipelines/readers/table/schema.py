@@ -1,4 +1,4 @@
-"""A schema file, read, and the rows of the files that it describes."""
+"""Reading a schema file, and the rows of the files that it describes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LISTED = 20  # names in a notice
 
 @dataclasses.dataclass(frozen=True)
 class TableSchema:
-    """A schema file, checked.
+    """The content of a schema file, checked.
 
     Args:
-      columns: as in the file.
-      form: the text form; its columns are those of the file without a header.
-      header: whether the first line names the columns.
-      positive_above: a label above this is positive; None for labels that are 0 and 1, or mapped by
-        the form.
+      columns: the entries of its list `columns`.
+      form: form of the text, with the columns in the order of a file that has no header.
+      header: whether the first line of a file names the columns.
+      positive_above: a label above this is positive. None for labels that are 0 and 1, or that the
+        form maps to these.
     """
 
     columns: tuple[TableColumn, ...]
@@ -36,11 +36,11 @@ class TableSchema:
 
     @classmethod
     def load(cls, path: str) -> TableSchema:
-        """Reads a schema file.
+        """Reads and checks a schema file.
 
         Raises:
-          ValueError: it is not a table schema; the message names file and line, and quotes nothing
-            of the content.
+          ValueError: the file is not a table schema; the message names file and line, and quotes
+            nothing of the content.
         """
         content = strict_yaml.load(path, "a table schema")
         values = content.mapping(KEYS, " with `columns`")
@@ -70,7 +70,7 @@ class TableSchema:
         return cls(entries, form, header, above)
 
     def fields(self) -> tuple[RawField, ...]:
-        """The fields, with how their texts are cleaned."""
+        """The fields, each with the rules by which its texts are cleaned."""
         form = self.form
         fields = [column.to_field() for column in self.columns if column.is_field]
         return tuple(
@@ -81,11 +81,13 @@ class TableSchema:
         )
 
     def chunks(self, paths: Sequence[str], listed: set[str] | None = None) -> Iterator[Chunk]:
-        """The rows of the files, in order, and a notice of the columns that the schema leaves out.
+        """The rows of the files, in order, a chunk at a time. A notice names the columns in a
+        header that the schema leaves out.
 
         Args:
-          paths: the files.
-          listed: columns of which a notice has been given already; new ones are added. None: none.
+          paths: paths of the files.
+          listed: columns that were named in a notice before; new ones are added to it. None for no
+            such columns.
         """
         listed = set() if listed is None else listed
         for path in paths:
@@ -108,12 +110,16 @@ class TableSchema:
             yield from form.chunks(path, pieces=pieces)
 
     def with_header(self, path: str, header: bytes) -> tuple[Delimited, list[str]]:
-        """The form with its columns in the order of a file's header, and the names in the header
-        that the schema leaves out.
+        """The form of the text with its columns in the order of a file's header, and the names in
+        the header that the schema leaves out.
+
+        Args:
+          path: the file, for messages.
+          header: its first line.
 
         Raises:
-          ValueError: a column of the schema is not in the header, or twice; the message names the
-            file.
+          ValueError: a column of the schema is not in the header, or is there twice; the message
+            names the file.
         """
         if not header:
             raise bad_row("A file with a header should have a first line.", "none", path, 1)

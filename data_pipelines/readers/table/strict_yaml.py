@@ -1,9 +1,10 @@
-"""YAML files whose scalars are read as they are written, with the line of everything.
+"""Reading YAML files so that scalars stay as they are written, and every value knows its line.
 
 YAML 1.1 respells what stands without quotes: 00000 becomes 0, 010 becomes 8, 1_000 becomes 1000,
 12:30 becomes 750, no becomes false. In a file that describes a log, where these are texts of the
-log, such a value is refused and quotes are asked for. Messages give file and line, and never what
-stands there: a path may be that of another file, whose content is nobody's business."""
+log, such a value is refused and quotes are asked for. Messages give file and line and never quote
+the content, because a mistyped path may lead to a file with other, private content.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +37,12 @@ _KINDS |= {
 
 
 class Value:
-    """A value of the file: a mapping, a list or a scalar.
+    """A value in a YAML file: a mapping, a list or a scalar.
 
     Args:
-      node: as the parser made it.
+      node: the parser's node for the value.
       path: the file.
-      subject: what the value is, for messages: "`separator` of a table schema".
+      subject: name of the value in messages: "`separator` of a table schema".
     """
 
     def __init__(self, node: yaml.Node, path: str, subject: str):
@@ -49,6 +50,7 @@ class Value:
 
     @property
     def line(self) -> int:
+        """Number of the line at which the value begins, from 1."""
         return self._node.start_mark.line + 1
 
     @property
@@ -60,7 +62,12 @@ class Value:
         return isinstance(self._node, yaml.ScalarNode)
 
     def error(self, should: str, received: str = "") -> ValueError:
-        """The error that says what should hold, what kind of value is there instead, and where."""
+        """An error about this value, with file and line.
+
+        Args:
+          should: what should be there.
+          received: what is there instead. If empty (default), the kind of value.
+        """
         received = received or _KINDS.get(
             self._node.tag.removeprefix(_TAG), "a value of another type"
         )
@@ -69,7 +76,15 @@ class Value:
         )
 
     def mapping(self, known: Sequence[str], holding: str = "") -> dict[str, Value]:
-        """The values by key, each key once and one of those known."""
+        """The values of a mapping by key.
+
+        Args:
+          known: keys that are allowed, each at most once.
+          holding: addition to the message about a value that is no mapping.
+
+        Raises:
+          ValueError: the value is no mapping, or a key is unknown or occurs twice.
+        """
         if not isinstance(self._node, yaml.MappingNode) or self._node.tag != f"{_TAG}map":
             raise self.error(f"{self.subject} should be a mapping{holding}.")
         values: dict[str, Value] = {}
@@ -95,14 +110,22 @@ class Value:
         return values
 
     def items(self) -> list[Value]:
-        """The entries of a list."""
+        """The entries of a list.
+
+        Raises:
+          ValueError: the value is no list.
+        """
         if not isinstance(self._node, yaml.SequenceNode) or self._node.tag != f"{_TAG}seq":
             raise self.error(f"{self.subject} should be a list.")
         return [Value(node, self._path, f"an entry of {self.subject}") for node in self._node.value]
 
     def text(self) -> str:
-        """A text as it is written. Of what YAML reads as something else, only whole numbers that
-        look as YAML would write them are taken for text."""
+        """A text as it is written in the file. Of scalars that YAML reads as something else than
+        text, only whole numbers in YAML's own spelling are accepted.
+
+        Raises:
+          ValueError: the value is not such a text.
+        """
         value, should = self._node.value, f"{self.subject} should be text"
         if not self.is_scalar:
             raise self.error(f"{should}.")
@@ -117,19 +140,28 @@ class Value:
         return value
 
     def texts(self) -> tuple[str, ...]:
-        """A list of texts, or a single one."""
+        """The texts in a list; a single text counts as a list of one."""
         values = self.items() if isinstance(self._node, yaml.SequenceNode) else [self]
         return tuple(value.text() for value in values)
 
     def truth(self) -> bool:
-        """True or false, in one of YAML's spellings."""
+        """The truth value, in any of YAML's spellings.
+
+        Raises:
+          ValueError: the value is none.
+        """
         truth = yaml.SafeLoader.bool_values.get(str(self._node.value).lower())
         if self._node.tag != f"{_TAG}bool" or truth is None:
             raise self.error(f"{self.subject} should be true or false, without quotes.")
         return truth
 
     def number(self) -> int | float:
-        """A finite decimal number; YAML's other notations (010 for 8, 1_000, 12:30) are refused."""
+        """A finite decimal number.
+
+        Raises:
+          ValueError: the value is none, or is written in another of YAML's notations (010 for 8,
+            1_000, 12:30).
+        """
         text, whole = str(self._node.value), self._node.tag == f"{_TAG}int"
         decimal = re.fullmatch(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)", text)
         if (
@@ -145,7 +177,7 @@ class Value:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses deep nesting before Python's own limit is met."""
+    """A YAML loader that refuses deep nesting before Python's own limit of recursion is reached."""
 
     _depth = 0
 
@@ -161,11 +193,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(path: str, what: str) -> Value:
-    """The one document of a YAML file.
+    """The document in a YAML file, which has to be the only one.
 
     Args:
-      path: the file.
-      what: what the file is, for messages: "a table schema".
+      path: path of the file.
+      what: name of the file's kind in messages: "a table schema".
 
     Raises:
       ValueError: there is no such file, or it is not YAML in UTF-8; the message names the file and,

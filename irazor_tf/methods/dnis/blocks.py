@@ -1,4 +1,5 @@
-"""Frequency blocks: which features share a row of alpha (DNIS, section 2.3)."""
+"""Frequency blocks of DNIS: groups of features of similar frequency that share a row of alpha
+(section 2.3)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ def feature_blocks(
     sizes: Sequence[int] = (),
     per_field: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Features in descending order of frequency, cut into blocks, the most frequent ones in block 0
-    (section 2.3).
+    """The block of every feature: features are put in descending order of frequency and cut into
+    blocks, the most frequent ones into block 0 (section 2.3).
 
     Features of equal frequency stand in the order of fields and ids.
 
@@ -26,9 +27,9 @@ def feature_blocks(
       blocks: Number of blocks, L; they differ by at most one feature in size. Not read where
         `shares` or `sizes` cut the blocks.
       shares: Every block's share of the features.
-      sizes: Every block's number of features; what they leave is one more block.
-      per_field: Whether every field is cut by its own frequencies, blocks numbered field after
-        field. Blocks that a small field has no feature for are left out.
+      sizes: Every block's number of features; the features that are left over form one more block.
+      per_field: Whether every field is cut by its own frequencies; blocks are then numbered field
+        after field. Blocks for which a small field has no feature are left out.
 
     Returns:
       Field name -> block of every feature, [V] int32.
@@ -59,14 +60,19 @@ def feature_blocks(
 
 
 def _setting(blocks: int, shares: Sequence[float], sizes: Sequence[int]) -> str:
-    """The setting that cuts the blocks, with its value."""
+    """The setting by which blocks are cut, and its value, as a message names them."""
     if sizes:
         return f"`block_sizes` {tuple(sizes)}"
     return f"`block_shares` {tuple(shares)}" if shares else f"`blocks` {blocks}"
 
 
 def _ends(total: int, blocks: int, shares: Sequence[float], sizes: Sequence[int]) -> np.ndarray:
-    """Number of features up to the end of every block, [L]."""
+    """For every block, the number of features up to its end, [L].
+
+    Args:
+      total: Number of features.
+      blocks, shares, sizes: see `feature_blocks`.
+    """
     if sizes:
         ends = np.cumsum(sizes)
         return ends if ends[-1] >= total else np.append(ends, total)

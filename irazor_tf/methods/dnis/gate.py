@@ -1,4 +1,5 @@
-"""The soft selection layer of DNIS, and its merging into the tables."""
+"""The soft selection layer of DNIS, which multiplies embeddings by alpha, and the merging of alpha
+into the tables."""
 
 from __future__ import annotations
 
@@ -25,19 +26,19 @@ def normalize_rows(gradients: tf.Tensor, widths: tf.Tensor, epsilon: float) -> t
 
 
 def merge(table: np.ndarray, alpha: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Output embeddings of a field's features, e_v * alpha_block(v), [V, d] (equation 4).
+    """Merged embeddings of a field's features, e_v * alpha_block(v), [V, d] (equation 4).
 
     Args:
       table: The field's embeddings e, [V, d].
-      alpha: [L, D].
+      alpha: The factors of all blocks, [L, D].
       blocks: Block of every feature, [V].
     """
     return table * alpha[blocks, : table.shape[1]]
 
 
 class SoftSelection(Gate):
-    """out = x * alpha_block(id), the soft selection layer: alpha [L, D] starts at 1 and stays in
-    [0, 1] (equation 4).
+    """The soft selection layer: out = x * alpha_block(id), where alpha [L, D], a factor per block
+    of features and dimension, starts at 1 and stays in [0, 1] (equation 4).
 
     Args:
       blocks: Block of every feature of every kept field, N arrays [V].
@@ -85,7 +86,8 @@ class SoftSelection(Gate):
         return {"architecture": self._l1 * tf.reduce_sum(tf.abs(self.alpha) * self._used)}
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        """Lines 8 and 9 of Algorithm 1."""
+        """A step of alpha by normalised gradients, after which alpha is clipped to [0, 1]
+        (Algorithm 1, lines 8 and 9)."""
         (gradient,) = gradients
         apply([normalize_rows(gradient, self._widths, self._epsilon)])
         self.alpha.assign(tf.clip_by_value(self.alpha, 0.0, 1.0))

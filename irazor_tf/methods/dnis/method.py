@@ -1,5 +1,5 @@
-"""DNIS: dimensions selected softly by blocks of features, merged into the tables and pruned entry
-by entry (arXiv 2006.04466)."""
+"""DNIS: soft factors per block of features and dimension are learned, merged into the tables, and
+the tables are pruned entry by entry (arXiv 2006.04466)."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ from irazor_tf.training.updates.steps import Alternating, Step, Unrolled
 
 @METHODS.register("dnis")
 class DNIS(SearchMethod):
-    """Dimensions selected softly by block of features, merged into the tables and pruned by entry.
+    """DNIS: factors per block of features and dimension, merged into the tables and pruned by
+    entry.
 
     The merged, pruned tables are the final model: nothing is trained again. Fields are not
-    selected: one that keeps no entry leaves its first-order terms in the model."""
+    selected: one that keeps no entry leaves its first-order terms in the model.
+    """
 
     Params = Settings
     presets = PRESETS
@@ -105,15 +107,22 @@ class DNIS(SearchMethod):
         return Search(supernet)
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
-        """Lines 11 to 13 of Algorithm 1."""
+        """The config of the largest merged entries (Algorithm 1, lines 11 to 13)."""
         sizes = merged_sizes(search.model)
         entries = np.concatenate([field.ravel() for field in sizes.values()])
         kept = self._kept(entries, budget, search)
         return keep_entries(space, split(kept, sizes), search.model.linear is not None)
 
     def _kept(self, sizes: np.ndarray, budget: int | None, search: Search) -> np.ndarray:
-        """The entries that equation 9 keeps, or as many as the compression rate or the budget says,
-        [E] bool, of the merged entries' sizes [E]."""
+        """Which of all merged entries stay, [E] bool: those above the threshold (equation 9), or as
+        many of the largest as the compression rate or the budget allows.
+
+        Args:
+          sizes: Absolute values of the merged entries of all fields, [E]; -1 for entries that the
+            space does not have.
+          budget: Most entries. None for the method's own setting.
+          search: The search; a notice may be added to it.
+        """
         threshold = self.params.threshold
         if budget is None and threshold is not None:
             if not sizes.max() >= threshold:
@@ -148,8 +157,9 @@ class DNIS(SearchMethod):
         return variants(by_rate, "compression", self.params.sweep)
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """A field's score is the mean norm of what it puts out over the training rows; alpha [N, D]
-        is the mean over those rows of what its dimensions are multiplied by."""
+        """A field's score is the mean norm of its merged embeddings over the training rows. The
+        array "alpha" [N, D] is the mean, over the training rows, of the factor of each of a field's
+        dimensions."""
         model, params = search.model, self.params
         counts = {name: model.schema.counts[name] for name in model.config.kept}
         sizes, rates = merged_sizes(model), (*params.rates, *params.sweep)
@@ -163,8 +173,8 @@ class DNIS(SearchMethod):
 
 
 def merged_sizes(supernet: Recommender) -> dict[str, np.ndarray]:
-    """Sizes |E~| of the output embeddings' entries: kept field -> [V, d], -1 where the space's mask
-    has taken an entry."""
+    """Absolute values of the merged embeddings' entries: name of a kept field -> [V, d], -1 for
+    entries that the mask of the space has removed."""
     assert supernet.embedding is not None
     gate, sizes = supernet.gates["embedding"], {}
     for name, blocks in zip(supernet.config.kept, gate.field_blocks, strict=True):
@@ -176,7 +186,13 @@ def merged_sizes(supernet: Recommender) -> dict[str, np.ndarray]:
 def _output_norms(
     sizes: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Field -> mean norm of its output embeddings over the training rows."""
+    """Name of a field -> mean norm of its merged embeddings over the training rows.
+
+    Args:
+      sizes: Kept field -> absolute values of its merged entries, [V, d], -1 where the space has
+        none.
+      counts: Kept field -> frequency of every feature, [V].
+    """
     scores = {}
     for name, field in sizes.items():
         norms = np.linalg.norm(np.maximum(field, 0.0), axis=1).astype(np.float64)
@@ -185,7 +201,12 @@ def _output_norms(
 
 
 def _mean_alpha(supernet: Recommender, counts: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Mean of alpha over the training rows by field and dimension, [N, D], 0 in padding."""
+    """Mean of alpha over the training rows, by field and dimension, [N, D], 0 in padding.
+
+    Args:
+      supernet: The trained model with its gate.
+      counts: Kept field -> frequency of every feature, [V].
+    """
     gate = supernet.gates["embedding"]
     rows = np.stack(
         [

@@ -1,4 +1,4 @@
-"""What there is to draw of a search by DNIS."""
+"""The pictures of a search by DNIS: alpha and kept dimensions by frequency."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _MOST_ROWS = 60  # of a heat map
 def alpha_of_blocks(
     gate: SoftSelection, counts: Mapping[str, np.ndarray], per_field: bool
 ) -> HeatMap:
-    """Alpha by block and dimension, evenly spaced blocks alone where there are many.
+    """A heat map of alpha by block and dimension. Where there are many blocks, only some, evenly
+    spaced, are shown.
 
     Args:
       gate: The trained soft selection layer.
       counts: Kept field -> frequency of every feature, [V].
-      per_field: Whether every block is one field's.
+      per_field: Whether every block has features of one field only.
     """
     names = [f"{block.max():,} to {block.min():,}" for block in _block_counts(gate, counts)]
     if per_field:
@@ -45,8 +46,11 @@ def alpha_of_blocks(
 
 
 def alpha_by_frequency(gate: SoftSelection, counts: Mapping[str, np.ndarray]) -> Lines:
-    """A block's mean alpha against its features' mean frequency (Figure 3a); arguments as in
-    `alpha_of_blocks`."""
+    """A curve of a block's mean alpha against the mean frequency of its features (Figure 3a).
+
+    Args:
+      gate, counts: see `alpha_of_blocks`.
+    """
     frequencies = np.array([max(block.mean(), _NEVER) for block in _block_counts(gate, counts)])
     order = np.argsort(frequencies, kind="stable")
     return Lines(
@@ -64,13 +68,14 @@ def dims_by_frequency(
     rates: Sequence[float],
     configs: Sequence[InputConfig],
 ) -> Lines:
-    """Dimensions that a feature keeps against its frequency, in steps of a factor of two
-    (Figure 3b).
+    """Curves of the number of dimensions that a feature keeps against its frequency, in steps of a
+    factor of two (Figure 3b), one per compression rate.
 
     Args:
       sizes: Kept field -> sizes of its merged entries, [V, d], -1 where the space has none.
       counts: Kept field -> frequency of every feature, [V].
-      rates: Compression rates, of which those are drawn that some entries, none of them 0, meet.
+      rates: Compression rates to draw; one that would keep no entry, or entries that are 0, is left
+        out.
       configs: Configs that were derived; the last one is drawn as "found".
     """
     steps, step, features = np.unique(
@@ -102,17 +107,26 @@ def dims_by_frequency(
 
 
 def _block_counts(gate: SoftSelection, counts: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Frequencies of every block's features, L arrays."""
+    """For every block the frequencies of its features, L arrays.
+
+    Args:
+      gate, counts: see `alpha_of_blocks`.
+    """
     blocks, frequencies = np.concatenate(gate.field_blocks), np.concatenate(list(counts.values()))
     ends = np.cumsum(np.bincount(blocks))[:-1]
     return np.split(frequencies[np.argsort(blocks, kind="stable")], ends)
 
 
 def _used_alpha(gate: SoftSelection) -> np.ndarray:
-    """Alpha, [L, D], nan in dimensions that no field of a block has."""
+    """Alpha as an array, [L, D], with nan in dimensions that no field of the block has."""
     return np.where(gate.used, gate.alpha.numpy(), np.nan)
 
 
 def _row_dims(field: FieldConfig, rows: int) -> np.ndarray:
-    """Entries kept in every row of a field's table, [V]."""
+    """How many entries every row of a field's table keeps, [V].
+
+    Args:
+      field: The field's config.
+      rows: V, the number of rows.
+    """
     return np.full(rows, field.dim) if field.mask is None else field.mask.to_array().sum(axis=1)

@@ -40,7 +40,8 @@ class Settings(SearchMethod.Params):
       block_shares: Every block's share of the features, the most frequent ones first; above 0, with
         a sum of 1. If empty (default), blocks are of equal size.
       block_sizes: Every block's number of features, the most frequent ones first, at least 1 each;
-        what they leave is one more block. If empty (default), blocks are of equal size.
+        the features that are left over form one more block. If empty (default), blocks are of equal
+        size.
       per_field: Whether every field is cut into blocks by its own frequencies; if not, the features
         of all fields are ranked together.
       xi: Size of the virtual step of the weights in equations 6 and 7, at least 0. At 0 (default)
@@ -54,8 +55,8 @@ class Settings(SearchMethod.Params):
         without `stop_at_best`.
       pretrain_epochs: Epochs, at most, of a training without a gate, whose weights the search
         starts from, at least 0. At 0 (default) it starts from random weights, as in the paper.
-      freeze_interactions: Whether the base model rests in the search, maps before it included, so
-        that beside alpha only embeddings and first-order terms learn.
+      freeze_interactions: Whether the base model, and the maps before it, are not trained in the
+        search, so that beside alpha only embeddings and first-order terms learn.
       alpha_optimizer: Optimizer of the soft selection layer alpha.
       weights_optimizer: Optimizer of all weights while searching. If None (default), that of all
         trainings, `optimizer`.
@@ -135,7 +136,7 @@ class Settings(SearchMethod.Params):
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """The compression rate; empty where a threshold decides."""
+        """The compression rate, alone in a tuple; empty where a threshold decides."""
         if self.threshold is not None:
             return ()
         return (2.0 if self.compression is None else self.compression,)

@@ -1,4 +1,5 @@
-"""Algorithm 1 of HAM with any auxiliary mask."""
+"""The recipe that HAM and its variants share: Algorithm 1 of HAM, with any kind of mask on
+embedding columns."""
 
 from __future__ import annotations
 
@@ -38,9 +39,12 @@ from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 
 class AuxiliaryMasks(SearchMethod):
-    """Algorithm 1 with any mask.
+    """Base of the methods that follow Algorithm 1 of HAM, each with a mask of its own on embedding
+    columns.
 
-    The soft and random masks do not search for a size: one search serves all sizes."""
+    Soft and random masks are not trained for a certain size, so that one search of theirs serves
+    all sizes.
+    """
 
     Params = MaskSettings
     presets = PRESETS
@@ -55,25 +59,33 @@ class AuxiliaryMasks(SearchMethod):
 
     @abc.abstractmethod
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
-        """The gate that searches for `size` in `config`."""
+        """The gate with the method's mask.
+
+        Args:
+          schema: The data's fields.
+          config: The config that is searched.
+          size: The size to search for, in the unit of `costs`.
+          seed: Seed of the mask's noise.
+        """
 
     def costs(self, schema: Schema, config: InputConfig) -> np.ndarray:
-        """What a column counts in a size, [N, D], 0 in padding."""
+        """What each column adds to a size, [N, D], 0 in padding: 1, so that sizes are numbers of
+        columns."""
         return np.minimum(column_params(schema, config), 1)
 
     def reach(self, schema: Schema, space: InputConfig) -> InputConfig:
-        """The space that is searched: every field at its base dimension, min(base_dim, number of
-        features)."""
+        """The config that is searched: `space` with every field cut to its base dimension,
+        min(base_dim, number of features)."""
         base_dims = [
             min(self.params.base_dim, schema.field(name).vocabulary_size) for name in space.kept
         ]
         return chosen(space, np.arange(space.max_dim) < np.array(base_dims)[:, None])
 
     def goal(self, schema: Schema, space: InputConfig) -> int:
-        """The size searched for in `space`, s.
+        """The size that is searched for, s, in the unit of `costs`.
 
         Raises:
-          ValueError: the size, or a stage before it, is larger than the space.
+          ValueError: the size, or that of an earlier stage, is larger than the searched space.
         """
         params, name = self.params, self.spec().name
         whole = int(self.costs(schema, self.reach(schema, space)).sum())
@@ -95,7 +107,12 @@ class AuxiliaryMasks(SearchMethod):
         self.goal(trainer.schema, space)
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
-        """Site -> gate, for a `space` at base dimensions (`reach`)."""
+        """Name of a site -> gate.
+
+        Args:
+          schema: The data's fields.
+          space: A config at base dimensions, as `reach` gives it.
+        """
         return {"embedding": self.mask_gate(schema, space, self.goal(schema, space), 0)}
 
     def step(self) -> Step:
@@ -116,7 +133,7 @@ class AuxiliaryMasks(SearchMethod):
         return self._search_in(config, search, size, trainer, "supernet")
 
     def pretrained(self, trainer: Trainer, config: InputConfig) -> Recommender:
-        """The model that all searches in `config` start from, whatever their size."""
+        """The pretrained model from which all searches in `config` start, whatever their size."""
         params = self.params
         if not params.orthogonality:
             return trainer.pretrain(
@@ -136,7 +153,15 @@ class AuxiliaryMasks(SearchMethod):
     def _search_in(
         self, config: InputConfig, before: Search, size: int, trainer: Trainer, name: str
     ) -> Search:
-        """The search for `size` in `config`, on the weights that `before` has left."""
+        """A search inside a config, which starts from the weights of an earlier one.
+
+        Args:
+          config: The config that is searched.
+          before: The earlier search.
+          size: The size to search for, in the unit of `costs`.
+          trainer: Works in the search's folder.
+          name: Name of the training.
+        """
         metric = trainer.options.metric
         direction = trainer.task.directions[metric]
 
@@ -162,8 +187,8 @@ class AuxiliaryMasks(SearchMethod):
     ) -> bool:
         """Whether a search for `size` ends before `epochs`.
 
-        Never with these masks: the score of a model whose columns are masked softly or at random is
-        not that of the columns selected from it (section 3.3).
+        With soft and random masks it never does: the metric of a model whose columns are masked
+        softly or at random is not that of the columns selected from it (section 3.3).
 
         Args:
           history: A record per epoch so far, with "size" and the metric.
@@ -173,14 +198,22 @@ class AuxiliaryMasks(SearchMethod):
         return False
 
     def select(self, search: Search, size: int) -> InputConfig:
-        """What a search for `size` keeps: the columns of largest alpha (section 4.2)."""
+        """The config that a search for `size` leads to: the columns of largest alpha (section
+        4.2)."""
         return self._leading(search, search.gate.costs, size, "columns")
 
     def _leading(
         self, search: Search, costs: np.ndarray, limit: int, unit: str = "parameters"
     ) -> InputConfig:
-        """The columns of largest alpha whose costs fit in a limit, in `unit`; notices say where
-        alpha has not decided, and where much of the limit is left over."""
+        """The config of the columns of largest alpha that fit in a limit. Notices say where alpha
+        has not decided, and where much of the limit is left over.
+
+        Args:
+          search: The trained search.
+          costs: What each column counts, [N, D], 0 for columns that may not be taken.
+          limit: Most that the columns taken may count together.
+          unit: What is counted, in words.
+        """
         alpha, notices, spec = search.gate.alpha.numpy(), search.notices, str(self.spec())
         kept = leading(alpha, costs, limit)
         if not kept.any():
@@ -203,8 +236,8 @@ class AuxiliaryMasks(SearchMethod):
         return chosen(search.model.config, kept)
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
-        """A config as `SearchMethod.derive` describes it; with a budget, the columns of largest
-        alpha up to the first that does not fit."""
+        """A config as `SearchMethod.derive` describes it. With a budget, it has the columns of
+        largest alpha up to the first that does not fit."""
         model = search.model
         if budget is None:
             return self.select(search, self.goal(model.schema, space))
@@ -212,19 +245,22 @@ class AuxiliaryMasks(SearchMethod):
         return self._leading(search, np.where(self.eligible(search), costs, 0), budget)
 
     def eligible(self, search: Search) -> np.ndarray:
-        """The columns that a budget may be spent on, [N, D] bool; all of them with these masks."""
+        """Which columns may be kept under a budget, [N, D] bool; with soft and random masks all of
+        them."""
         return search.gate.exists
 
     def sweep(self, space: InputConfig) -> list[tuple[str, SearchMethod]]:
-        """Other shares; none with stages, which lead to one size."""
+        """The method with other values of `share`; none with `stages`, which lead to a single
+        size."""
         if self.params.stages:
             return []
         by_share = type(self)(dataclasses.replace(self.params, size=None))
         return variants(by_share, "share", self.params.sweep)
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """Alpha and mask of every column. A field's score is the sum of its alpha, the best guide
-        of several tried, and yet no dependable one (`Traits.ranks_fields`)."""
+        """The arrays are alpha and mask of every column. A field's score is the sum of its alphas;
+        of several scores that were tried it is the best, but not a dependable one (see
+        `Traits.ranks_fields`)."""
         arrays = search.gate.arrays()
         sums = arrays["alpha"].sum(axis=1)
         scores = {

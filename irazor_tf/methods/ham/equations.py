@@ -1,4 +1,4 @@
-"""The equations of HAM on tensors and arrays, without any state."""
+"""The equations of HAM as functions of tensors and arrays, without any state."""
 
 from __future__ import annotations
 
@@ -14,37 +14,51 @@ from irazor_tf.search.selection import take_while_fits
 
 
 def soft_orthogonality(table: tf.Tensor) -> tf.Tensor:
-    """|V^T V - I|_F^2 / d^2, the term of a table V [rows, d] in equation 1."""
+    """The penalty of a table V [rows, d] in equation 1, |V^T V - I|_F^2 / d^2: how far its columns
+    are from orthonormal ones."""
     dim = table.shape[1]
     products = tf.matmul(table, table, transpose_a=True)
     return tf.reduce_sum(tf.square(products - tf.eye(dim))) / dim**2
 
 
 def cosine_orthogonality(table: tf.Tensor) -> tf.Tensor:
-    """The term of a table in equation 1 with its columns scaled to length 1: the squared cosines
-    between them (section 3.2)."""
+    """The penalty of a table in equation 1 after its columns are scaled to length 1: the sum of the
+    squared cosines between them (section 3.2)."""
     return soft_orthogonality(tf.math.l2_normalize(table, axis=0))
 
 
 def indicator(alpha: tf.Tensor) -> tf.Tensor:
-    """1 where alpha > 0, else 0, so also at 0; backwards the identity (equation 2)."""
+    """The hard mask 1 where alpha > 0, else 0 (also at alpha = 0); the gradient passes through
+    unchanged (equation 2)."""
     return _straight_through(tf.cast(alpha > 0, alpha.dtype), alpha)
 
 
 def bernoulli(p: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
-    """1 with probability p, by uniform numbers u: where u < p; backwards the identity (Table 1)."""
+    """A random mask that is 1 with probability p: 1 where u < p, else 0; the gradient in p passes
+    through unchanged (Table 1).
+
+    Args:
+      p: Probabilities.
+      u: Uniform random numbers of the same shape.
+    """
     return _straight_through(tf.cast(u < p, p.dtype), p)
 
 
 def gumbel_sigmoid(alpha: tf.Tensor, u: tf.Tensor, temperature: float) -> tf.Tensor:
-    """sigmoid((log(alpha / (1 - alpha)) + log(u / (1 - u))) / temperature), alpha and u in (0, 1)
-    (section 4.2)."""
+    """The soft random mask sigmoid((log(alpha / (1 - alpha)) + log(u / (1 - u))) / temperature)
+    (section 4.2).
+
+    Args:
+      alpha: Parameters in (0, 1).
+      u: Uniform random numbers in (0, 1), of the same shape.
+      temperature: Above 0; the smaller, the closer the mask is to 0 or 1.
+    """
     return tf.sigmoid((_log_odds(alpha) + _log_odds(u)) / temperature)
 
 
 def some_open(mask: tf.Tensor) -> tf.Tensor:
-    """1 - prod_j (1 - mask_ij), [N, D] -> [N]: whether a field has an open column under a hard
-    mask, and how likely that is where `mask` holds probabilities."""
+    """Whether each field has an open column, 1 - prod_j (1 - mask_ij): [N, D] -> [N]. Where `mask`
+    holds probabilities, the result is the probability of that."""
     return 1.0 - tf.reduce_prod(1.0 - mask, axis=1)
 
 
@@ -57,10 +71,11 @@ def _log_odds(p: tf.Tensor) -> tf.Tensor:
 
 
 def leading(alpha: np.ndarray, costs: np.ndarray, limit: int) -> np.ndarray:
-    """The columns of largest alpha, up to the first that would bring their costs above a limit;
-    equal ones in their order.
+    """The columns of largest alpha, up to the first that would bring their costs above a limit; of
+    equal alphas the first column is taken first.
 
-    Where already the first of all costs too much, the first that does not is taken alone.
+    Where the column of largest alpha alone costs too much, only one column is taken: the one of
+    largest alpha that fits.
 
     Args:
       alpha: [N, D].
@@ -87,16 +102,16 @@ def settled(
     direction: int,
     min_gain: float,
 ) -> bool:
-    """Whether the last epoch ended near the size asked for without a gain over the best epoch
-    before that did (section 3.3).
+    """Whether the search may stop: the last epoch ended near the wanted size, and its metric is no
+    gain over the best earlier epoch that also did (section 3.3).
 
-    Epochs far from the size do not count: what has masked little yet scores higher and is not what
-    is looked for.
+    Epochs far from the size do not count: a model that has masked little yet scores higher, but is
+    too large.
 
     Args:
       history: A record per epoch, with "size" and the metric.
-      size: s, the size asked for.
-      tolerance: Share of `size` by which an epoch near it may be off.
+      size: s, the wanted size.
+      tolerance: Share of `size` by which an epoch may differ from it and still count as near.
       metric, direction: The validation metric, and whether it is to grow (1) or to fall (-1).
       min_gain: Least change in that direction that counts as a gain.
     """
@@ -108,19 +123,21 @@ def settled(
 
 
 def column_params(schema: Schema, config: InputConfig) -> np.ndarray:
-    """Embedding parameters of every column, [N, D] int64, 0 in padding."""
+    """Number of embedding parameters of every column, [N, D] int64, 0 in padding."""
     params = np.zeros((config.num_fields, config.max_dim), np.int64)
     params[config.slots] = config.column_params(schema)
     return params
 
 
 def chosen(config: InputConfig, kept: np.ndarray) -> InputConfig:
-    """`config` with the columns where `kept` [N, D] is true, their entries masked as they were."""
+    """`config` with only the columns where `kept` [N, D] is true; masks of entries are kept for
+    these columns."""
     return dataclasses.replace(config.with_columns(kept[config.slots]), aligned=config.aligned)
 
 
 def column_cosines(table: np.ndarray) -> np.ndarray:
-    """|cosine| between the columns of a table [rows, d]: [d, d]; 0 with a column of zeros."""
+    """Absolute cosines between the columns of a table: [rows, d] -> [d, d]; 0 for a column of
+    zeros."""
     lengths = np.linalg.norm(table.astype(np.float64), axis=0)
     return np.abs(table.T @ table) / np.maximum(
         np.outer(lengths, lengths), np.finfo(np.float64).tiny

@@ -15,11 +15,11 @@ from irazor_tf.model.gate import Apply, Gate
 
 
 class OrthogonalityGate(Gate):
-    """Passes everything; adds weight * sum_i measure(V_i) over the fields' tables to the loss of
-    the weights (equation 1).
+    """A gate for pretraining: it leaves embeddings as they are, and adds weight * sum_i
+    measure(V_i), the sum over the fields' tables, to the loss of the weights (equation 1).
 
-    Sum, gradient and update run over every row of every table, about rows * d^2 products a step:
-    `Joint(penalty_every=k)` takes them in every k-th batch only.
+    Sum, gradient and update run over every row of every table, about rows * d^2 products a step;
+    `Joint(penalty_every=k)` computes them for every k-th batch only.
 
     Args:
       weight: Factor of the penalty, lambda.
@@ -47,18 +47,21 @@ class OrthogonalityGate(Gate):
 
 
 class MaskGate(Gate):
-    """out_ij = x_ij mask_ij, mask [N, D] a function of alpha [N, D]; padding is masked.
+    """A mask on embedding columns, the same for all rows: out_ij = x_ij mask_ij, where mask [N, D]
+    is a function of the parameters alpha [N, D]. Padding is masked. This base class has mask =
+    alpha.
 
-    A hard mask closes a field with its last column; a soft one makes columns small and closes none.
+    A hard mask that closes all columns of a field closes the field; a soft one makes columns small
+    and closes no field.
 
     Args:
       costs: What a column counts in a size, [N, D] whole numbers, 0 in padding.
       start: Alpha before the first step.
-      lowest, highest: Ends of the interval that every step brings alpha back to.
+      lowest, highest: Ends of the interval to which alpha is clipped after every step.
 
     Attributes:
-      hard: Whether a mask is 0 or 1, so that what is masked is as good as removed.
-      scale: Factor of alpha's gradient, before the optimizer's step.
+      hard: Whether the mask is 0 or 1 while training, so that a masked column acts as if removed.
+      scale: Factor by which alpha's gradient is multiplied before the optimizer's step.
       exists: Columns that are not padding, [N, D] bool.
     """
 
@@ -79,11 +82,16 @@ class MaskGate(Gate):
         super().build(input_shape)
 
     def mask(self, training: bool) -> tf.Tensor:
-        """The mask, [N, D]; its values in padding are not read."""
+        """The mask, [N, D]; its values in padding are ignored.
+
+        Args:
+          training: Whether the mask is that of a training pass (which may be random), or that of an
+            evaluation.
+        """
         return tf.identity(self.alpha)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """ "alpha" and "mask", the mask in evaluation: [N, D] each, 0 in padding."""
+        """The arrays "alpha" and "mask" (the mask of an evaluation), [N, D] each, 0 in padding."""
         arrays = {"alpha": self.alpha.numpy(), "mask": self.mask(False).numpy()}
         return {name: np.where(self.exists, values, 0.0) for name, values in arrays.items()}
 
@@ -100,7 +108,8 @@ class MaskGate(Gate):
         self.alpha.assign(tf.clip_by_value(self.alpha, *self._bounds))
 
     def traces(self) -> dict[str, tf.Tensor]:
-        """`size`, the sum of the mask in evaluation, each column by its cost, and `alpha_mean`."""
+        """`size`, the sum of the evaluation's mask with each column weighted by its cost, and
+        `alpha_mean`."""
         size = tf.reduce_sum(tf.cast(self.mask(False), tf.float64) * self.costs.astype(np.float64))
         return {
             "size": size,
@@ -109,7 +118,8 @@ class MaskGate(Gate):
 
 
 class IndicatorGate(MaskGate):
-    """HAM: mask = 1 where alpha > 0 (equation 2), with a step of its own (equation 3).
+    """The mask of HAM: 1 where alpha > 0, else 0 (equation 2). Its update also lets alpha drift
+    towards the wanted size (equation 3).
 
     A column whose alpha is exactly 0 is masked: the paper's indicator says so, its Algorithm 1
     (masked below 0) leaves it open.
@@ -117,7 +127,7 @@ class IndicatorGate(MaskGate):
     Args:
       costs: See `MaskGate`.
       size: s, the size searched for, in the unit of `costs`.
-      epsilon: Alpha before the first step; nothing is masked then.
+      epsilon: Alpha before the first step, above 0, so that nothing is masked then.
       drift: mu, the distance by which every alpha drifts in a step.
     """
 
@@ -132,21 +142,23 @@ class IndicatorGate(MaskGate):
         return indicator(self.alpha)
 
     def unmasked(self) -> np.ndarray:
-        """Where a column is open, [N, D] bool."""
+        """Which columns are open, [N, D] bool."""
         return self.arrays()["mask"] > 0
 
     def excess(self) -> tf.Tensor:
-        """sign(count - s), in whole numbers, since a float would not hold a count of
+        """sign(count - s): 1 where the open columns count more than the size s, -1 where less, 0
+        where the same. Computed in whole numbers, since a float would not hold a count of
         parameters."""
         counted = tf.where(self.alpha > 0, self.costs, np.zeros_like(self.costs))
         return tf.sign(tf.reduce_sum(counted) - self._size)
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        """alpha <- alpha - eta gradient - mu sign(count(alpha) - s), counted before the step
-        (equation 3).
+        """One step of alpha: alpha <- alpha - eta gradient - mu sign(count(alpha) - s), where count
+        is taken before the step (equation 3).
 
-        eta is the optimizer's; mu is not multiplied by it. At the size asked for nothing drifts:
-        sign(0) = 0."""
+        eta is the optimizer's learning rate; mu is not multiplied by it. At the wanted size nothing
+        drifts, because sign(0) = 0.
+        """
         drift = self._drift * tf.cast(self.excess(), self.alpha.dtype)
         apply([self.scale * gradient for gradient in gradients])
         self.alpha.assign_sub(drift * tf.cast(self.exists, self.alpha.dtype))
@@ -156,17 +168,18 @@ class IndicatorGate(MaskGate):
 
 
 class ClippedGate(MaskGate):
-    """SAM: mask = alpha, held in [0, 1], starting at 1 where nothing is masked (Table 1)."""
+    """The mask of SAM: mask = alpha, clipped to [0, 1]; it starts at 1, where nothing is masked
+    (Table 1)."""
 
     def __init__(self, costs: np.ndarray):
         super().__init__(costs, start=1.0, lowest=0.0, highest=1.0)
 
 
 class NoisyGate(MaskGate):
-    """A mask with a uniform number u per column and step, the same for all rows, on all replicas
-    and for both batches of a step.
+    """Base of random masks: a uniform random number u per column and step, which is the same for
+    all rows, on all replicas and for both batches of a step.
 
-    Alpha starts at 1/2, where it can go either way.
+    Alpha starts at 1/2, from where it can go either way.
 
     Args:
       costs: See `MaskGate`.
@@ -179,15 +192,20 @@ class NoisyGate(MaskGate):
         self._seed = seed_of(seed, "mask")
 
     def uniform(self) -> tf.Tensor:
-        """The step's random numbers u, [N, D] in (0, 1)."""
+        """The random numbers u of the current step, [N, D] in (0, 1)."""
         assert self.clock is not None
         seeds = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(self.clock, tf.int64)])
         return tf.maximum(tf.random.stateless_uniform(self.costs.shape, seeds), 2.0**-24)
 
 
 class GumbelSigmoidGate(NoisyGate):
-    """SAM-GS: mask = gumbel_sigmoid(alpha, u, temperature); in evaluation u = 1/2, which is no
-    noise."""
+    """The mask of SAM-GS: gumbel_sigmoid(alpha, u, temperature). In evaluation u = 1/2, which adds
+    no noise.
+
+    Args:
+      costs, margin, seed: See `NoisyGate`.
+      temperature: See `gumbel_sigmoid`.
+    """
 
     def __init__(self, costs: np.ndarray, *, temperature: float, margin: float, seed: int):
         super().__init__(costs, margin=margin, seed=seed)
@@ -202,8 +220,9 @@ class GumbelSigmoidGate(NoisyGate):
 
 
 class BernoulliGate(NoisyGate):
-    """HAM-p: mask = bernoulli(alpha, u), alpha the probabilities; in evaluation their expectation,
-    and that of a field being open."""
+    """The mask of HAM-p: bernoulli(alpha, u), where alpha holds the probabilities. In evaluation
+    the mask is alpha itself, its expectation, and a field is open by the probability that one of
+    its columns is."""
 
     hard = True
 

@@ -1,10 +1,11 @@
-"""HAM: embedding columns pruned by hard masks that gradients pass straight through, and the soft
-and random masks it is compared with.
+"""HAM, which prunes embedding columns by hard masks with straight-through gradients, and its
+variants with soft and random masks (SAM, SAM-GS, HAM-p).
 
 Xiao, Xiao, Chen and Chen: Field-wise Embedding Size Search via Structural Hard Auxiliary Mask
 Pruning for Click-Through Rate Prediction (CEUR 3317, 2022). The four masks of Table 1 share one
 recipe, Algorithm 1: a model pretrained with near-orthogonal columns, a search in which validation
-rows move alpha and training rows the weights, and training that goes on from the searched weights.
+rows move alpha and training rows the weights, and a final training that continues with the searched
+weights.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from irazor_tf.search.method import METHODS, Search
 
 @METHODS.register("ham")
 class HAM(AuxiliaryMasks):
-    """Hard masks on embedding columns: the columns open at the end of the search are kept.
+    """HAM: hard masks on embedding columns; the columns that are open at the end of the search are
+    kept.
 
-    Every size has a search of its own, from one pretraining for all."""
+    Every size needs a search of its own; all start from one pretraining.
+    """
 
     Params = HAMSettings
     presets = PRESETS_HAM
@@ -59,15 +62,21 @@ class HAM(AuxiliaryMasks):
     def stops(
         self, history: Sequence[Mapping[str, float]], size: int, metric: str, direction: int
     ) -> bool:
-        """Whether the last epoch ended near `size` without a gain (section 3.3)."""
+        """Whether the search may stop early: the last epoch ended near `size` without a gain
+        (section 3.3).
+
+        Args:
+          history, size, metric, direction: see `AuxiliaryMasks.stops`.
+        """
         params = self.params
         return params.early_stop and settled(
             history, size, params.size_tolerance, metric, direction, params.min_gain
         )
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
-        """What the search left unmasked; a budget is met by a search for it (`in_parameters`), and
-        cuts what such a one left above it."""
+        """The config of the columns that the search left unmasked. To meet a budget, the search
+        itself should aim at it (`in_parameters`); columns that are still above the budget are
+        cut."""
         config = super().derive(search, space, budget)
         model, gate, spec = search.model, search.gate, str(self.spec())
         size, goal = int(gate.costs[gate.unmasked()].sum()), self.goal(model.schema, space)
@@ -85,8 +94,8 @@ class HAM(AuxiliaryMasks):
         return config
 
     def eligible(self, search: Search) -> np.ndarray:
-        """The columns that are not masked, [N, D] bool; where all are, every column, and a
-        notice."""
+        """Which columns may be kept under a budget, [N, D] bool: those that are not masked. Where
+        all are masked, every column, and a notice is added."""
         unmasked = search.gate.unmasked()
         if unmasked.any():
             return unmasked
@@ -97,8 +106,8 @@ class HAM(AuxiliaryMasks):
         return super().eligible(search)
 
     def select(self, search: Search, size: int) -> InputConfig:
-        """The columns that are not masked, however many; where all are, the one of largest alpha,
-        and a notice."""
+        """The config of the columns that are not masked, however many they are. Where all are
+        masked, the one of largest alpha, and a notice is added."""
         model, unmasked = search.model, search.gate.unmasked()
         if unmasked.any():
             return chosen(model.config, unmasked)
@@ -112,7 +121,7 @@ class HAM(AuxiliaryMasks):
 
 @METHODS.register("sam")
 class SAM(AuxiliaryMasks):
-    """Soft masks on embedding columns, of which those of largest alpha are kept."""
+    """SAM: soft masks on embedding columns; the columns of largest alpha are kept."""
 
     def mask_gate(self, schema: Schema, config: InputConfig, size: int, seed: int) -> MaskGate:
         return ClippedGate(self.costs(schema, config))
@@ -120,7 +129,8 @@ class SAM(AuxiliaryMasks):
 
 @METHODS.register("sam_gs")
 class SAMGS(AuxiliaryMasks):
-    """Soft masks on embedding columns with Gumbel-sigmoid noise."""
+    """SAM-GS: soft masks on embedding columns with Gumbel-sigmoid noise; the columns of largest
+    alpha are kept."""
 
     Params = SAMGSSettings
     presets = PRESETS_RANDOM
@@ -137,7 +147,8 @@ class SAMGS(AuxiliaryMasks):
 
 @METHODS.register("ham_p")
 class HAMP(AuxiliaryMasks):
-    """Hard masks on embedding columns, drawn by Bernoulli probabilities."""
+    """HAM-p: random hard masks on embedding columns, open with the probability alpha; the columns
+    of largest alpha are kept."""
 
     presets = PRESETS_RANDOM
 

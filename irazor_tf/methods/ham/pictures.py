@@ -1,4 +1,4 @@
-"""What there is to draw of a search by masks."""
+"""The pictures of a search by HAM or one of its variants."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from irazor_tf.search.pictures import Bars, HeatMap, Picture
 
 
 def mask_pictures(supernet: Recommender) -> list[Picture]:
-    """Alpha and mask of every column, and the cosines between the columns of the searched tables
-    (Figure 5)."""
+    """Heat maps of alpha and mask by field and column, and pictures of the cosines between the
+    columns of the searched tables (Figure 5)."""
     gate, config = supernet.gates["embedding"], supernet.config
     slots = tuple(map(str, range(config.max_dim)))
     heat_maps = [
@@ -28,7 +28,8 @@ def mask_pictures(supernet: Recommender) -> list[Picture]:
 
 
 def _cosine_pictures(supernet: Recommender) -> list[Picture]:
-    """The widest field's cosines, and every field's mean; none where no field has two columns."""
+    """A heat map of the cosines between the columns of the widest field, and bars of every field's
+    mean cosine; an empty list where no field has two columns."""
     assert supernet.embedding is not None
     fields = supernet.config.fields
     cosines = {

@@ -41,7 +41,7 @@ PRESETS_RANDOM: dict[str, dict[str, Any]] = PRESETS | {
 
 @dataclasses.dataclass(frozen=True)
 class MaskSettings(SearchMethod.Params):
-    """Settings of all masks.
+    """Settings that HAM, SAM, SAM-GS and HAM-p share.
 
     Args:
       share: Share of the searched space that is kept, in (0, 1], where `size` is None.
@@ -69,8 +69,8 @@ class MaskSettings(SearchMethod.Params):
         equation 3).
       weights_optimizer: Optimizer of all weights while searching. If None (default), that of all
         trainings, `optimizer`.
-      summed: Whether alpha descends the sum of a batch's losses, B times their mean, as which
-        L_batch of equation 3 may be read.
+      summed: Whether alpha descends the sum of a batch's losses, B times their mean; L_batch of
+        equation 3 can be read so.
     """
 
     share: float = 0.5
@@ -114,7 +114,7 @@ class MaskSettings(SearchMethod.Params):
 
 @dataclasses.dataclass(frozen=True)
 class HAMSettings(MaskSettings):
-    """Settings, beside those of all masks.
+    """Settings of HAM, in addition to those of all masks.
 
     Args:
       epsilon: Value of every alpha before the first step (epsilon of section 3.3), above 0: nothing
@@ -151,7 +151,7 @@ class HAMSettings(MaskSettings):
 
 @dataclasses.dataclass(frozen=True)
 class SAMGSSettings(MaskSettings):
-    """Settings, beside those of all masks.
+    """Settings of SAM-GS, in addition to those of all masks.
 
     Args:
       temperature: Temperature of the Gumbel-sigmoid (lambda of section 4.2), above 0. The paper

@@ -1,4 +1,5 @@
-"""What the deterministic gates of iHAS do in the training rows."""
+"""The census of iHAS: statistics over the training rows of which columns the deterministic gates
+open."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ from irazor_tf.training.trainer import Trainer
 
 
 class GatedRows(NamedTuple):
-    """Some rows as numpy arrays, and what their deterministic gates let through.
+    """Some rows as numpy arrays, with their deterministic gates.
 
     Args:
-      embeddings: Those of each row side by side, [B, M].
-      gates: The deterministic gates.
+      embeddings: The embeddings of each row side by side, [B, M].
+      gates: The deterministic gates of these rows.
       labels: [B].
     """
 
@@ -33,12 +34,18 @@ class GatedRows(NamedTuple):
 
     @property
     def masked(self) -> np.ndarray:
-        """The embeddings, 0 where the row's gate is closed, [B, M]."""
+        """The embeddings with 0 where the row's gate is closed, [B, M]."""
         return np.where(self.gates.open, self.embeddings, 0)
 
 
 def gated_rows(supernet: Recommender, size: int) -> Callable[[Source], Iterator[GatedRows]]:
-    """A function that goes through the rows of a source in their order, `size` at a time."""
+    """A function that iterates over the rows of a source in their order, with their embeddings and
+    gates.
+
+    Args:
+      supernet: The trained model with its gate.
+      size: Rows of each item.
+    """
     embedding, gate = supernet.embedding, supernet.gates["embedding"]
     assert embedding is not None
 
@@ -58,13 +65,14 @@ def gated_rows(supernet: Recommender, size: int) -> Callable[[Source], Iterator[
 
 @dataclasses.dataclass(frozen=True)
 class Census:
-    """What the deterministic gates do in all training rows, counted once the search is trained.
+    """Statistics of the deterministic gates over all training rows, computed once after the
+    search's training.
 
     Args:
       frequency: Share of the rows in which each gate is open, [M].
-      probability: Mean of p, [M].
-      histogram: Mean of the rows' histograms, [bins].
-      sample: Histogram of the first row, [bins].
+      probability: Mean of each gate's probability p, [M].
+      histogram: Mean of the rows' histograms of p, [bins].
+      sample: Histogram of the first row's p, [bins].
       threshold: Mean of the rows' thresholds.
       sample_threshold: Threshold of the first row.
       undecided: Share of the rows whose histogram has no local minimum.
@@ -81,7 +89,8 @@ class Census:
     closed: float
 
     def notices(self) -> list[str]:
-        """The fallbacks taken, in words."""
+        """Sentences about the rows for which gates were opened by a fallback; an empty list where
+        there are none."""
         notices = []
         if self.undecided:
             notices.append(
@@ -97,7 +106,8 @@ class Census:
 
 
 def take_census(trainer: Trainer, supernet: Recommender) -> Census:
-    """The census of the training rows: counted once, and then read from the search's folder."""
+    """The census of the training rows: computed once, written to the search's folder, and read from
+    there by later calls."""
     path = SearchPaths(trainer.work_dir).at("census.json")
     if not os.path.exists(path):
         census = vars(_count(trainer, supernet))
@@ -108,7 +118,7 @@ def take_census(trainer: Trainer, supernet: Recommender) -> Census:
 
 
 def _count(trainer: Trainer, supernet: Recommender) -> Census:
-    """Sums over the training rows in double precision, divided by their number."""
+    """The census, computed from sums over the training rows in double precision."""
     sums, first = [np.zeros(())] * 6, None
     for rows in gated_rows(supernet, trainer.options.eval_batch_size)(trainer.train):
         gates = rows.gates

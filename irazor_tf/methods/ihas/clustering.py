@@ -1,5 +1,5 @@
-"""Clusters of rows by their masked embeddings (iHAS, Algorithm 1, lines 9 to 13), and what is open
-in each."""
+"""Clusters of rows by their masked embeddings (iHAS, Algorithm 1, lines 9 to 13), and which gates
+are open in each."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Clusters:
     """Clusters of the training rows.
 
     Args:
-      rows: Number of training rows in each, [C].
+      rows: Number of training rows in each cluster, [C].
       frequency: Share of a cluster's rows in which each gate is open, [C, M].
-      probability: Mean of p over a cluster's rows, [C, M].
+      probability: Mean of each gate's probability p over a cluster's rows, [C, M].
       params: Number of values that the router stores.
       weights: Path of the npz with those values, relative to the search's folder.
-      notices: Fallbacks taken on the way, in words.
+      notices: Fallbacks taken in the clustering, in words.
     """
 
     rows: np.ndarray
@@ -46,12 +46,11 @@ class Clusters:
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What iHAS counts in a trained search.
+    """What iHAS has measured after the search's training.
 
     Args:
-      census: Of all training rows.
-      clusters: Of the setting that the search was derived with; None where no clusters were looked
-        for.
+      census: Statistics of the gates over all training rows.
+      clusters: Clusters of rows for the present settings. None where no clusters were looked for.
     """
 
     census: Census
@@ -59,8 +58,8 @@ class Counted:
 
 
 def find_clusters(trainer: Trainer, supernet: Recommender, params: Settings) -> Clusters:
-    """The clusters of the training rows (Algorithm 1, lines 9 to 13): found once, written to the
-    search's folder with what the router needs, and then read from there."""
+    """The clusters of the training rows (Algorithm 1, lines 9 to 13): computed once, written to the
+    search's folder together with the router's arrays, and read from there by later calls."""
     key = digest([params.clusters, params.tolerance, params.passes])
     name = f"router-{key}.json"
     path = SearchPaths(trainer.work_dir).at(name)
@@ -108,7 +107,7 @@ def _write_clusters(path: str, trainer: Trainer, supernet: Recommender, params: 
 
 
 def _router_arrays(supernet: Recommender, centroids: np.ndarray) -> dict[str, np.ndarray]:
-    """What `ClusterRouter` takes."""
+    """The arrays that `ClusterRouter` takes, by name."""
     gate, embedding = supernet.gates["embedding"], supernet.embedding
     assert embedding is not None
     arrays = {"bias": gate.bias.numpy(), "centroids": np.asarray(centroids, np.float32)}
@@ -126,15 +125,16 @@ def fit_centroids(
     tolerance: float,
     passes: int,
 ) -> np.ndarray:
-    """Mini-batch k-means: centroids [C, M].
+    """Centroids of rows by mini-batch k-means, [C, M].
 
     Args:
-      batches: Gives the rows anew for every pass, [b, M] at a time, the first of at least
-        `clusters` rows.
-      clusters: C.
+      batches: Function that gives the rows of a pass, [b, M] at a time; the first batch has at
+        least `clusters` rows.
+      clusters: Number of clusters, C.
       seed: Seed of the first centroids, which are those of k-means on the first batch.
-      tolerance: A pass that moves the centroids by no more, relative to their length, is the last.
-      passes: Most passes.
+      tolerance: Movement of the centroids in a pass, relative to their length; a pass that moves
+        them by no more is the last.
+      passes: Most passes over the rows.
     """
     model = None
     for _ in range(passes):
@@ -167,13 +167,13 @@ def _first_model(rows: np.ndarray, clusters: int, seed: int) -> MiniBatchKMeans:
 
 
 class _Members(NamedTuple):
-    """What the rows nearest to each centroid have in common.
+    """Statistics of the rows nearest to each centroid.
 
     Args:
-      rows: Their number, [C].
-      frequency: Share of them in which each gate is open, [C, M].
-      probability: Their mean p, [C, M].
-      varied: Whether both labels are among them, [C].
+      rows: Number of these rows, [C].
+      frequency: Share of these rows in which each gate is open, [C, M].
+      probability: Mean of each gate's probability p over these rows, [C, M].
+      varied: Whether both labels occur among these rows, [C].
     """
 
     rows: np.ndarray
@@ -204,19 +204,21 @@ def _drop_small(
     members_of: Callable[[np.ndarray], tuple[_Members, _Members]],
     smallest: int,
 ) -> tuple[np.ndarray, _Members, list[tuple[int, int]]]:
-    """Drops clusters until every one that is left can train a model and judge it, or one is left.
+    """Drops clusters that are too small, until every one that is left can train a model and judge
+    it, or only one is left.
 
-    They go one at a time, that of fewest training rows first: its rows may make up for what another
-    lacks.
+    They are dropped one at a time, the one of fewest training rows first, because its rows may make
+    up for what another cluster lacks.
 
     Args:
       centroids: [C, M].
-      members_of: Centroids -> members among the training and among the validation rows.
-      smallest: Fewest training rows that a model can be trained on: a batch.
+      members_of: Function: centroids -> statistics of their training rows and of their validation
+        rows.
+      smallest: Fewest training rows that a model can be trained on: those of a batch.
 
     Returns:
-      The centroids left, their training rows, and training and validation rows of the clusters
-      dropped, in the order they went.
+      The centroids that are left, the statistics of their training rows, and for each dropped
+      cluster, in the order of dropping, the numbers of its training and validation rows.
     """
     dropped: list[tuple[int, int]] = []
     while True:
@@ -230,11 +232,11 @@ def _drop_small(
 
 
 def _dropped_notices(dropped: Sequence[tuple[int, int]], left: int, batch: int) -> list[str]:
-    """A notice of the clusters that were dropped; none where none was.
+    """A notice about the clusters that were dropped; an empty list where none was.
 
     Args:
-      dropped: Training and validation rows of each, in the order they went.
-      left: Number of the clusters left.
+      dropped: Training and validation rows of each, in the order of dropping.
+      left: Number of clusters that are left.
       batch: Rows of a training batch.
     """
     if not dropped:

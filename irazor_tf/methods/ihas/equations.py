@@ -1,7 +1,8 @@
-"""The equations of iHAS on tensors and arrays, without any state.
+"""The equations of iHAS as functions of tensors and arrays, without any state.
 
-B rows, N fields of up to D columns, M columns in all: the slots of the padded [N, D] that are
-columns, field after field."""
+Symbols: B rows; N fields of up to D columns; M columns in all, that is those slots of the padded
+[N, D] that are columns, field after field.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ HALF = 0.5  # where gates open in a row whose histogram has no local minimum
 
 
 def slots_of(space: InputConfig) -> np.ndarray:
-    """Which slots of the padded and flattened [N * D] are columns, [M] int32."""
+    """Numbers of the slots of the padded, flattened [N * D] that are columns, [M] int32."""
     return np.flatnonzero(space.slots).astype(np.int32)
 
 
@@ -44,15 +45,15 @@ def gate_logits(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor) -> t
 
 
 def stochastic_mask(logits: tf.Tensor, u: tf.Tensor, v: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Straight-through Gumbel-softmax over (p, 1 - p), p = sigmoid(logits), of which the first
-    entry is taken, [B, M].
+    """Random gates, [B, M]: straight-through Gumbel-softmax over (p, 1 - p), p = sigmoid(logits),
+    of which the first entry is taken.
 
-    Forwards 1 where log p + G(u) >= log(1 - p) + G(v), else 0 (equation 1); backwards the
-    derivative of softmax((log p + G(u), log(1 - p) + G(v)) / temperature)_1 (equation 2, with the
-    first power alone in the numerator); G(u) = -log(-log u).
+    The value is 1 where log p + G(u) >= log(1 - p) + G(v), else 0 (equation 1); the derivative is
+    that of softmax((log p + G(u), log(1 - p) + G(v)) / temperature)_1 (equation 2, with the first
+    power alone in the numerator); G(u) = -log(-log u).
 
     Args:
-      logits: Those of the gates' probabilities, [B, M].
+      logits: Logits of the gates' probabilities, [B, M].
       u, v: Uniform numbers in [0, 1), [B, M].
       temperature: tau, above 0.
     """
@@ -69,8 +70,8 @@ def _gumbel(u: tf.Tensor) -> tf.Tensor:
 
 
 def regularizer(p: tf.Tensor, penalty: float, polarization: float) -> tf.Tensor:
-    """mean_i sum_j (penalty p_ij - polarization |p_ij - mean_j p_ij|) (equation 5; equation 4 at
-    polarization 0), a scalar.
+    """The regularizer of the gates, a scalar: mean_i sum_j (penalty p_ij - polarization |p_ij -
+    mean_j p_ij|) (equation 5; equation 4 at polarization 0).
 
     Args:
       p: Probabilities that gates are open, [B, M].
@@ -81,20 +82,20 @@ def regularizer(p: tf.Tensor, penalty: float, polarization: float) -> tf.Tensor:
 
 
 def distances(p: tf.Tensor) -> tf.Tensor:
-    """|p_ij - mean_j p_ij|, how far every gate's probability is from its row's mean, [B, M]."""
+    """The distance of every gate's probability from the mean of its row, |p_ij - mean_j p_ij|, [B,
+    M]."""
     return tf.abs(p - tf.reduce_mean(p, axis=1, keepdims=True))
 
 
 def first_valley(counts: tf.Tensor) -> tf.Tensor:
-    """The first local minimum of each row's histogram from the left, [B] int32; -1 where there is
-    none.
+    """The bin of the first local minimum, from the left, of each row's histogram, [B] int32; -1
+    where there is none.
 
-    That is a bin, or of a plateau the leftmost bin, lower than the bin before it and than the first
-    different one after it. The outermost bins are none: nothing comes before the first, nothing
-    rises after the last.
+    A local minimum is a bin (of a plateau, the leftmost one) that is lower than the bin before it
+    and lower than the first different one after it. The outermost bins never count.
 
     Args:
-      counts: [B, bins] int32.
+      counts: The histograms, [B, bins] int32.
     """
     bins = counts.shape[1]
     # Whether the next different count to the right is larger, from the last bin on.
@@ -110,16 +111,16 @@ def first_valley(counts: tf.Tensor) -> tf.Tensor:
 
 
 class Selection(NamedTuple):
-    """Deterministic gates of some rows.
+    """The deterministic gates of some rows.
 
     Args:
       open: Whether each gate is open, [B, M] bool.
-      valley: Bin of the local minimum whose lower edge is the threshold, [B] int32; -1 where there
-        is none.
-      closed: Whether no gate reached the threshold, and the one of largest p is open instead, [B]
-        bool.
+      valley: Bin of the local minimum whose lower edge is the row's threshold, [B] int32; -1 for a
+        row without a local minimum.
+      closed: Whether no gate of the row reached the threshold, so that the gate of largest p was
+        opened instead, [B] bool.
       histogram: Counts of the row's p by bin, [B, bins] int32.
-      p: Probabilities, [B, M] float64.
+      p: Probabilities of the gates, [B, M] float64.
     """
 
     open: tf.Tensor
@@ -130,8 +131,8 @@ class Selection(NamedTuple):
 
 
 def select(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, bins: int) -> Selection:
-    """Deterministic selection (sections 3.3.2 and 3.3.3): a gate is open from the row's threshold
-    on.
+    """The deterministic gates of some rows (sections 3.3.2 and 3.3.3): a gate is open where its
+    probability p is at least the row's threshold.
 
     The threshold is the lower edge of the first local minimum of the histogram of the row's p over
     [0, 1]. Without a local minimum it is 0.5, and where no gate is open then, those with the
@@ -159,8 +160,8 @@ def select(flat: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, bins: int
 
 
 def nearest(masked: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """The closest centroid of each row by Euclidean distance, of equal ones the first (section
-    3.5.2), [B] int32.
+    """The number of the centroid that is closest to each row by Euclidean distance, [B] int32; of
+    equally close ones the first (section 3.5.2).
 
     Args:
       masked: Embeddings of each row, 0 where its gate is closed, [B, M].
@@ -191,8 +192,8 @@ def majority(frequency: np.ndarray, share: float) -> np.ndarray:
 def most_frequent(
     frequency: np.ndarray, probability: np.ndarray, costs: np.ndarray, budget: int
 ) -> np.ndarray:
-    """Columns by descending frequency, of equal ones by descending probability, each as long as it
-    fits. [M] bool.
+    """The columns that are kept under a budget, [M] bool. They are taken by descending frequency,
+    equal ones by descending probability; one that no longer fits is passed over.
 
     Args:
       frequency: Share of the rows in which each gate is open, [M].

@@ -1,4 +1,5 @@
-"""The gate of iHAS: a Bernoulli probability per row and column, from a dense layer."""
+"""The gate of iHAS: opens or closes each column of each row, with a probability that a dense layer
+computes."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ from irazor_tf.model.noise import batch_uniform
 
 
 class BernoulliGate(Gate):
-    """out_ij = x_ij m_ij, m_ij a Bernoulli variable of probability p_i = sigmoid(e_i W + b), e_i
-    the row's embeddings side by side.
+    """A gate per row and column: out_ij = x_ij m_ij, where m_ij is a Bernoulli variable with the
+    probability p_i = sigmoid(e_i W + b) and e_i are the row's embeddings side by side.
 
     While training, m is drawn (`stochastic_mask`), otherwise it is what `select` chooses. The
     gradient of the loss runs through p into the embeddings, too: in equation 3 the mask is a
@@ -35,9 +36,9 @@ class BernoulliGate(Gate):
     7).
 
     Args:
-      space: The config whose columns are gated; what pads a narrow field has no gate.
+      space: The config whose columns are gated; padding of narrow fields has no gate.
       params: The method's settings, of which the gate reads temperature, bins, the weights of the
-        regularizer, and whether W is there.
+        regularizer, and whether there is a W.
       seed: Seed of initial values and noise.
     """
 
@@ -90,7 +91,11 @@ class BernoulliGate(Gate):
         return x * tf.reshape(mask, (-1, *self.shape))
 
     def select(self, flat: tf.Tensor) -> Selection:
-        """Deterministic gates of rows whose embeddings are `flat`, [B, M]."""
+        """The deterministic gates of some rows.
+
+        Args:
+          flat: The embeddings of each row side by side, [B, M].
+        """
         return select(flat, self.kernel, self.bias, self._params.bins)
 
     def penalty(
@@ -101,14 +106,16 @@ class BernoulliGate(Gate):
         return {"architecture": self._params.regularizer_weight * value}
 
     def padded(self, columns: np.ndarray) -> np.ndarray:
-        """Numbers of the columns in their slots, 0 where there is none: [M] -> [N, D] float64."""
+        """An array of numbers, one per column, in the padded form: [M] -> [N, D] float64, 0 in
+        padding."""
         slots = np.zeros(self.shape)
         slots.ravel()[self.slots] = columns
         return slots
 
     def traces(self) -> dict[str, tf.Tensor]:
-        """Curves of the search: of the last training batch the mean of p, how far p is from 1/2 (0
-        to 1), and the two parts of the regularizer; and tau."""
+        """Curves of the search. Of the last training batch: the mean of p, the mean distance of p
+        from 1/2 (scaled to 0 to 1), and the two parts of the regularizer; and the temperature
+        tau."""
         opened, distance, decided = tf.unstack(tf.convert_to_tensor(self.moving))
         scale = self._params.regularizer_weight * len(self.slots)
         return {

@@ -1,8 +1,9 @@
-"""iHAS: Bernoulli gates that choose columns row by row, rows clustered by what passes, one model
-per cluster.
+"""iHAS: Bernoulli gates choose embedding columns row by row, rows are clustered by the embeddings
+that pass, and each cluster gets a model of its own.
 
 Yu, Qi, Yang, Jiang and Niu: iHAS: Instance-wise Hierarchical Architecture Search for Deep Learning
-Recommendation Models (CIKM 2023, 10.1145/3583780.3614925)."""
+Recommendation Models (CIKM 2023, 10.1145/3583780.3614925).
+"""
 
 from __future__ import annotations
 
@@ -50,19 +51,21 @@ _DECAYED = "adam(learning_rate=0.001, weight_decay=1e-06, epsilon=1e-08)"
 
 @METHODS.register("ihas")
 class IHAS(RoutingMethod):
-    """iHAS.
+    """iHAS: gates choose columns row by row; each cluster of rows gets a model with the columns
+    that are open in most of its rows.
 
-    Search (Algorithm 1, lines 1-8), mini-batch k-means on the masked embeddings of the training
-    rows (9-13), and per cluster the columns that are open in most of its rows, for a model of its
-    own on its own part of training and validation rows (14-21). A row finds its model by the
-    searched tables and gates, which are at least as large as the space: the whole of it obeys no
-    budget. One given is what the clusters' models may have together, in equal parts.
+    The steps are the search (Algorithm 1, lines 1-8), mini-batch k-means on the masked embeddings
+    of the training rows (9-13), and per cluster the choice of columns and the training of a model
+    on the cluster's part of training and validation rows (14-21). The router, which finds a row's
+    cluster, needs the searched tables and gates. These are at least as large as the space, so that
+    the whole obeys no budget; a given budget is divided equally among the clusters' models.
 
     `retrain=False` (the supernet itself, its gates acting), `clusters=1` (one model by all rows),
     `polarization=0` and `instance_wise=False` are the paper's iHAS-1 to iHAS-4. `rows="all"` and
-    `start="searched"` are not the paper's: there every model starts anew and sees its cluster's
-    rows alone. The clusters' models may be of another base model than the searched one, which then
-    routes to them by its frozen gates (section 4.6)."""
+    `start="searched"` are not in the paper, where every model starts anew and sees its cluster's
+    rows alone. The clusters' models may have another base model than the search; the router is then
+    still the searched tables with their frozen gates (section 4.6).
+    """
 
     Params = Settings
 
@@ -148,10 +151,10 @@ class IHAS(RoutingMethod):
         return Search(supernet, Counted(take_census(trainer, supernet)), notices)
 
     def derive(self, search: Search, space: InputConfig, budget: int | None = None) -> InputConfig:
-        """One config from all training rows: the columns open in most of them, or with a budget the
-        most often open ones.
+        """One config for all rows: the columns whose gates are open in most training rows, or, with
+        a budget, the most often open ones.
 
-        Without retraining the space itself, since the gates go on choosing in it.
+        With `retrain=False` it is the space itself, in which the gates go on choosing.
         """
         schema, census = search.model.schema, search.counted.census
         if not self.params.retrain:
@@ -174,7 +177,13 @@ class IHAS(RoutingMethod):
         probability: np.ndarray,
         budget: int | None,
     ) -> InputConfig:
-        """The config of some rows, whose share with each gate open and whose mean p are [M]."""
+        """The config for some rows, such as those of a cluster.
+
+        Args:
+          schema, space, budget: see `derive`.
+          frequency: Share of the rows in which each gate is open, [M].
+          probability: Mean of each gate's p over the rows, [M].
+        """
         if budget is None:
             return space.with_columns(majority(frequency, self.params.majority))
         costs = space.column_params(schema)
@@ -190,8 +199,9 @@ class IHAS(RoutingMethod):
         budget: int | None = None,
         search: Search | None = None,
     ) -> tuple[SearchResult, Search]:
-        """The search, and a config per cluster of rows; one config where clusters are not asked
-        for, or only one is left. The search returned has counted the clusters."""
+        """A search as `SearchMethod.search` describes it. The result has a config per cluster of
+        rows, or one config where no clusters are asked for or only one is left. The search that is
+        returned holds the clusters in `counted`."""
         self.check(trainer, space)
         self._check_budget(trainer.schema, space, budget)
         search = (self.train_or_resume(trainer, space) if search is None else search).again()
@@ -216,7 +226,8 @@ class IHAS(RoutingMethod):
         return result, search
 
     def _check_budget(self, schema: Schema, space: InputConfig, budget: int | None) -> None:
-        """Raises BudgetError where nothing fits: before the search, which takes a while."""
+        """Raises BudgetError where not even the smallest configs fit in the budget, before the
+        search is trained."""
         owner, models = "the space", 1
         least = space.num_params(schema)
         if self.params.retrain:
@@ -229,8 +240,8 @@ class IHAS(RoutingMethod):
     def _result_of_clusters(
         self, schema: Schema, space: InputConfig, clusters: Clusters, budget: int | None
     ) -> SearchResult:
-        """A config per cluster, a budget in equal parts; its notices are of clusters without a
-        majority."""
+        """The result with a config per cluster; a budget is divided into equal parts. Notices name
+        the clusters in which no column is open in the majority of rows."""
         part = None if budget is None else budget // len(clusters.rows)
         configs = tuple(
             self._config(schema, space, frequency, probability, part)
@@ -264,7 +275,8 @@ class IHAS(RoutingMethod):
         return variants(self, "majority", self.params.sweep) if self.params.retrain else []
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """A field's score is the mean share of the training rows in which its gates are open."""
+        """A field's score is the share of the training rows in which its gates are open, the mean
+        over its columns."""
         space, census = search.model.config, search.counted.census
         frequency = search.gate.padded(census.frequency)
         scores = {
@@ -280,7 +292,7 @@ class IHAS(RoutingMethod):
 
 
 def unmasked(space: InputConfig) -> InputConfig:
-    """The same columns without the space's masks, as the searched tables have them."""
+    """The space without its masks of entries: the config of the searched tables."""
     return InputConfig(
         {name: FieldConfig(field.dim, field.columns) for name, field in space.fields.items()}
     )

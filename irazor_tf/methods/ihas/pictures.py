@@ -1,4 +1,4 @@
-"""What is drawn of a search by iHAS: histograms of probabilities, open gates, clusters."""
+"""The pictures of a search by iHAS: histograms of probabilities, open gates, clusters."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from irazor_tf.search.pictures import Bars, HeatMap, Histogram, Picture
 
 
 def pictures_of(search: Search, configs: Sequence[InputConfig]) -> list[Picture]:
-    """The pictures of a search and of the configs derived from it, one per cluster; those of the
-    clusters only where the search has counted them."""
+    """The pictures of a search and of the configs derived from it, one config per cluster. Pictures
+    of clusters are among them only if the search holds clusters."""
     gate, names = search.gate, search.model.config.kept
     census, clusters = search.counted.census, search.counted.clusters
     edges = np.linspace(0, 1, len(census.histogram) + 1)

@@ -1,4 +1,4 @@
-"""The router of iHAS: which cluster a row belongs to."""
+"""The router of iHAS: decides which cluster a row belongs to."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from irazor_tf.model.routing import Router
 
 
 class ClusterRouter(Router):
-    """The cluster whose centroid is nearest to the row's masked embeddings (section 3.5.2), by the
-    searched tables and gates.
+    """A router that sends a row to the cluster whose centroid is nearest to the row's masked
+    embeddings (section 3.5.2). It has its own copy of the searched tables and gates.
 
     Args:
       schema: The data's fields.
       space: The config of the searched tables, without masks.
       bins: Number of bins of a row's histogram.
-      arrays: "table/<field>" [V, dim], "bias" [M], "centroids" [C, M], and "kernel" [M, M] where
-        the gates are instance-wise.
+      arrays: "table/<field>" [V, dim], "bias" [M], "centroids" [C, M], and "kernel" [M, M] for
+        gates that are instance-wise.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class ClusterRouter(Router):
         return self.embedding.fields
 
     def select(self, ids: tf.Tensor) -> tuple[tf.Tensor, Selection]:
-        """The rows' embeddings side by side, [B, M], and their deterministic gates.
+        """The embeddings of each row side by side, [B, M], and the row's deterministic gates.
 
         Args:
-          ids: [B, fields in the schema].
+          ids: [B, number of fields in the schema].
         """
         flat = columns_of(self.embedding.stack(self.embedding(ids)), self._slots)
         return flat, select(flat, self.constants.get("kernel"), self.constants["bias"], self._bins)

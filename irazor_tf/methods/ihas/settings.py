@@ -51,8 +51,8 @@ class Settings(SearchMethod.Params):
       majority: Share of a cluster's training rows in which a column's gate has to be open for the
         cluster to keep the column, in (0, 1]. The paper does not say its value.
       sweep: Other values of `majority`, each worth a point on the curve of quality against size.
-      tolerance: Movement of the centroids in a pass over the training rows, relative to their
-        length, at or below which k-means ends; at least 0.
+      tolerance: k-means ends when the centroids move, in a pass over the training rows, by no more
+        than this, relative to their length; at least 0.
       passes: Most passes of k-means over the training rows, at least 1.
       retrain: Whether models are trained anew after the search. If False, the result is the
         supernet itself with its gates acting (iHAS-1).
@@ -60,7 +60,7 @@ class Settings(SearchMethod.Params):
         training rows; or "all", every training row. Either way it is judged by the cluster's
         validation rows, which are like those that it will score.
       start: What the models trained after the search start from: "fresh" (default, the paper),
-        numbers drawn anew; or "searched", the supernet's numbers of the columns kept.
+        weights drawn anew; or "searched", the supernet's weights for the columns kept.
     """
 
     epochs: int = 10

@@ -1,5 +1,5 @@
-"""Whether an i-Razor search has decided: how far alpha has left the uniform weights it started
-from, and what parts the regions kept from those dropped against how much they still move."""
+"""Whether an i-Razor search has decided: how far alpha has left the uniform weights that it started
+from, and whether kept and dropped regions differ in weight by more than the weights still move."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MOST_NAMES = 10  # of fields in one notice
 def doubt(
     search: Search, candidates: Sequence[Sequence[int]], config: InputConfig, warmup: int
 ) -> str | None:
-    """Why a config may be chance; None where the search has decided.
+    """A sentence that says why a config may be chance; None where the search has decided.
 
     A search has not decided where alpha is still uniform (on average over the fields, within 2% of
-    the largest entropy), or where in half of the fields or more what parts kept from dropped
-    regions is no wider than its spread over the last steps (`regions.margin`).
+    the largest entropy), or where, in half of the fields or more, the margin between kept and
+    dropped regions is no wider than its spread over the last steps (`regions.margin`).
 
     Args:
       search: The search, whose supernet's gate is a `RegionGate`.
       candidates: Candidate dimensions of every field of the supernet.
-      config: What was derived from the search.
+      config: The config that was derived from the search.
       warmup: Epochs of the search in which alpha was frozen.
     """
     space, reasons = search.model.config, []
@@ -61,17 +61,18 @@ def margins_of(
     candidates: Sequence[Sequence[int]],
     config: InputConfig,
 ) -> dict[str, tuple[float, float]]:
-    """`regions.margin` of every field with something kept and something dropped.
+    """Name of a field -> margin between its kept and its dropped regions, and the margin's spread
+    (see `regions.margin`), for every field that has both.
 
-    The region without columns is one like the others: Algorithm 1 has kept it where it weighs more
-    than one that was kept, and in a field that is gone.
+    The region without columns is treated like the others: Algorithm 1 has kept it where it weighs
+    more than a kept region, and in a field that is removed.
 
     Args:
       course: Alpha after each of the last steps, the newest last, [T, N, K]; T may be 0, as in a
         search that ended before there were such records, and then there are no margins.
       space: The supernet's config, of N kept fields.
       candidates: Candidate dimensions of every field, [N].
-      config: What was derived.
+      config: The config that was derived from the search.
     """
     margins: dict[str, tuple[float, float]] = {}
     if not len(course):

@@ -1,4 +1,5 @@
-"""The gate of i-Razor: a softmax over the candidate regions of every field."""
+"""The gate of i-Razor: a softmax over the candidate regions of every field, by whose weights the
+embedding columns are multiplied."""
 
 from __future__ import annotations
 
@@ -19,17 +20,17 @@ class RegionGate(Gate):
     """Batch norm without scale and centre, then each column times its region's softmax weight
     (equations 2 to 4).
 
-    x'_ij = (x_ij - mean_ij(B)) / sqrt(var_ij(B) + eps)
-    out_ij = x'_ij alpha_i,region(j)
-    alpha_i = softmax(w_i / tau)
+    x'_ij = (x_ij - mean_ij(B)) / sqrt(var_ij(B) + eps) out_ij = x'_ij alpha_i,region(j) alpha_i =
+    softmax(w_i / tau)
 
     Args:
-      candidates: Candidate dimensions of every field.
+      candidates: Candidate dimensions of every kept field, ascending; between two of them lies a
+        region.
       size_weights: Weights of the fields in the size penalty, [N]; |f_i| / sum_j |f_j| in the
         paper.
       temperature: tau of the softmax.
       penalty_weight: lambda, the weight of the size penalty in the loss.
-      normalize: Whether there is a batch norm at all.
+      normalize: Whether the batch norm is applied; if not, x' = x.
       batch_statistics: Whether the batch norm uses the batch's mean and variance while training. If
         not, it stays at mean 0 and variance 1, as in the authors' code.
       epsilon: Small constant that the batch norm adds to the variance.
@@ -81,14 +82,14 @@ class RegionGate(Gate):
         super().build(input_shape)
 
     def alpha(self) -> tf.Tensor:
-        """alpha = softmax(w / tau) over the regions of every field (equation 2), [N, K]; 0 for
-        regions that a field does not have."""
+        """The weights of the regions, alpha = softmax(w / tau) (equation 2), [N, K]; 0 for regions
+        that a field does not have."""
         return tf.nn.softmax(
             tf.where(self._exists, self.logits / self._temperature, -np.inf), axis=1
         )
 
     def alpha_values(self) -> np.ndarray:
-        """`alpha` as it stands now, [N, K] float64, for what is computed outside the graph."""
+        """The present `alpha` as a numpy array, [N, K] float64."""
         return self.alpha().numpy().astype(np.float64)
 
     def call(self, x: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -99,20 +100,20 @@ class RegionGate(Gate):
         return x * tf.gather(self.alpha(), self._regions, axis=1, batch_dims=1)
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
-        """Moves the logits, and records the alpha that they now give; the oldest record goes."""
+        """Moves the logits w, and records the alpha that results in place of the oldest record."""
         apply(gradients)
         self.recent.assign(tf.concat([self.recent[1:], self.alpha()[tf.newaxis]], axis=0))
 
     def course(self) -> np.ndarray:
-        """Alpha after each of the last steps that moved it, the newest last, [T, N, K], T at most
-        RECENT_STEPS."""
+        """Alpha after each of the last steps, the newest last, [T, N, K]; T is at most
+        `RECENT_STEPS`, and less if alpha has been moved less often."""
         recent = self.recent.numpy().astype(np.float64)
         return recent[recent.any(axis=(1, 2))]
 
     def penalty(
         self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """lambda sum_i weight_i sum_m c_m alpha_im (equations 5 and 6)."""
+        """The size penalty, lambda sum_i weight_i sum_m c_m alpha_im (equations 5 and 6)."""
         expected_dims = tf.reduce_sum(self.sizes * self.alpha(), axis=1)
         return {
             "architecture": self._penalty_weight * tf.reduce_sum(self._size_weights * expected_dims)

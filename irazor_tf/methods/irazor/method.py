@@ -1,5 +1,5 @@
-"""i-Razor: softmax weights over disjoint regions of every field's embedding, pruned by cumulative
-weight (arXiv 2204.00281v2)."""
+"""i-Razor: every field's embedding is divided into disjoint regions of columns with softmax
+weights, and pruned by cumulative weight (arXiv 2204.00281v2)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ from irazor_tf.training.updates.steps import Alternating, Joint, Step
 
 @METHODS.register("irazor")
 class IRazor(SearchMethod):
-    """i-Razor: softmax weights over regions of every field's embedding, pruned by their sum.
+    """i-Razor: softmax weights over regions of every field's embedding; regions are kept by
+    descending weight until their sum reaches a threshold.
 
-    One-level by default, as published. `held_out` learns alpha on training rows that the weights do
-    not see; `warmup` trains the weights before alpha moves.
+    Weights and alpha learn from the same batches by default (one-level optimization), as published.
+    With `held_out`, alpha learns from training rows that the weights do not see; `warmup` trains
+    the weights before alpha moves.
     """
 
     Params = Settings
@@ -50,7 +52,8 @@ class IRazor(SearchMethod):
         self.candidates(space)
 
     def candidates(self, space: InputConfig) -> list[Candidates]:
-        """D of every field kept in `space`, cut at its width there."""
+        """The candidate dimensions D of every field that `space` keeps, cut at the field's width
+        there."""
         chosen = self.params.candidates
         if isinstance(chosen, Mapping) and (unknown := set(chosen) - {"", *space.fields}):
             known, received = ", ".join(space.fields), ", ".join(sorted(unknown))
@@ -65,13 +68,13 @@ class IRazor(SearchMethod):
         ]
 
     def _chosen(self, name: str) -> Candidates | None:
-        """A field's candidates as the user chose them; None where nothing was chosen for it."""
+        """The candidates that the settings give for a field; None where they give none."""
         chosen = self.params.candidates
         return chosen.get(name, chosen.get("")) if isinstance(chosen, Mapping) else chosen
 
     def reach(self, space: InputConfig) -> InputConfig:
-        """`space` without the columns above each field's last candidate: the space that is
-        searched."""
+        """The config that is searched: `space` without the columns above each field's last
+        candidate."""
         fields = dict(space.fields)
         for name, candidates in zip(space.kept, self.candidates(space), strict=True):
             if candidates[-1] < fields[name].dim:
@@ -79,8 +82,12 @@ class IRazor(SearchMethod):
         return dataclasses.replace(space, fields=fields)
 
     def gates(self, schema: Schema, space: InputConfig) -> dict[str, Gate]:
-        """The region gate of a `space` in which every field ends at its last candidate
-        (`reach`)."""
+        """The region gate, by the name of its site.
+
+        Args:
+          schema: The data's fields.
+          space: A config in which every field ends at its last candidate, as `reach` gives it.
+        """
         sizes = np.array([schema.field(name).vocabulary_size for name in space.kept])
         weights = (
             regions.size_weights(sizes) if self.params.cardinality else np.full(len(sizes), 0.01)
@@ -119,7 +126,8 @@ class IRazor(SearchMethod):
         return Search(supernet, notices=notices)
 
     def _plan(self, trainer: Trainer) -> FitPlan:
-        """How long the search is, and what says which of its epochs is kept."""
+        """The plan of the search's training: its length, and whether its best or its last epoch is
+        kept."""
         params = self.params
         steps = params.search_steps or (
             trainer.options.search_steps if params.epochs is None else 0
@@ -164,13 +172,13 @@ class IRazor(SearchMethod):
         cpt: float,
         rule: Callable[[np.ndarray, float], tuple[int, ...]],
     ) -> InputConfig:
-        """The config of the regions that a rule keeps of every field.
+        """The config that keeps, in every field, the regions that a rule chooses.
 
         Args:
           alpha: Weights of the regions, [N, K].
-          space: What is searched (`reach`), of N kept fields.
+          space: The config that was searched (`reach`), of N kept fields.
           cpt: Cumulative probability threshold.
-          rule: Weights of a field's regions, threshold -> numbers of the regions kept.
+          rule: Function: weights of a field's regions, threshold -> numbers of the regions kept.
         """
         fields = {name: FieldConfig(0) for name in space.fields}
         for weights, name, candidates in zip(
@@ -187,7 +195,7 @@ class IRazor(SearchMethod):
         return variants(self, "cpt", self.params.sweep)
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """Scores: 1 - the weight of the region without columns."""
+        """A field's score is 1 minus the weight of its region without columns."""
         space, alpha = search.model.config, search.gate.alpha_values()
         candidates = self.candidates(space)
         doubts = [doubt(search, candidates, config, self.params.warmup) for config in configs]
@@ -202,5 +210,5 @@ class IRazor(SearchMethod):
 
 
 def _doubling(dim: int) -> Candidates:
-    """0, 1, 2, 4, ... and `dim`."""
+    """The default candidates of a field of width `dim`: 0, 1, 2, 4, ... and `dim`."""
     return (0, *(2**i for i in range(dim.bit_length()) if 2**i < dim), dim)

@@ -33,30 +33,40 @@ def check_candidates(candidates: Sequence[int]) -> tuple[int, ...]:
 
 
 def clip_candidates(candidates: Sequence[int], dim: int) -> tuple[int, ...]:
-    """The candidates cut at `dim` columns: `dim` itself stands for those above it."""
+    """The candidates cut at `dim` columns: those above `dim` are replaced by `dim` itself."""
     dims = check_candidates(candidates)
     return dims if dims[-1] <= dim else tuple(d for d in dims if d < dim) + (dim,)
 
 
 def region_sizes(candidates: Sequence[int]) -> np.ndarray:
-    """c_m, the columns of each region: c_1 = d_1, c_m = d_m - d_(m-1) (equation 6). [K] int64."""
+    """Number of columns in each region, c_m: c_1 = d_1, c_m = d_m - d_(m-1) for the candidates d_1
+    < ... < d_K (equation 6). [K] int64."""
     return np.diff(np.array((0, *check_candidates(candidates)), np.int64))
 
 
 def column_regions(candidates: Sequence[int]) -> np.ndarray:
-    """The region that each of the d_K columns lies in (section 3.2.2). [d_K] int64."""
+    """Number of the region, from 0, that each of the d_K columns lies in (section 3.2.2). [d_K]
+    int64.
+
+    Args:
+      candidates: Candidate dimensions d_1 < ... < d_K.
+    """
     sizes = region_sizes(candidates)
     return np.repeat(np.arange(len(sizes)), sizes)
 
 
 def size_weights(vocabulary_sizes: np.ndarray) -> np.ndarray:
-    """|f_i| / sum_j |f_j|, the fields' weights in L_p (equation 5). [N]."""
+    """The weights of the fields in the size penalty L_p, |f_i| / sum_j |f_j| (equation 5). [N].
+
+    Args:
+      vocabulary_sizes: |f_i|, the number of ids of each field, [N].
+    """
     sizes = np.asarray(vocabulary_sizes, np.float64)
     return sizes / sizes.sum()
 
 
 def prune(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
-    """Algorithm 1: the regions kept, ascending.
+    """The numbers of the regions that Algorithm 1 keeps, ascending.
 
     Regions enter by descending weight, equal weights in their order, until the sum of the weights
     reaches `cpt`; cpt 0 keeps the one with the largest weight, cpt 1 keeps all (the paper's
@@ -77,10 +87,11 @@ def prune(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
 
 
 def prune_official(weights: Sequence[float] | np.ndarray, cpt: float) -> tuple[int, ...]:
-    """The rule of the authors' public code: the regions kept, ascending.
+    """The numbers of the regions that the authors' public code keeps, ascending.
 
-    As `prune`, but with weights rounded to 4 decimals, until their sum exceeds `cpt`; none is kept
-    where it never does. The sums are taken in units of 1e-4, so that equality means equality.
+    The rule is that of `prune`, but weights are rounded to 4 decimals, and their sum has to exceed
+    `cpt`; where it never does, no region is kept. The sums are taken in units of 1e-4, so that
+    equality means equality.
     """
     _check_cpt(cpt)
     units = np.round(np.asarray(weights, np.float64) * 1e4).astype(np.int64)
@@ -104,11 +115,12 @@ def thresholds(weights: np.ndarray) -> np.ndarray:
 
 
 def margin(course: np.ndarray, kept: Sequence[int], dropped: Sequence[int]) -> tuple[float, float]:
-    """What parts the regions kept from those dropped, and how much that moved of late.
+    """The margin in weight between a field's kept and dropped regions, and how much it moved over
+    the last steps.
 
     Args:
       course: A field's weights after each of the last steps, the newest last, [T, K], T at least 1.
-      kept, dropped: Numbers of its regions, at least one each.
+      kept, dropped: Numbers of the field's kept and of its dropped regions, at least one each.
 
     Returns:
       The margin, which is the smallest weight kept less the largest one dropped, after the last

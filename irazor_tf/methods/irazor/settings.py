@@ -1,4 +1,5 @@
-"""The settings of i-Razor, and the recipes that others have published or run it with."""
+"""The settings of i-Razor, and its presets: recipes that were published, or that others have run it
+with."""
 
 from __future__ import annotations
 

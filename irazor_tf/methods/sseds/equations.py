@@ -1,4 +1,4 @@
-"""The equations of SSEDS: the derivative of the loss in every mask entry, its normalization, and
+"""The equations of SSEDS: the derivative of the loss in every column's mask, its normalization, and
 the ranking of the columns within a size."""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from irazor_tf.search.selection import take_while_fits
 def mask_gradients(
     supernet: Recommender, batches: Iterable[Mapping[str, tf.Tensor]]
 ) -> tuple[np.ndarray, float, float]:
-    """Mean over batches of |d loss / d alpha| at alpha = 1 (equation 10), by one forward and one
-    backward pass each.
+    """The magnitude of the loss's derivative in every column's mask, |d loss / d alpha| at alpha =
+    1 (equation 10): the mean over batches, with one forward and one backward pass for each.
 
     The loss is the task's, in evaluation mode: no dropout, and no penalty.
 
@@ -50,12 +50,12 @@ def mask_gradients(
 
 
 def normalize(magnitudes: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Saliency s_ij = |g_ij| / sum |g| (equation 11), [N, D] float64; 0 in slots that are no
-    columns.
+    """The saliency of every column, s_ij = |g_ij| / sum |g| (equation 11), [N, D] float64; 0 in
+    padding.
 
     Args:
       magnitudes: |g|, [N, D].
-      real: Which slots are columns, [N, D] bool; see `InputConfig.slots`.
+      real: Which positions are columns and not padding, [N, D] bool; see `InputConfig.slots`.
 
     Raises:
       ValueError: no column has a gradient, or one is not finite: there is nothing to rank.
@@ -71,8 +71,8 @@ def normalize(magnitudes: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def below(kappa: float, total: int) -> int:
-    """The largest size strictly below kappa * total (equation 12), with kappa as it was written; at
-    kappa 1 all of it."""
+    """The largest size strictly below kappa * total (equation 12), computed with the decimal digits
+    of kappa; at kappa 1 it is `total`."""
     return total if kappa == 1 else math.ceil(Decimal(repr(kappa)) * total) - 1
 
 
@@ -80,10 +80,11 @@ def keep(saliency: np.ndarray, costs: np.ndarray, limit: int, fill: bool = False
     """The columns of largest saliency, up to the first that does not fit (equation 12).
 
     Args:
-      saliency: [C]; of equal ones the first comes first.
+      saliency: Saliency of each column, [C]; of equal ones the first column is taken first.
       costs: What each column adds to the size, [C].
       limit: The largest size allowed.
-      fill: Whether the ranking goes on after a column that does not fit, with those that do.
+      fill: Whether a column that does not fit is passed over, so that later ones that fit are still
+        kept.
 
     Returns:
       [C] bool, the columns kept.

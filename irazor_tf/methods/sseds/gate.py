@@ -1,4 +1,4 @@
-"""The mask of SSEDS: a factor of 1 at every column, there for its derivative."""
+"""The mask of SSEDS: a factor of 1 at every column, by which the loss is differentiated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from irazor_tf.model.gate import Gate
 
 
 class OnesMask(Gate):
-    """out = x * alpha with alpha = 1, which changes nothing and has a gradient (equations 8 and
-    10).
+    """A mask of ones: out = x * alpha with alpha = 1, which changes nothing but has a gradient
+    (equations 8 and 10).
 
-    Where alpha is set to the 0 and 1 of equation 12, a field whose columns are all at 0 is closed:
-    pruned as a whole (section 3.2.3).
+    Where alpha is set to the zeros and ones of equation 12, a field whose columns are all at 0 is
+    closed: pruned as a whole (section 3.2.3).
 
     Args:
-      real: Which slots of the padded [N, D] are columns, bool.
+      real: Which positions of the padded [N, D] are columns and not padding, bool.
     """
 
     def __init__(self, real: np.ndarray):

@@ -1,5 +1,5 @@
-"""SSEDS: every column of every field ranked by the derivative of the loss in its mask, taken once
-after pretraining (arXiv 2204.03281)."""
+"""SSEDS: the columns of all fields are ranked by the derivative of the loss in their masks,
+computed once after pretraining (arXiv 2204.03281)."""
 
 from __future__ import annotations
 
@@ -41,14 +41,16 @@ MOST_BATCHES = 100_000  # each is a forward and a backward pass
 
 @METHODS.register("sseds")
 class SSEDS(SearchMethod):
-    """SSEDS: pretraining, one forward and backward pass, retraining from the winning ticket.
+    """SSEDS: pretraining, one forward and backward pass, retraining from the kept columns of the
+    pretrained tables (the winning ticket).
 
     The columns of largest saliency stay, as many as fit in the share kappa of the space's
     parameters, so that one pass serves every kappa and every budget. `ticket` and `retrain` are the
-    ablations of section 4.5. Budgets counted in columns, and several or validation batches, are
-    what a third party's version has; the authors published no code.
+    ablations of section 4.5. Budgets counted in columns (`in_dims`), several batches and validation
+    batches come from a third party's implementation; the authors published no code.
 
-    What a search has counted is the saliency of equation 11, [N, D] float64."""
+    `Search.counted` is the saliency of equation 11, [N, D] float64.
+    """
 
     @dataclasses.dataclass(frozen=True)
     class Params(SearchMethod.Params):
@@ -124,8 +126,8 @@ class SSEDS(SearchMethod):
         return {"embedding": OnesMask(space.slots)}
 
     def train_or_resume(self, trainer: Trainer, space: InputConfig) -> Search:
-        """Pretraining, and the passes that saliency takes; these are made again whenever the search
-        is resumed, and give the same."""
+        """The pretrained supernet with the saliency of its columns. When a search is resumed, the
+        passes for the saliency are made again, with the same result."""
         params = self.params
         pretrained = trainer.pretrain(space, epochs=params.epochs, patience=params.patience)
         supernet = build_supernet(trainer, space, lambda: self.gates(trainer.schema, space))
@@ -168,8 +170,15 @@ class SSEDS(SearchMethod):
     def _nothing_fits(
         self, saliency: np.ndarray, costs: np.ndarray, unit: str, budget: int | None
     ) -> BudgetError:
-        """What is said where the column that would be kept first is larger than the budget, or,
-        without one, than kappa's share."""
+        """The error for a budget, or a share kappa, that is smaller than the column that would be
+        kept first.
+
+        Args:
+          saliency: Of each column, [C].
+          costs: What each column counts, [C].
+          unit: What is counted, in words.
+          budget: The budget. None where kappa decides.
+        """
         fill = self.params.fill
         least = int(costs.min() if fill else costs[np.argmax(saliency)])
         column = "smallest column" if fill else "column of largest saliency"
@@ -184,7 +193,7 @@ class SSEDS(SearchMethod):
         return variants(self, "kappa", self.params.sweep)
 
     def explain(self, search: Search, configs: Sequence[InputConfig]) -> Explanation:
-        """A field's score is the saliency of its columns together."""
+        """A field's score is the sum of its columns' saliency."""
         space, saliency = search.model.config, search.counted
         scores = {name: float(row.sum()) for name, row in zip(space.kept, saliency, strict=True)}
         ranked = np.sort(saliency[space.slots])[::-1]

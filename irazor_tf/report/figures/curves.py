@@ -39,11 +39,12 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training.
+    """One training, to be drawn as a line.
 
     Args:
       label: name in the legend.
-      history: a record per epoch, quantity -> value, with the epoch's number under "epoch".
+      history: a record per epoch, name of a quantity -> value, with the epoch's number under
+        "epoch".
       best: the epoch whose weights were kept; None: the last.
       style: number of the line's colour, marker and dashes (`line_style`).
     """
@@ -55,7 +56,13 @@ class Run:
 
 
 def quality_curve(series: Sequence[Series], metric: str) -> Figure:
-    """A metric against embedding parameters, a line per method, the found config as a star."""
+    """The figure of quality against size: the metric against the number of embedding parameters, a
+    line per method, the found config as a star.
+
+    Args:
+      series: The models, by method.
+      metric: Name of the metric, for the axis.
+    """
     figure = Figure(figsize=(_WIDTH, 4.9), layout="constrained")
     axis = figure.subplots()
     for number, line in enumerate(series):
@@ -84,7 +91,14 @@ def quality_curve(series: Sequence[Series], metric: str) -> Figure:
 
 
 def _draw_series(axis: Axes, series: Series, above: bool) -> None:
-    """The line of a method with its notes, above or below the points, and the found config."""
+    """Draws the line of a method, the notes at its points, and the found config where it is among
+    them.
+
+    Args:
+      axis: The axes to draw on.
+      series: The models of the method.
+      above: Whether notes stand above the points; if not, below.
+    """
     style, leading = line_style(series.style), series.main is not None
     axis.plot(
         series.params,
@@ -129,7 +143,8 @@ def _draw_series(axis: Axes, series: Series, above: bool) -> None:
 
 
 def recorded(runs: Sequence[Run]) -> list[str]:
-    """The quantities in the histories, in their order."""
+    """Names of all quantities in the histories, in the order in which they first occur; "epoch"
+    left out."""
     return list(
         dict.fromkeys(
             key for run in runs for record in run.history for key in record if key != "epoch"
@@ -175,8 +190,14 @@ def learning_curves(runs: Sequence[Run], keys: Sequence[str], metrics: Sequence[
 
 
 def _draw_run(axis: Axes, run: Run, key: str) -> None:
-    """A quantity of a training over its epochs, with a ring at the epoch whose weights were kept
-    (the training loss has none: it does not choose)."""
+    """Draws a quantity of a training over its epochs, with a ring at the epoch whose weights were
+    kept (no ring on the training loss, which is not what that epoch is chosen by).
+
+    Args:
+      axis: The axes to draw on.
+      run: The training.
+      key: Name of the quantity.
+    """
     style = line_style(run.style)
     records = [record for record in run.history if key in record]
     axis.plot(
@@ -201,8 +222,8 @@ def _draw_run(axis: Axes, run: Run, key: str) -> None:
 
 
 def reliability(series: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """The rate of positives against the mean prediction, a point per bin, with the rate's standard
-    error as a bar.
+    """The reliability diagram: the rate of positives against the mean prediction, a point per bin,
+    with the rate's standard error as a bar.
 
     Args:
       series: label -> bins with "rows", "mean_prediction" and "rate", lowest predictions first.

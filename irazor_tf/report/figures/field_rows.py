@@ -23,14 +23,15 @@ def dimension_bars(
     dims: Sequence[Sequence[int]],
     most: tuple[int, int],
 ) -> Figure:
-    """Bars per field: its dimension in every cluster, its cardinality on a log scale beside them;
-    removed fields are marked.
+    """A figure with a row per field: bars for its dimension in every cluster and, on a log scale
+    beside them, for its cardinality; removed fields are marked.
 
     Args:
-      names: names of the fields, in the order drawn.
-      cardinalities: ids per field.
-      dims: a sequence of dimensions per cluster.
-      most: largest dimension and cardinality on the axes, the same for all figures of a report.
+      names: Names of the fields, in the order drawn.
+      cardinalities: Number of ids of each field.
+      dims: For every cluster, the dimension of each field.
+      most: Largest dimension and largest cardinality on the axes, the same for all figures of a
+        report.
     """
     figure, axes = _rows(names, [*(4.9 / len(dims) for _ in dims), 3.5], 0.1)
     removed = [not any(column) for column in zip(*dims, strict=True)]
@@ -67,7 +68,7 @@ def dimension_bars(
 
 
 def finite_limits(values: np.ndarray) -> tuple[float, float]:
-    """The smallest and the largest finite value; zeros where there is none."""
+    """The smallest and the largest finite value of an array; (0, 0) where it has none."""
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
@@ -133,9 +134,9 @@ def _write_cells(
     """Numbers in the cells of a heat map, white on dark ones.
 
     Args:
-      axis: the map's.
+      axis: the axes of the heat map.
       values: [N, K].
-      colours: the map's colour scale.
+      colours: the heat map's colour scale.
       bounds: values at the ends of the scale.
     """
     digits = int(np.clip(2 - np.floor(np.log10(bounds[1])), 0, 6))
@@ -155,8 +156,13 @@ def _write_cells(
 
 
 def _mark_cells(axis: Axes, kept: np.ndarray) -> None:
-    """Dots in the cells of a heat map that are kept, [N, K]; beside the numbers where the cells are
-    wide enough for both."""
+    """Draws dots in the cells of a heat map that are kept: beside the numbers where the cells are
+    wide enough for both.
+
+    Args:
+      axis: The axes of the heat map.
+      kept: Which cells get a dot, [N, K] bool.
+    """
     rows, columns = np.nonzero(kept)
     shift, size = (0.38, 4.0) if kept.shape[1] <= 12 else (0.0, 3.0)
     axis.plot(
@@ -171,14 +177,15 @@ def _mark_cells(axis: Axes, kept: np.ndarray) -> None:
 
 
 def _rows(names: Sequence[str], widths: Sequence[float], right: float) -> tuple[Figure, list[Axes]]:
-    """Panels side by side, with the fields as rows that they share, the first at the top.
+    """Panels side by side that share their rows, one per field, the first at the top.
 
-    Laid out by hand: matplotlib's own layout took most of the time with hundreds of fields.
+    They are laid out by hand: matplotlib's own layout took most of the time with hundreds of
+    fields.
 
     Args:
-      names: names of the fields.
-      widths: widths of the panels, inches.
-      right: room on the right, inches.
+      names: Names of the fields.
+      widths: Widths of the panels, inches.
+      right: Free space to the right of the panels, inches.
     """
     left, top, bottom, between = 0.12 + 0.074 * max(map(len, names)), 0.52, 0.08, 0.12
     width = left + sum(widths) + between * (len(widths) - 1) + right
@@ -207,7 +214,14 @@ def _rows(names: Sequence[str], widths: Sequence[float], right: float) -> tuple[
 
 
 def _label_bar(axis: Axes, x: float, row: int, text: str, color: str) -> None:
-    """Writes a bar's value at its end."""
+    """Writes a text at the end of a bar.
+
+    Args:
+      axis: The axes of the bar.
+      x: Length of the bar.
+      row: Number of its row.
+      text, color: The text and its colour.
+    """
     axis.annotate(
         text, (x, row), (4, 0), textcoords="offset points", va="center", fontsize=8, color=color
     )

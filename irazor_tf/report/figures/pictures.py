@@ -1,5 +1,5 @@
-"""Figures of the pictures that methods leave (`irazor_tf.search.pictures`). No TensorFlow
-import."""
+"""Figures of the pictures that methods leave for the report (`irazor_tf.search.pictures`). No
+TensorFlow import."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _WIDTH = 8.0  # inches
 
 @functools.singledispatch
 def rows_of(picture: Picture) -> int:
-    """The number of a picture's rows, some of which `draw_rows` draws; 0 for a picture that is one
-    figure, which `draw` draws."""
+    """The number of rows of a picture that may be drawn in parts by `draw_rows`; 0 for a picture
+    that `draw` draws as one figure."""
     return 0
 
 
@@ -37,11 +37,11 @@ def _(picture: Bars) -> int:
 
 @functools.singledispatch
 def draw_rows(picture: Picture, rows: Sequence[int]) -> Figure:
-    """Some rows of a heat map or of bars, on the scale of all.
+    """A figure of some rows of a heat map or of bars, on the scale of the whole picture.
 
     Args:
-      picture: the heat map or bars.
-      rows: their numbers.
+      picture: The heat map or bars.
+      rows: Numbers of the rows to draw.
     """
     raise TypeError(
         f"A picture with rows should be a HeatMap or Bars. Received: {type(picture).__name__}"
@@ -78,7 +78,7 @@ def _(picture: Bars, rows: Sequence[int]) -> Figure:
 
 @functools.singledispatch
 def draw(picture: Picture) -> Figure:
-    """A picture as a figure, with all its rows."""
+    """A figure of a whole picture."""
     return draw_rows(picture, range(rows_of(picture)))
 
 
@@ -129,7 +129,7 @@ def _(picture: Histogram) -> Figure:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """The ends of an axis from 0 that shows all values, with room at the end."""
+    """The ends of an axis that includes 0 and all values, with some space at the ends."""
     low = min(0.0, float(np.nanmin(values, initial=0.0)))
     high = max(0.0, float(np.nanmax(values, initial=0.0)))
     return (1.05 * low, 1.05 * high) if high > low else (0.0, 1.0)

@@ -1,7 +1,9 @@
-"""The one style of the report's figures, and how a figure becomes inline SVG. No TensorFlow import.
+"""The style of all the report's figures, and the conversion of a figure to inline SVG. No
+TensorFlow import.
 
 Text stays text (it can be searched and copied), no id occurs twice on a page, and the same data
-give the same bytes."""
+give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,17 @@ _STYLE: dict[Any, Any] = {
 
 
 def house_style() -> contextlib.AbstractContextManager:
-    """The settings under which figures are drawn and written."""
+    """A context with matplotlib's settings for the report, inside which figures are drawn and
+    converted."""
     return matplotlib.rc_context(_STYLE)
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, marker and dashes of a line; the dashes change where the colours are used up.
+    """Colour, marker and dashes of a line, as arguments of matplotlib's `plot`. Colours and markers
+    repeat after a while, and then the dashes change.
 
     Args:
-      number: the line's, from 0.
+      number: Number of the line, from 0.
     """
     return {
         "color": COLOURS[number % len(COLOURS)],

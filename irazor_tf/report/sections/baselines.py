@@ -1,5 +1,5 @@
-"""What the report says of the baselines: the first line where one is better than the found model,
-what they are, and their metric beside the curve. No TensorFlow import."""
+"""The report's texts about the baselines: the first line where one is better than the found model,
+a description, and their metric below the figure of quality against size. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from irazor_tf.report.page import paragraph
 
 
 def first_line(job: JobRecord) -> str:
-    """The notice before everything else that a baseline is better than the found model; empty where
-    none is."""
+    """HTML of the notice at the top of the page that a baseline is better than the found model; ""
+    where none is."""
     sentences = [
         sentence
         for record in job.baselines
@@ -28,8 +28,8 @@ def first_line(job: JobRecord) -> str:
 
 
 def described(job: JobRecord) -> str:
-    """What the baselines are, and what the validation rows chose for them; empty where there are
-    none."""
+    """A sentence about the baselines and the settings that the validation rows chose for them; ""
+    where there are no baselines."""
     each = [f"{record['name']} {chosen(record)}{learned_from(record)}" for record in job.baselines]
     what = (
         "Baselines have no embeddings; they learn from the same training rows and are chosen by "
@@ -39,13 +39,18 @@ def described(job: JobRecord) -> str:
 
 
 def chosen(record: Mapping[str, Any]) -> str:
-    """The settings that the validation rows chose for a baseline."""
+    """The settings that the validation rows chose for a baseline, as text.
+
+    Args:
+      record: The baseline's record.
+    """
     return ", ".join(f"{key} {value:g}" for key, value in record.get("settings", {}).items())
 
 
 def beside_the_curve(job: JobRecord, metric: str) -> str:
-    """The baselines' validation metric, for below a figure over embedding parameters, which they do
-    not have."""
+    """HTML of a paragraph with the baselines' validation metric, to stand below the figure of
+    quality against size: baselines have no embedding parameters and so no place in it. "" where
+    there are no baselines."""
     values = [
         f"{record['name']} {number(record[f'valid_{metric}'])}"
         for record in job.baselines

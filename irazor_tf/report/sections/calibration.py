@@ -1,5 +1,5 @@
-"""The report's section on calibration: predictions against what happened, as trained and
-calibrated. No TensorFlow import."""
+"""The report's section on calibration: predictions, as trained and calibrated, compared with the
+rate of positives. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Point = Mapping[str, Any]
 
 
 def calibration(job: JobRecord) -> str:
-    """The found model in bins of its predictions, and a row per compared model; nothing where the
-    task has no probabilities."""
+    """HTML of the section: the found model in bins of its predictions, and a table with a row per
+    compared model; "" where the task has no probabilities."""
     points = [point for point in job.compared if point.get("calibration")]
     if not points:
         return ""
@@ -29,7 +29,8 @@ def calibration(job: JobRecord) -> str:
 
 
 def _described(job: JobRecord, point: Point) -> str:
-    """How far off the found model is, what corrects it, and what is served."""
+    """HTML of a paragraph: how far the found model's predictions are off, which correction mends
+    them, and whether it is served with that correction."""
     trained, calibrated = point["calibration"], point["calibrated"]
     text = (
         f"{point['name']} predicts {trained['mean_prediction']:.4f} on average on the test split, "
@@ -60,7 +61,8 @@ def _formula(correction: Mapping[str, float]) -> str:
 
 
 def _reliability(point: Point) -> str:
-    """The reliability diagram of a model and its numbers; empty where there are no bins."""
+    """HTML of the reliability diagram of a model and of its numbers; "" where its record has no
+    bins."""
     trained, calibrated = (point[key].get("bins", ()) for key in ("calibration", "calibrated"))
     if not trained or len(trained) != len(calibrated):
         return ""
@@ -85,7 +87,7 @@ def _reliability(point: Point) -> str:
 
 
 def _compared(points: Sequence[Point]) -> str:
-    """A row per compared model, the found one first."""
+    """HTML of a table with a row per compared model, the found one first."""
     rows = []
     for point in points:
         trained, calibrated = point["calibration"], point["calibrated"]

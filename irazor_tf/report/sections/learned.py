@@ -18,7 +18,8 @@ FLAT = 0.98  # share of the largest entropy, or of the largest value, from which
 
 
 def learned(job: JobRecord) -> str:
-    """Heat maps of the arrays that the searches left."""
+    """HTML of the section: a heat map for every array with a row per field that a search left, a
+    notice where such an array says nothing; "" where there are no arrays."""
     places = {name: place for place, name in enumerate(job.fields_by_width())}
     maps: list[str] = []
     for search in job.searches():
@@ -37,8 +38,8 @@ def learned(job: JobRecord) -> str:
 
 
 def flatness(array: FieldArray) -> str:
-    """A notice that a map is flat: its rows are weights as good as uniform, or all its values are
-    as good as equal. Empty for any other map."""
+    """HTML of a notice that an array says nothing about the fields: its rows are weights that are
+    nearly uniform, or all its values are nearly equal. "" for any other array."""
     values, words = array.values, ""
     if not np.isfinite(values).all():
         return ""
@@ -62,7 +63,12 @@ def flatness(array: FieldArray) -> str:
 
 
 def _heat_map(array: FieldArray, rows: Sequence[int]) -> Figure:
-    """Some rows of an array, on the scale of all."""
+    """A figure of some rows of an array, on the scale of the whole array.
+
+    Args:
+      array: The array.
+      rows: Numbers of the rows to draw.
+    """
     names, label = _columns(array)
     return field_rows.heat_map(
         [array.fields[row] for row in rows],
@@ -75,7 +81,8 @@ def _heat_map(array: FieldArray, rows: Sequence[int]) -> Figure:
 
 
 def _columns(array: FieldArray) -> tuple[list[str], str]:
-    """Names of an array's columns, and what they are."""
+    """Names of an array's columns, and a label that says what the columns are (embedding columns,
+    regions)."""
     sizes, names = array.sizes, [str(column) for column in range(array.values.shape[1])]
     if len(names) == 1:
         return [""], "one value per field"
@@ -88,6 +95,6 @@ def _columns(array: FieldArray) -> tuple[list[str], str]:
 
 
 def _extremes(sizes: np.ndarray) -> str:
-    """The smallest and the largest of whole numbers: 2–5, or 2 where all are equal."""
+    """The smallest and the largest of some whole numbers as text: 2–5, or 2 where all are equal."""
     low, high = int(sizes.min()), int(sizes.max())
     return str(low) if low == high else f"{low}–{high}"

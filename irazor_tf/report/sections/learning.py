@@ -13,7 +13,7 @@ from irazor_tf.report.search_record import History
 
 
 def learning(job: JobRecord) -> str:
-    """Histories of the searches and of the final trainings."""
+    """HTML of the section: the learning curves of the searches and of the final trainings."""
     searched = [(search.name, search.histories()) for search in job.searches()]
     trained = [(point["name"], job.model_histories(point)) for point in job.compared]
     text = []
@@ -25,7 +25,14 @@ def learning(job: JobRecord) -> str:
 
 
 def _runs(job: JobRecord, name: str, histories: Sequence[History]) -> list[Run]:
-    """The trainings of one search or model: one colour, other dashes."""
+    """The trainings of one search or model, to be drawn as lines of one colour with different
+    dashes.
+
+    Args:
+      job: The job.
+      name: Name of the search or model.
+      histories: Its trainings.
+    """
     style = job.style(name)
     return [
         Run(
@@ -39,13 +46,14 @@ def _runs(job: JobRecord, name: str, histories: Sequence[History]) -> list[Run]:
 
 
 def _curves(runs: Sequence[Run], key: str, title: str, metrics: Sequence[str]) -> list[str]:
-    """A figure of the quantities that have a course, and a table of those that were recorded once.
+    """HTML of a figure of the quantities that were recorded in several epochs, and of a table of
+    those that were recorded once.
 
     Args:
       runs: the trainings.
       key: the figure's id.
-      title: what the trainings are.
-      metrics: which quantities are validation metrics.
+      title: heading for these trainings.
+      metrics: names of the quantities that are validation metrics.
     """
     lengths = {
         quantity: max(sum(quantity in record for record in run.history) for run in runs)

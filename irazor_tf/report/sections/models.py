@@ -1,4 +1,5 @@
-"""Tables of trained models: those that are compared, and every one. No TensorFlow import."""
+"""Tables of the trained models: one of those that are compared, and one of all. No TensorFlow
+import."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _TIMED = ("search", "train", "test")  # what a model took seconds for
 
 
 def compared_models(job: JobRecord) -> str:
-    """A row for the found config, every control and every baseline."""
+    """HTML of a table with a row for the found config, every control and every baseline."""
     compared, metrics = [*job.compared, *job.baselines], _metrics(job)
     header = ["Name", *map(metric_name, metrics), "Fields", "Dims", "Params", "Share of full"]
     header += ["Export MiB", "Search s", "Train s", "Test s"]
@@ -30,7 +31,8 @@ def compared_models(job: JobRecord) -> str:
 
 
 def every_model(job: JobRecord) -> str:
-    """A row for every point of the curve and every baseline."""
+    """HTML of a table with a row for every point of the curve and every baseline; "" where nothing
+    is trained."""
     if not job.points:
         return ""
     metrics = _metrics(job)
@@ -59,7 +61,8 @@ def every_model(job: JobRecord) -> str:
 
 
 def _budget(point: Mapping[str, Any]) -> str:
-    """The budget that a config was searched with, if any, for behind its method."""
+    """The words about the budget with which a config was searched, to follow its method's name; ""
+    where there was none."""
     if "budget" not in point:
         return ""
     obeyed = point["params"] <= point["budget"]
@@ -68,7 +71,7 @@ def _budget(point: Mapping[str, Any]) -> str:
 
 
 def _metrics(job: JobRecord) -> list[str]:
-    """The metrics on the test split, then those on the validation split."""
+    """Names of the metrics on the test split, then of those on the validation split."""
     return [*job.metrics, *(f"valid_{key}" for key in job.metrics)]
 
 

@@ -1,5 +1,5 @@
-"""The top of the report: the data, the found config against controls and baselines, what is not
-there yet. No TensorFlow import."""
+"""The top of the report: a line about the data, the found config compared with controls and
+baselines, and what has not been run yet. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from irazor_tf.report.sections import baselines, models, searches
 
 
 def lead(job: JobRecord) -> str:
-    """The data, the base model and the seeds in a line."""
+    """A line about the data, the base model, the budget and the seeds."""
     rows = [f"{split['rows']:,} rows for {name}" for name, split in job.splits.items()]
     model = job.settings.get("retrain_model") or job.settings.get("model")
     seeds = sorted({str(point["seed"]) for point in job.points if "seed" in point})
@@ -29,7 +29,8 @@ def lead(job: JobRecord) -> str:
 
 
 def headline(job: JobRecord) -> str:
-    """The found config against controls and baselines."""
+    """HTML of the first section: the found config compared with controls and baselines, with the
+    notices of the searches; before anything is evaluated, the stages that have not run."""
     if not job.points:
         missing = "Nothing has been trained and evaluated yet (stages retrain and evaluate)."
         if job.result is None:
@@ -45,7 +46,7 @@ def headline(job: JobRecord) -> str:
 
 
 def _cards(job: JobRecord) -> str:
-    """Quality and size of the found config."""
+    """HTML of boxes with the found config's quality and size."""
     point, full, decides = job.points[0], job.full_params, _deciding(job)
     of_full = f": {share(point['params'], full)} of {full:,} at full width" if full else ""
     return cards(
@@ -59,7 +60,7 @@ def _cards(job: JobRecord) -> str:
 
 
 def _verdict(job: JobRecord) -> str:
-    """By how much the found config is better than every model beside it."""
+    """A text that says by how much the found config is better than every model beside it."""
     point, decides = job.points[0], _deciding(job)
     others = [
         other
@@ -80,12 +81,13 @@ def _size(point: Mapping[str, Any]) -> str:
 
 
 def _deciding(job: JobRecord) -> str:
-    """The metric that decides."""
+    """Name of the metric by which trainings keep their best epoch."""
     return (job.metrics or [""])[0]
 
 
 def _note(job: JobRecord) -> str:
-    """What the table's numbers are, and whether the model is exported."""
+    """The note below the table: what its numbers are, what the baselines are, and whether the model
+    is exported."""
     sentences = [
         baselines.described(job),
         'Metrics without "valid" are those of the test split. Params are embedding values, '

@@ -16,7 +16,8 @@ _NAMED = 40  # fields that a sentence names
 
 
 def dimensions(job: JobRecord) -> str:
-    """What every field got."""
+    """HTML of the section: which fields are kept, and dimension, cardinality and score of every
+    field, as a figure and as a table; "" before a config is found."""
     if job.result is None:
         return ""
     clusters = job.result.clusters
@@ -24,7 +25,7 @@ def dimensions(job: JobRecord) -> str:
 
 
 def _kept(job: JobRecord, clusters: Sequence[InputConfig]) -> str:
-    """How many fields are kept, and which are removed."""
+    """HTML of a paragraph: how many fields are kept, and which are removed."""
     widest = job.fields_by_width()
     removed = [name for name, dim in widest.items() if not dim]
     gone = f" Removed: {_names(removed)}." if removed else ""
@@ -47,13 +48,13 @@ def _kept(job: JobRecord, clusters: Sequence[InputConfig]) -> str:
 
 
 def _names(fields: Sequence[str]) -> str:
-    """The first fields by name, and how many more there are."""
+    """The names of the first fields, and how many more there are, as text."""
     others = f" and {len(fields) - _NAMED:,} more" if len(fields) > _NAMED else ""
     return f"{', '.join(fields[:_NAMED])}{others}"
 
 
 def _bars(job: JobRecord, clusters: Sequence[InputConfig]) -> str:
-    """Bars of dimensions and cardinalities."""
+    """HTML of a figure with bars of the fields' dimensions and cardinalities."""
     widest, known = job.fields_by_width(), job.known()
     sizes = {field.name: field.vocabulary_size for field in job.schema.fields}
     stored = [config.stored_dims for config in clusters]
@@ -76,7 +77,8 @@ def _bars(job: JobRecord, clusters: Sequence[InputConfig]) -> str:
 
 
 def _numbers(job: JobRecord, clusters: Sequence[InputConfig]) -> str:
-    """The same as a table, which is folded where there are many fields."""
+    """HTML of a table with dimension, cardinality and score of every field, folded where there are
+    many fields."""
     searches, known = job.searches(), job.known()
     scores = searches[0].field_scores() if searches else {}
     stored = [config.stored_dims for config in clusters]

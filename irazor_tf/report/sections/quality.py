@@ -16,7 +16,8 @@ Point = Mapping[str, Any]
 
 
 def quality(job: JobRecord) -> str:
-    """The validation metric against embedding parameters."""
+    """HTML of the section: a figure of the validation metric against the number of embedding
+    parameters; "" where there is no such metric."""
     decides = job.metrics[0] if job.metrics else ""
     key = f"valid_{decides}"
     drawn = [
@@ -45,13 +46,13 @@ def quality(job: JobRecord) -> str:
 
 
 def _series(job: JobRecord, drawn: Sequence[Point], key: str) -> list[Series]:
-    """A line per method; where several searches have methods of one name, a line for each, called
-    after its first point.
+    """The lines of the figure: one per method. Where several searches have a method of the same
+    name, each has a line, named after its first point.
 
     Args:
       job: the job.
-      drawn: the points to draw.
-      key: the metric.
+      drawn: records of the models to draw.
+      key: name of the metric in the records.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in drawn:
@@ -76,12 +77,13 @@ def _series(job: JobRecord, drawn: Sequence[Point], key: str) -> list[Series]:
 
 
 def _notes(points: Sequence[Point], method: str, key: str) -> dict[tuple[float, float], str]:
-    """The setting that makes a point another one than the method's own.
+    """The words at the points of a line: the setting in which a point differs from the method as
+    given.
 
     Args:
-      points: the points of a line.
+      points: records of the models of a line.
       method: the method's name.
-      key: the metric.
+      key: name of the metric in the records.
 
     Returns:
       (Embedding parameters, metric) -> what the point's name says beyond that of its method, in the

@@ -1,5 +1,5 @@
-"""Sections of the report about the searches: what each cost, what it had to say, and its method's
-own pictures. No TensorFlow import."""
+"""The report's sections on the searches: their cost, their notices, and the pictures of their
+methods. No TensorFlow import."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from irazor_tf.search.pictures import Picture
 
 
 def costs(job: JobRecord) -> str:
-    """Seconds, steps and memory of every search against plain training, and how long the whole test
-    split takes to score."""
+    """HTML of the section on costs: seconds, steps and memory of every search, compared with a
+    plain training, and how long the whole test split takes to score; "" where nothing was
+    compared."""
     if not job.compared:
         return ""
     plain = next(
@@ -53,11 +54,12 @@ def costs(job: JobRecord) -> str:
 
 
 def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str]:
-    """The cells of a compared model.
+    """The cells of a compared model's row in the table of costs.
 
     Args:
-      point: the model's record.
-      plain: the record of a plain model of full width; None where none was trained.
+      point: The model's record.
+      plain: The record of a model of full width that was trained without a search. None where there
+        is none.
     """
     added, tables = point.get("search_proper"), point.get("table_mib", {})
     ratio = None
@@ -80,7 +82,7 @@ def _cost(point: Mapping[str, Any], plain: Mapping[str, Any] | None) -> list[str
 
 
 def pictures(job: JobRecord) -> str:
-    """What the methods draw of their searches, if anything."""
+    """HTML of the pictures that the methods left of their searches; "" where there are none."""
     drawn: list[str] = []
     for search in job.searches():
         for picture in search.pictures():
@@ -93,7 +95,13 @@ def pictures(job: JobRecord) -> str:
 
 
 def _picture(picture: Picture, key: str, caption: str) -> str:
-    """A picture with its caption, in pages where it has many rows."""
+    """HTML of a picture with its caption, in pages where it has many rows.
+
+    Args:
+      picture: The picture.
+      key: A name that no other figure of the page has.
+      caption: The words below it, without a full stop.
+    """
     if rows := picture_figures.rows_of(picture):
         draw = functools.partial(picture_figures.draw_rows, picture)
         return figures(draw, range(rows), key, caption)
@@ -101,8 +109,8 @@ def _picture(picture: Picture, key: str, caption: str) -> str:
 
 
 def notices(job: JobRecord) -> str:
-    """What searches and trainings had to say, those of the curve's points too; empty where they
-    went as planned."""
+    """HTML of the notices of searches and trainings, the curve's points included, each with the
+    models that it is about; "" where there are none."""
     names: dict[str, list[str]] = {}  # of those who say it
     if not job.points and job.result is not None:  # only the search has run
         names |= {notice: [job.result.method.name] for notice in job.result.notices}

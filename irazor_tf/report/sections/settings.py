@@ -11,7 +11,8 @@ from irazor_tf.report.page import data_table
 
 
 def settings(job: JobRecord) -> str:
-    """All settings of the job, and the fingerprint of its data."""
+    """HTML of a table of all settings of the job, and the fingerprint of its data; "" where they
+    are not known."""
     rows = [*_flat(job.chosen, "chosen."), *_flat(job.settings)]
     if not rows:
         return ""
@@ -20,11 +21,11 @@ def settings(job: JobRecord) -> str:
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, value).
+    """Nested settings as a list of (name with dots, value as text).
 
     Args:
-      value: the settings.
-      prefix: what stands before every name.
+      value: The settings.
+      prefix: What stands before every name.
     """
     rows: list[tuple[str, str]] = []
     for key, setting in value.items():

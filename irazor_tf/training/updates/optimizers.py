@@ -1,7 +1,8 @@
-"""Optimizers by spec string, on the kernels that touch only the rows of a batch.
+"""Optimizers built from spec strings, with kernels that touch only the rows of a batch.
 
 The legacy Keras optimizers are used because they reach `ResourceSparseApplyAdagradV2`, `...FtrlV2`
-and sum repeated ids first; the newer FTRL takes twice as long (docs/measurements.md)."""
+and sum repeated ids first; the newer FTRL takes twice as long (docs/measurements.md).
+"""
 
 from __future__ import annotations
 
@@ -22,16 +23,16 @@ class Adam(keras.optimizers.legacy.Adam):
     both moments.
 
     It is coupled: the moments see the decay, which is therefore scaled by them (AdamW subtracts it
-    from the weight instead). A table decays in all its rows at every step, whichever rows the
-    batch has looked up, as it does in PyTorch; so the update costs time in proportion to the table,
-    as Adam's dense moments do anyhow.
+    from the weight instead). A table decays in all its rows at every step, whichever rows the batch
+    has looked up, as it does in PyTorch; so the update costs time in proportion to the table, as
+    Adam's dense moments do anyhow.
 
     Args:
-      weight_decay: Factor of every weight that is added to its gradient.
-      arguments: Those of `tf_keras.optimizers.legacy.Adam`. With a decay, epsilon stands beside the
-        corrected second moment, as in PyTorch: the gradient of a row that no batch looks up is its
-        decay alone, often smaller than epsilon, and how fast such a row goes depends on it. Without
-        a decay epsilon stays where Keras has it, beside a v without bias correction.
+      weight_decay: Strength of the decay: this times a weight is added to the weight's gradient.
+      arguments: Arguments of `tf_keras.optimizers.legacy.Adam`. With a decay, epsilon stands beside
+        the corrected second moment, as in PyTorch: the gradient of a row that no batch looks up is
+        its decay alone, often smaller than epsilon, and how fast such a row goes depends on it.
+        Without a decay epsilon stays where Keras has it, beside a v without bias correction.
     """
 
     def __init__(self, weight_decay: float = 0.0, **arguments: Any):
@@ -70,7 +71,8 @@ class Adam(keras.optimizers.legacy.Adam):
         )
 
     def _coefficients(self, var: tf.Variable, apply_state: Any) -> Any:
-        """What Keras has computed of the step for this variable's device and type."""
+        """The numbers of the current step (rates, betas) that Keras has computed for this
+        variable's device and type."""
         key = (var.device, var.dtype.base_dtype)
         return (apply_state or {}).get(key) or self._fallback_apply_state(*key)
 
@@ -79,12 +81,13 @@ class Adam(keras.optimizers.legacy.Adam):
 
 
 class LazyAdam(Adam):
-    """Adam that leaves the rows (and their moments) alone which a batch does not touch.
+    """Adam that leaves the rows which a batch does not touch, and their moments, as they are.
 
-    The dense form lets the moments of all rows decay and moves all rows in every step, which costs
-    time in proportion to the table and follows another trajectory; both are offered, as `adam` and
-    `lazy_adam`. Weight decay, too, is of the touched rows only: a row decays as often as it is
-    looked up, and one that never is does not."""
+    The dense form (`adam`) lets the moments of all rows decay and moves all rows in every step,
+    which costs time in proportion to the table, and leads to other weights than this one
+    (`lazy_adam`). Weight decay, too, applies to the touched rows only: a row decays as often as it
+    is looked up, and one that is never looked up does not.
+    """
 
     def _resource_apply_sparse(
         self, grad: tf.Tensor, var: tf.Variable, indices: tf.Tensor, apply_state: Any = None
@@ -114,12 +117,12 @@ class LazyAdam(Adam):
 
 
 class _Kind(NamedTuple):
-    """An optimizer.
+    """The description of an optimizer.
 
     Args:
       make: Its class.
       described: Classes whose signatures name its arguments.
-      without: Arguments in those signatures that it does not take.
+      without: Arguments in those signatures that the optimizer does not take.
     """
 
     make: Any
@@ -187,7 +190,14 @@ def make_optimizer(spec: str) -> keras.optimizers.legacy.Optimizer:
 
 
 def _check_argument(optimizer: str, kind: _Kind, key: str, value: Any) -> None:
-    """Raises ValueError where an optimizer has no such argument, or not with this value."""
+    """Raises ValueError where an optimizer has no argument of this name, or where the value is out
+    of range.
+
+    Args:
+      optimizer: Name of the optimizer.
+      kind: Its description.
+      key, value: Name and value of the argument.
+    """
     signatures = [inspect.signature(described.__init__).parameters for described in kind.described]
     known = [
         name

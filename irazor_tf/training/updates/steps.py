@@ -1,4 +1,5 @@
-"""How one training step is made of batches and groups of variables."""
+"""Training steps: which batches a step reads, and which groups of variables it updates from
+each."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ from irazor_tf.training.updates.unrolling import unrolled_gradients
 
 
 class Descending(Protocol):
-    """What a step needs of a model."""
+    """The attributes and methods of a model that a step uses; `Recommender` has them all."""
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups that have variables."""
+        """The groups of variables that are not empty in this model."""
 
     def descend(
         self,
@@ -34,48 +35,60 @@ class Descending(Protocol):
 
 
 class Step(abc.ABC):
-    """One training step. It says what a dataset element holds, hence the ratio and the order of
-    the streams of rows, each of which has a cursor of its own."""
+    """Base of all training steps. A step defines the content of a dataset element, and so how many
+    batches of training and validation rows there are per step, and in which order; each kind of
+    rows has a position of its own."""
 
     @abc.abstractmethod
     def elements(
         self, train: Source, valid: Source, batch_size: int, seed: int, start: int
     ) -> tf.data.Dataset:
-        """Endless elements, one per step, from step number `start` on.
+        """An endless dataset with one element per step, from step number `start` on.
 
         Args:
           train, valid: Training and validation rows.
           batch_size: Rows per batch, over all replicas.
           seed: Seed of the order of rows.
-          start: Number of steps taken before.
+          start: Number of steps taken so far.
         """
 
     def check_rows(self, train: Source, valid: Source, batch_size: int) -> None:
-        """Raises ValueError where a batch is larger than the rows that it is to come from, before
-        anything is trained."""
+        """Raises ValueError where a batch is larger than the rows that it would come from; called
+        before anything is trained.
+
+        Args:
+          train, valid, batch_size: see `elements`.
+        """
         self.steps_per_epoch(train, batch_size)
 
     @abc.abstractmethod
     def steps_per_epoch(self, train: Source, batch_size: int) -> int:
-        """Steps after which the weights have seen their training rows once."""
+        """Number of steps in which the weights learn from the training rows once.
+
+        Args:
+          train: Training rows.
+          batch_size: Rows per batch, over all replicas.
+        """
 
     @property
     def batches_per_step(self) -> int:
-        """Batches that the model learns from in a step."""
+        """Number of batches that the model learns from in a step."""
         return 1
 
     @abc.abstractmethod
     def __call__(self, model: Descending, element: Any) -> tf.Tensor:
-        """Updates the model in a replica; returns the loss."""
+        """Updates the model from one element, in a replica; returns the loss."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint(Step):
-    """All groups from one batch: one-level optimization (i-Razor, equation 8).
+    """A step that updates all groups of variables from the same batch: one-level optimization
+    (i-Razor, equation 8).
 
     Args:
-      penalty_every: Batches per step. The gates' penalties enter the update by the first of them,
-        times this number, and no other: a penalty that reads whole tables then costs so much less.
+      penalty_every: Batches per step. Only the update by the first of them includes the gates'
+        penalties, multiplied by this number: a penalty that reads whole tables then costs that much
+        less.
     """
 
     penalty_every: int = 1
@@ -109,13 +122,13 @@ class Joint(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Alternating(Step):
-    """Weights and architecture from different rows, one after the other: first-order bi-level
-    optimization.
+    """A step that updates weights and architecture from different rows, one after the other:
+    first-order bi-level optimization.
 
     Args:
-      architecture_first: Whether the architecture moves before the weights.
-      every: Training batches per architecture batch. They stand behind each other in the graph,
-        which takes about a second each to trace.
+      architecture_first: Whether the architecture is updated before the weights.
+      every: Training batches per architecture batch. Each has its own copy of the update in the
+        graph, which takes about a second to trace.
       held_out: Share of the training rows that is set aside for the architecture, the weights
         learning from the rest. If None (default), the architecture learns from the validation
         split.
@@ -166,9 +179,9 @@ class Alternating(Step):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Unrolled(Alternating):
-    """The weights from a training batch, then the architecture by its exact second-order gradient,
-    through a virtual step of the weights on the same training batch (DNIS, Algorithm 1 and
-    equations 6 and 7).
+    """A step that updates the weights from a training batch, and then the architecture by its exact
+    second-order gradient, through a virtual step of the weights on the same training batch (DNIS,
+    Algorithm 1 and equations 6 and 7).
 
     Args:
       xi: Size of the virtual step, above 0.
@@ -198,8 +211,13 @@ class Unrolled(Alternating):
 
 
 def _several(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """Tuples of `count` batches: not one more axis, because a strategy splits every tensor along
-    its first one."""
+    """A dataset of tuples of batches. (Stacking the batches along one more axis would not do,
+    because a distribution strategy splits every tensor along its first axis.)
+
+    Args:
+      batches: Dataset of batches.
+      count: Batches in a tuple.
+    """
     return batches.batch(count, drop_remainder=True).map(
         lambda group: tuple({key: value[i] for key, value in group.items()} for i in range(count))
     )

@@ -20,28 +20,28 @@ from irazor_tf.model.variables import Gradients, densified
 
 
 class Differentiable(Protocol):
-    """What is needed of a model."""
+    """The attributes and methods of a model that this module uses; `Recommender` has them all."""
 
     variable_groups: dict[str, list[tf.Variable]]
 
     def moving(self, groups: Sequence[str]) -> list[str]:
-        """Those of the groups that move."""
+        """Those of the groups that have variables and are not frozen."""
 
     def moving_variables(self, group: str) -> list[tf.Variable]:
-        """Those of the group's variables that move."""
+        """The group's variables, without those of frozen parts of the model."""
 
     def gradients(self, batch: Mapping[str, tf.Tensor], groups: Sequence[str]) -> Gradients:
-        """Loss and this replica's share of the gradient, by group."""
+        """Loss of a batch, and this replica's share of the gradient, by group of variables."""
 
 
 def unrolled_gradients(
     model: Differentiable, train: Mapping[str, tf.Tensor], valid: Mapping[str, tf.Tensor], xi: float
 ) -> Gradients:
-    """Loss of the validation batch at the virtual weights, and this replica's share of the
-    architecture's gradient, dense.
+    """Loss of the validation batch at the virtual weights W', and this replica's share of the
+    architecture's gradient as a dense tensor, under the key "architecture".
 
     Args:
-      model: In a replica context; its weights and optimizers end as they were.
+      model: The model, in a replica context; its weights and optimizers are afterwards as before.
       train: Batch of the virtual step.
       valid: Batch of the architecture.
       xi: Size of the virtual step.
@@ -96,8 +96,18 @@ def _moving_weights(model: Differentiable) -> list[tf.Variable]:
 def _weight_gradients(
     model: Differentiable, batch: Mapping[str, tf.Tensor], others: Sequence[str] = ()
 ) -> tuple[tf.Tensor, list[Any], list[Any]]:
-    """Loss of a batch, its gradients in the moving weights, and those in the architecture where
-    `others`, groups beside the weights', names it."""
+    """Loss of a batch, and its gradients.
+
+    Args:
+      model: The model.
+      batch: The batch.
+      others: Groups of variables to differentiate by, beside those of the weights: "architecture"
+        or none.
+
+    Returns:
+      The loss, the gradients in the trained weights, and those in the architecture (an empty list
+      where `others` does not name it).
+    """
     groups = model.moving(("bias", "network"))
     loss, by_group = model.gradients(batch, [*groups, *others])
     by_variable = {
@@ -139,7 +149,7 @@ def _tensors(gradient: Any) -> list[tf.Tensor]:
 
 
 def _copy(variable: tf.Variable, gradient: Any) -> Any:
-    """What of a variable a step by `gradient` changes: touched rows, or all of it."""
+    """A copy of what a step by `gradient` changes of a variable: the touched rows, or all of it."""
     if isinstance(gradient, tf.IndexedSlices):
         rows, _ = tf.unique(gradient.indices)
         return tf.IndexedSlices(tf.gather(variable, rows), rows)
@@ -161,8 +171,8 @@ def _restore(variable: tf.Variable, copy: Any) -> tf.Operation:
 def _assign(
     pairs: Sequence[tuple[tf.Variable, Any]], change: Callable[[tf.Variable, Any], Any]
 ) -> None:
-    """Calls `change` for every variable and its value, in each replica for its own copy by its own
-    (equal) values."""
+    """Calls `change` for every pair of a variable and a value. With several replicas, each replica
+    changes its own copy of the variable by its own value, which is the same in all."""
     if _replicas() == 1:
         for variable, value in pairs:
             change(variable, value)
@@ -177,14 +187,21 @@ def _assign(
 
 
 def _inner_product(gradient: Any, constant: Any) -> tf.Tensor:
-    """<gradient, constant>, differentiable in the first."""
+    """The inner product <gradient, constant>, a scalar that is differentiable in the first
+    argument."""
     if not isinstance(gradient, tf.IndexedSlices):
         return tf.reduce_sum(gradient * tf.stop_gradient(tf.convert_to_tensor(constant)))
     return tf.reduce_sum(gradient.values * tf.stop_gradient(_rows(constant, gradient.indices)))
 
 
 def _rows(gradient: Any, wanted: tf.Tensor) -> tf.Tensor:
-    """Rows of a gradient, zero where it has none; equal rows of its slices are summed."""
+    """The wanted rows of a gradient, zeros for rows that it does not have; entries of the gradient
+    for the same row are summed.
+
+    Args:
+      gradient: A dense tensor or `tf.IndexedSlices`.
+      wanted: Numbers of the rows.
+    """
     if not isinstance(gradient, tf.IndexedSlices):
         return tf.gather(gradient, wanted)
     rows, place = tf.unique(gradient.indices)
