@@ -68,6 +68,11 @@ class Recommender(Predictor):
         self._penalised: set[str] = set()
         self.variable_groups = grouped(self.layers_in_order(), self.trainable_variables)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Weight penalties, `stddev` and `seed` the model was made with; `like` hands them on."""
+        return self._settings
+
     def prepare(
         self,
         step: Callable[[Any, Any], tf.Tensor],
@@ -202,7 +207,7 @@ class Recommender(Predictor):
 
     def like(self, config: InputConfig, gates: Mapping[str, Gate] | None = None) -> Recommender:
         """A model of the same settings on another config, with fresh weights."""
-        return type(self)(self.schema, config, self.base, self.task, gates=gates, **self._settings)
+        return type(self)(self.schema, config, self.base, self.task, gates=gates, **self.settings)
 
     def restrict(self, config: InputConfig, *, keep_gates: bool = True) -> Recommender:
         """The narrow model with the same numbers: every labelled axis cut to the labels that
