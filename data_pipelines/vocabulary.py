@@ -18,8 +18,10 @@ from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING, save_counts
 
 TOKENS = pa.dictionary(pa.int32(), pa.string())
-_MERGE_AT = 1 << 18
-_HASH_ABOVE = 1 << 16
+# Rows of counts that wait, above which they are merged, unless what is merged already has more.
+MERGE_AT = 1 << 18
+# Tokens of a vocabulary above which its ids are looked up by hash.
+HASH_ABOVE = 1 << 16
 _FACTOR = 0x9E3779B97F4A7C15
 
 
@@ -64,7 +66,7 @@ class TokenCounts:
             {"token": pa.array([], pa.string()), "count": pa.array([], pa.int64())}
         )
         self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._waiting_rows = 0
 
     def add(self, tokens: pa.Array, counts: np.ndarray) -> None:
         """Adds the counts of a piece.
@@ -79,8 +81,8 @@ class TokenCounts:
             tokens, counts = tokens.filter(pa.array(some)), counts[some]
         if len(tokens):
             self._waiting.append(pa.table({"token": tokens, "count": pa.array(counts, pa.int64())}))
-            self._rows += len(tokens)
-        if self._rows > max(_MERGE_AT, self._merged.num_rows):
+            self._waiting_rows += len(tokens)
+        if self._waiting_rows > max(MERGE_AT, self._merged.num_rows):
             self.merged()
 
     def add_column(self, column: pa.DictionaryArray, rows: np.ndarray | None = None) -> None:
@@ -94,6 +96,11 @@ class TokenCounts:
         indices = indices if rows is None else indices[rows]
         self.add(column.dictionary, np.bincount(indices, minlength=len(column.dictionary)))
 
+    @property
+    def waiting_rows(self) -> int:
+        """Rows of the pieces that wait to be merged; memory holds them beside the merged counts."""
+        return self._waiting_rows
+
     def merged(self) -> pa.Table:
         """The counts of all pieces together: a table with the columns `token` and `count`, one row
         per token."""
@@ -105,7 +112,7 @@ class TokenCounts:
                 .select(["token", "count"])
                 .combine_chunks()
             )
-            self._waiting, self._rows = [], 0
+            self._waiting, self._waiting_rows = [], 0
         return self._merged
 
 
@@ -132,11 +139,11 @@ class Vocabulary:
         vocabulary."""
         # `index_in` hashes the whole vocabulary in every call, so in a long log its cost would grow
         # with the square of the rows.
-        if len(self.tokens) <= _HASH_ABOVE or self._index is None or not len(tokens):
+        if len(self.tokens) <= HASH_ABOVE or self.hash_index is None or not len(tokens):
             positions = pc.index_in(tokens, value_set=self.tokens)
             return positions.fill_null(-1).to_numpy().astype(np.int32) + 1
-        order, keys = self._index
-        place = np.minimum(np.searchsorted(keys, _hashes(tokens)), len(keys) - 1)
+        order, keys = self.hash_index
+        place = np.minimum(np.searchsorted(keys, token_hashes(tokens)), len(keys) - 1)
         candidate = order[place]
         same = pc.equal(self.tokens.take(pa.array(candidate)), tokens).to_numpy(
             zero_copy_only=False
@@ -144,13 +151,13 @@ class Vocabulary:
         return np.where(same, candidate + 1, 0).astype(np.int32)
 
     @functools.cached_property
-    def _index(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def hash_index(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The positions of the tokens in ascending order of their hashes, and these hashes; None in
         the unlikely case that two hashes are equal."""
         hashes = np.concatenate(
             [
-                _hashes(self.tokens[start : start + _HASH_ABOVE])
-                for start in range(0, len(self.tokens), _HASH_ABOVE)
+                token_hashes(self.tokens[start : start + HASH_ABOVE])
+                for start in range(0, len(self.tokens), HASH_ABOVE)
             ]
         )
         order = np.argsort(hashes).astype(np.int32)
@@ -226,7 +233,7 @@ def save(directory: str, vocabularies: dict[str, Vocabulary]) -> None:
     save_counts(directory, {name: item.counts for name, item in vocabularies.items()})
 
 
-def _hashes(tokens: pa.Array) -> np.ndarray:
+def token_hashes(tokens: pa.Array) -> np.ndarray:
     """A 64-bit hash of every token, [len(tokens)] uint64: a polynomial in the token's bytes and in
     its length."""
     offsets = np.frombuffer(tokens.buffers()[1], np.int32)[

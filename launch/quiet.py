@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 # TF_CPP_MIN_LOG_LEVEL says, until somebody initialises it.
 _INFORMATION = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\)")
 _NO_DRIVER = re.compile(rb"E\d{4} .*failed call to cuInit")
-_DRIVERS = ("/proc/driver/nvidia*", "/dev/nvidia*", "/dev/dxg")
+# Files that an NVIDIA driver makes, as patterns.
+DRIVERS = ("/proc/driver/nvidia*", "/dev/nvidia*", "/dev/dxg")
 
 
 def import_tensorflow() -> None:
@@ -27,7 +28,7 @@ def import_tensorflow() -> None:
     chosen = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    with contextlib.nullcontext() if chosen or not hasattr(os, "fork") else _without(is_noise):
+    with contextlib.nullcontext() if chosen or not hasattr(os, "fork") else without_lines(is_noise):
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -36,12 +37,12 @@ def import_tensorflow() -> None:
 def is_noise(line: bytes) -> bool:
     """Whether a line of stderr is of no use to whoever runs a job."""
     return bool(_INFORMATION.match(line)) or bool(
-        _NO_DRIVER.match(line) and not any(map(glob.glob, _DRIVERS))
+        _NO_DRIVER.match(line) and not any(map(glob.glob, DRIVERS))
     )
 
 
 @contextlib.contextmanager
-def _without(dropped: Callable[[bytes], bool]) -> Iterator[None]:
+def without_lines(dropped: Callable[[bytes], bool]) -> Iterator[None]:
     """While it is open, lines on file descriptor 2, whoever writes them, but for those that are
     `dropped`.
 

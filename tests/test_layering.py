@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 
 import pytest
 
@@ -513,6 +514,124 @@ def test_oversized_sees_length_branches_and_reasons():
     many = "def f(x):\n" + "    x = 1 if x else 2\n" * 13
     assert oversized("a.py", many) == ["a.py: f has 13 branches"]
     assert oversized("a.py", "x = 1\n" * 301) == ["a.py: 301 lines"]
+
+
+# A name with one leading underscore that tests may use all the same -> why.
+PRIVATE_EXCUSED: dict[str, str] = {}
+# Methods of strings; what they are called with is a piece of text, whatever it looks like.
+STRING_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "replace", "split"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name.strip("_").isidentifier()
+
+
+def privates_of(source: str) -> set[str]:
+    """Names with one leading underscore that a source file defines: functions, classes, variables
+    of the module and attributes of objects."""
+    tree = ast.parse(source)
+    names = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    names |= {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return set(filter(is_private, names))
+
+
+@functools.cache
+def our_privates() -> frozenset[str]:
+    return frozenset().union(
+        *(
+            privates_of((ROOT / path).read_text(encoding="utf-8"))
+            for package in PACKAGES
+            for path in sources(package)
+        )
+    )
+
+
+def private_uses(path: str, source: str, privates: Collection[str]) -> list[str]:
+    """Where a test reaches into the packages: an attribute of anything but the test's own `self` or
+    `cls`, an import, the name of an attribute as a string, code in a string that imports."""
+    tree = ast.parse(source)
+    texts = {
+        id(argument)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in STRING_METHODS
+        for argument in node.args
+    }
+    uses: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in privates:
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                uses.append((node.lineno, node.attr))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            if modules[0].split(".")[0] in PACKAGES or modules[1].split(".")[0] in PACKAGES:
+                words = ".".join(modules).split(".")
+                uses += [(node.lineno, word) for word in words if is_private(word)]
+    for constant, text in constant_strings(tree):
+        if id(constant) in texts:
+            continue
+        imported = re.findall(rf"\b(?:{'|'.join(PACKAGES)})[\w.]* import ([\w, ]+)", text)
+        words = re.findall(r"\w+", " ".join(imported))
+        words += [text.rpartition(".")[2]] if re.fullmatch(r"[\w.]+", text) else []
+        uses += [(constant.lineno, word) for word in words if word in privates]
+    return [f"{path}:{line}: {name}" for line, name in uses if name not in PRIVATE_EXCUSED]
+
+
+def test_tests_use_public_names_only():
+    """What a test has to see or set has a public name, or is seen in what the code does."""
+    wrong = []
+    for path in sources("tests"):
+        if path.name != "test_layering.py":  # its samples break the rule
+            source = (ROOT / path).read_text(encoding="utf-8")
+            wrong += private_uses(path.as_posix(), source, our_privates())
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_private_names_are_seen():
+    source = "_LIMIT: int = 1\n_A, b = 1, 2\ndef _f():\n    pass\nclass _C:\n"
+    source += "    def __init__(self):\n        self._x, self.__y = 1, 2\n"
+    assert privates_of(source) == {"_LIMIT", "_A", "_f", "_C", "_x"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gate._size",
+        "model.gates['embedding']._size == 1",
+        "monkeypatch.setattr(vocabulary, '_size', 1)",
+        "monkeypatch.setattr('irazor_tf.config.files._size', 1)",
+        "before(Writer, '_size', count(2))",
+        "@pytest.mark.parametrize('stage', ['_size'])\ndef test(stage): ...",
+        "from irazor_tf.config.files import _size",
+        "import data_pipelines._size",
+        "code = 'import os; from launch.quiet import b, _size'",
+    ],
+)
+def test_checker_catches_a_private_name(source):
+    assert private_uses("tests/some.py", source, {"_size"}) == ["tests/some.py:1: _size"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "self._size = 1",
+        "optimizer._create_all_weights(variables)",
+        "name.endswith('_size')",
+        "from tests.jobs import _size",
+        "'a _size b'",
+    ],
+)
+def test_checker_lets_a_private_name_pass(source):
+    assert private_uses("tests/some.py", source, {"_size"}) == []
 
 
 NAMELESS = {"found", "own", "more", "apart", "proper", "told", "said"}

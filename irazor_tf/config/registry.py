@@ -98,13 +98,17 @@ class Registry:
     Args:
       kind: What an entry is called in messages ("method", "model", "task", "reader").
       package: Dotted name of the package whose modules are imported on first use.
+
+    Attributes:
+      scanned: Whether the package's modules have been imported. Set to False, it makes the next
+        question import those that have come since.
     """
 
     def __init__(self, kind: str, package: str):
         self.kind = kind
-        self._package = package
+        self.package = package
         self._entries: dict[str, Any] = {}
-        self._scanned = False
+        self.scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """A class decorator that enters the class under `name`.
@@ -211,15 +215,15 @@ class Registry:
                 )
 
     def _scan(self) -> None:
-        if self._scanned:
+        if self.scanned:
             return
         # Before the imports: a module may ask for names while it is being imported.
-        self._scanned = True
+        self.scanned = True
         try:
-            for name in modules(self._package):
-                importlib.import_module(f"{self._package}.{name}")
+            for name in modules(self.package):
+                importlib.import_module(f"{self.package}.{name}")
         except BaseException:
-            self._scanned = False  # or the entries found so far would pass for all there are
+            self.scanned = False  # or the entries found so far would pass for all there are
             raise
 
 

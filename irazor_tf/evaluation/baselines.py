@@ -33,7 +33,7 @@ MOST_VALUES = 20_000_000
 # every other value.
 CATEGORIES = 254
 # C, from strong to weak regularisation: .001 to 10.
-_STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 3))
+STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-6, 3))
 # The best C times this, and divided by this, is tried last.
 _BETWEEN = 10.0**0.25
 # Largest element of the mean loss' gradient, and steps of L-BFGS; 1e-4, scikit-learn's own, ends a
@@ -97,11 +97,11 @@ def logistic_regression(
         fits.append(Fitted(predict, {"C": strength, "iterations": int(model.n_iter_[0])}))
         losses.append(metrics.log_loss(y_valid, predict(ids_valid)))
 
-    for strength in _STRENGTHS:
+    for strength in STRENGTHS:
         fit(strength)
         if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
             break
-    best = _STRENGTHS[int(np.argmin(losses))]
+    best = STRENGTHS[int(np.argmin(losses))]
     for strength in (best * _BETWEEN, best / _BETWEEN):
         fit(strength)
     return fits[int(np.argmin(losses))]

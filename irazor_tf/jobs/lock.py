@@ -46,12 +46,14 @@ def held(path: str, folder: str) -> Iterator[None]:
     except Timeout:
         raise ValueError(
             f"One process at a time should work in a folder. Received: {folder}, in use by "
-            f"{_described(owner)}"
+            f"{described_owner(owner)}"
         ) from None
     try:
         if lock.lock_counter == 1:
             if os.path.exists(owner):
-                _notices.info("%s: taken over from %s, which is gone", folder, _described(owner))
+                _notices.info(
+                    "%s: taken over from %s, which is gone", folder, described_owner(owner)
+                )
             since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
             with integrity.naming(owner), open(owner, "w", encoding="utf-8") as file:
                 json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, file)
@@ -68,7 +70,7 @@ def held(path: str, folder: str) -> Iterator[None]:
             os.rmdir(home)
 
 
-def _described(owner: str) -> str:
+def described_owner(owner: str) -> str:
     """The owner that the file `owner` names, in words: process, host and time."""
     try:
         with open(owner, encoding="utf-8") as file:

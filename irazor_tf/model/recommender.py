@@ -68,6 +68,11 @@ class Recommender(Predictor):
         self._penalised: set[str] = set()
         self.variable_groups = grouped(self.layers_in_order(), self.trainable_variables)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Weight penalties, `stddev` and `seed` the model was made with; `like` hands them on."""
+        return self._settings
+
     def prepare(
         self,
         step: Callable[[Any, Any], tf.Tensor],
@@ -216,7 +221,7 @@ class Recommender(Predictor):
           config: Config of the new model.
           gates: Name of a site -> gate of the new model. If None (default), no gates.
         """
-        return type(self)(self.schema, config, self.base, self.task, gates=gates, **self._settings)
+        return type(self)(self.schema, config, self.base, self.task, gates=gates, **self.settings)
 
     def restrict(self, config: InputConfig, *, keep_gates: bool = True) -> Recommender:
         """A narrower model that is cut from this one and has the same numbers: every labelled axis

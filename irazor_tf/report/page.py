@@ -13,7 +13,7 @@ from irazor_tf.report.figures.style import ROWS, svg
 from irazor_tf.report.formats import NONE
 
 # px; a box says that it scrolls where the page is narrower than the step below its content's width
-_STEPS = (350, 500, 700, 900, 1032)
+HINT_STEPS = (350, 500, 700, 900, 1032)
 _SIDES = 48  # px, of the page beside its content
 CSS = """
 :root { color-scheme: light; }
@@ -55,7 +55,7 @@ summary { cursor: pointer; color: #0059a3; margin: .5rem 0; font-size: .9rem; }
 }
 """ + "".join(
     f"@media screen and (max-width: {step + _SIDES}px) {{ .w{step} {{ display: block; }} }}\n"
-    for step in _STEPS
+    for step in HINT_STEPS
 )
 
 T = TypeVar("T")
@@ -197,5 +197,5 @@ def _hint(width: float) -> str:
     Args:
       width: Width of the content, px.
     """
-    step = max((step for step in _STEPS if step <= width), default=None)
+    step = max((step for step in HINT_STEPS if step <= width), default=None)
     return "" if step is None else f'<p class="hint w{step}">⟷ scrolls sideways</p>'

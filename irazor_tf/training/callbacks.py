@@ -60,14 +60,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(self, state: TrainingState, every: int, course: Course):
         super().__init__()
-        self._state = state
+        self.state = state
         self._every = every
         self._course = course
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = self._saved = self._state.step
-        if self._state.step % self._course.steps_per_epoch:
-            self._state.load_means()
+        self._first = self._saved = self.state.step
+        if self.state.step % self._course.steps_per_epoch:
+            self.state.load_means()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = self._first + batch + 1
@@ -78,7 +78,7 @@ class Checkpoints(keras.callbacks.Callback):
             and step < self._course.steps
         ):
             self._saved = step
-            self._state.save_inside(step)
+            self.state.save_inside(step)
 
 
 class Progress(keras.callbacks.ProgbarLogger):

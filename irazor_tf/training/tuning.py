@@ -19,7 +19,7 @@ RUNGS = (0.2, 0.4)
 _ADAM = "adam(learning_rate=0.001)"
 
 
-def _times(factor: float) -> Callable[[Any], Any]:
+def times(factor: float) -> Callable[[Any], Any]:
     """A function that multiplies a setting by a factor; of an optimizer spec, its learning rate."""
 
     def change(value: Any) -> Any:
@@ -39,21 +39,21 @@ def _to(value: Any) -> Callable[[Any], Any]:
 
 
 # What each recipe changes, for models with embeddings and for those of first-order terms alone.
-_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = (
-    {"batch_size": _times(4), "network_optimizer": _to(adagrad(0.05))},
-    {"batch_size": _times(0.5), "network_optimizer": _to(adagrad(0.01))},
+CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = (
+    {"batch_size": times(4), "network_optimizer": _to(adagrad(0.05))},
+    {"batch_size": times(0.5), "network_optimizer": _to(adagrad(0.01))},
     {"network_optimizer": _to(adagrad(0.01))},
     {"network_optimizer": _to(adagrad(0.05))},
     {"network_optimizer": _to(_ADAM)},
-    {"embedding_ridge": _times(0.2)},
-    {"embedding_ridge": _times(4)},
-    {"bias_optimizer": _times(0.4)},
-    {"bias_optimizer": _times(2.5)},
+    {"embedding_ridge": times(0.2)},
+    {"embedding_ridge": times(4)},
+    {"bias_optimizer": times(0.4)},
+    {"bias_optimizer": times(2.5)},
     {DROPOUT: _to(0.3)},
-    {"network_optimizer": _to(_ADAM), DROPOUT: _to(0.3), "embedding_ridge": _times(0.2)},
+    {"network_optimizer": _to(_ADAM), DROPOUT: _to(0.3), "embedding_ridge": times(0.2)},
 )
-_FIRST_ORDER_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = tuple(
-    {"bias_optimizer": _times(rate), "linear_ridge": _times(ridge)}
+FIRST_ORDER_CHANGES: tuple[Mapping[str, Callable[[Any], Any]], ...] = tuple(
+    {"bias_optimizer": times(rate), "linear_ridge": times(ridge)}
     for rate in (0.4, 1.0, 2.5)
     for ridge in (0.1, 0.3, 1.0, 3.0)
     if (rate, ridge) != (1.0, 1.0)
@@ -89,7 +89,7 @@ def recipes(values: Mapping[str, Any], first_order: bool, rows: int) -> list[dic
 
 
 def _changes(first_order: bool) -> tuple[Mapping[str, Callable[[Any], Any]], ...]:
-    return _FIRST_ORDER_CHANGES if first_order else _CHANGES
+    return FIRST_ORDER_CHANGES if first_order else CHANGES
 
 
 @dataclasses.dataclass(frozen=True)

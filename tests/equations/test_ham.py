@@ -498,7 +498,7 @@ def test_the_update_in_columns_and_in_parameters(in_parameters):
             gate.alpha.numpy()[REAL].astype(np.float64),
             gradient[REAL],
             costs,
-            gate._size,
+            gate.size,
             0.3,
             0.02,
         )
@@ -583,7 +583,7 @@ def test_the_sum_of_a_batch_s_losses_may_take_the_place_of_their_mean(tiny, tmp_
                     before[gate.exists], rows * gradient[gate.exists], [1] * 33, size, 0.25, 5e-5
                 )
             else:
-                expected = np.clip(before - 0.25 * rows * gradient, *gate._bounds)[gate.exists]
+                expected = np.clip(before - 0.25 * rows * gradient, *gate.bounds)[gate.exists]
             np.testing.assert_allclose(gate.alpha.numpy()[gate.exists], expected, rtol=0, atol=1e-6)
 
 
@@ -665,7 +665,7 @@ def test_stages_search_inside_what_the_stage_before_kept(tiny, tmp_path, monkeyp
     for (_, before), (_, model), start, size in zip(
         fits, fits[1:], starts[1:], (25, 16, 6), strict=False
     ):
-        assert model.gates["embedding"]._size == size
+        assert model.gates["embedding"].size == size
         for name, table in start.items():  # the weights go on
             columns = [
                 before.config.fields[name].labels.index(label)
@@ -736,8 +736,8 @@ def test_another_penalty_is_another_pretraining(tiny, tmp_path, monkeypatch):
         Joint(penalty_every=4),
     ]
     gates = [call["gates"]["embedding"] for call in penalised]
-    assert [gate._weight for gate in gates] == [1e-3, 1e-3, 0.1, 1e-3]
-    assert [gate._measure is equations.cosine_orthogonality for gate in gates] == [
+    assert [gate.weight for gate in gates] == [1e-3, 1e-3, 0.1, 1e-3]
+    assert [gate.measure is equations.cosine_orthogonality for gate in gates] == [
         False,
         True,
         False,

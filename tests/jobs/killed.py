@@ -63,7 +63,7 @@ def preprocess_between_chunks() -> None:
 def preprocess_while_writing() -> None:
     from data_pipelines import records
 
-    before(records.BlockWriter, "_write", count(2))
+    before(records, "encode", count(2))
 
 
 def preprocess_before_the_rename() -> None:
@@ -76,7 +76,7 @@ def _step(folder: str, number: int) -> None:
     """At the end of a training step of a fit in that folder, counted in this process."""
     from irazor_tf.training.callbacks import Checkpoints
 
-    matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self._state.directory  # noqa: E731
+    matches = lambda self, *args, **kwargs: f"{os.sep}{folder}{os.sep}" in self.state.directory  # noqa: E731
     before(Checkpoints, "on_train_batch_end", count(number, matches))
 
 

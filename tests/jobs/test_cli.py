@@ -308,8 +308,8 @@ def test_an_error_of_a_library_is_passed_on_while_tensorflow_loads(tmp_path):
     """Whoever writes it, and though the process dies of it; information is not."""
     code = (
         "import os, sys\n"
-        "from launch.quiet import _without, is_noise\n"
-        "with _without(is_noise):\n"
+        "from launch.quiet import is_noise, without_lines\n"
+        "with without_lines(is_noise):\n"
         "  os.write(2, b'I0000 00:00:1.2 3 port.cc:153] oneDNN\\nE0000 00:00:1.2 3 a.cc:1] out of "
         "memory\\n')\n"
         "  print('a line of Python', file=sys.stderr)\n"
@@ -326,9 +326,9 @@ def test_an_error_of_a_library_is_passed_on_while_tensorflow_loads(tmp_path):
 
 def test_that_cuda_does_not_start_is_noise_where_there_is_no_driver(monkeypatch):
     line = b"E0000 00:00:1.2 3 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error"
-    monkeypatch.setattr(quiet, "_DRIVERS", ("/nowhere*",))
+    monkeypatch.setattr(quiet, "DRIVERS", ("/nowhere*",))
     assert quiet.is_noise(line)
-    monkeypatch.setattr(quiet, "_DRIVERS", ("/dev/nul*",))
+    monkeypatch.setattr(quiet, "DRIVERS", ("/dev/nul*",))
     assert not quiet.is_noise(line)
 
 

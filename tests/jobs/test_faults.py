@@ -550,7 +550,7 @@ WRITERS: dict[str, Any] = {
 def test_a_full_disk_names_the_file(name, tmp_path, monkeypatch):
     """`/dev/full` takes no byte, and has no end for whoever reads it."""
     monkeypatch.setattr(integrity, "checksums", lambda folder: {})
-    monkeypatch.setattr(job_lock, "_described", lambda owner: "nobody")
+    monkeypatch.setattr(job_lock, "described_owner", lambda owner: "nobody")
     path = tmp_path / name
     for written in (path.with_name(name + ".partial"), *([path] if name in AT_ONCE else [])):
         written.symlink_to("/dev/full")

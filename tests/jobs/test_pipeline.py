@@ -502,7 +502,7 @@ class Newcomer(SearchMethod):
 def test_a_method_is_one_file(records, tmp_path, monkeypatch):
     (tmp_path / "newcomer.py").write_text(NEW_METHOD, encoding="utf-8")
     monkeypatch.setattr(irazor_tf.methods, "__path__", [*irazor_tf.methods.__path__, str(tmp_path)])
-    monkeypatch.setattr(METHODS, "_scanned", False)
+    monkeypatch.setattr(METHODS, "scanned", False)
     try:
         assert "newcomer" in METHODS.names()
         (record,) = run(records, model_dir=str(tmp_path / "job"), method="newcomer")

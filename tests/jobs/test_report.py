@@ -222,7 +222,7 @@ def test_on_a_narrow_page_what_is_wider_scrolls_and_says_so(made_report):
     assert max(widths) > 900 and len(widths) == len(hints)
     for width, hint in zip(widths, hints, strict=True):
         step = int(hint[1]) if hint else 0
-        assert step <= width + 1 and not any(step < other <= width - 1 for other in page._STEPS)
+        assert step <= width + 1 and not any(step < other <= width - 1 for other in page.HINT_STEPS)
         assert (
             not step
             or f"(max-width: {step + 48}px) {{ .w{step} {{ display: block; }} }}" in page.CSS

@@ -34,7 +34,7 @@ GIVEN = {key: value for key, value in SMALL.items() if key not in OPEN} | {
 }
 FEW = (
     {"network_optimizer": lambda _: "adam(learning_rate=0.02)"},
-    {"batch_size": tuning._times(4), "network_optimizer": lambda _: "sgd(learning_rate=1e-6)"},
+    {"batch_size": tuning.times(4), "network_optimizer": lambda _: "sgd(learning_rate=1e-6)"},
     {"network_optimizer": lambda _: "sgd(learning_rate=1e4)"},
 )
 
@@ -43,7 +43,7 @@ FEW = (
 def few():
     """Three recipes beside the rule's; the last one diverges."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "_CHANGES", FEW)
+        patch.setattr(tuning, "CHANGES", FEW)
         yield
 
 
@@ -266,7 +266,7 @@ def test_no_test_rows_are_read(table, tmp_path, monkeypatch):
 def test_what_diverges_later_is_left_out_then_and_again(table, tmp_path, monkeypatch):
     """The second recipe, better than the rule's on the rungs, diverges after them; a second call
     trains nothing and tells the same."""
-    monkeypatch.setattr(tuning, "_CHANGES", FEW[:1])
+    monkeypatch.setattr(tuning, "CHANGES", FEW[:1])
     monkeypatch.setattr(
         recipe, "RULE", {**RULE, "network_optimizer": lambda known: "sgd(learning_rate=1e-9)"}
     )

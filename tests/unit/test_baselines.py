@@ -101,8 +101,8 @@ def test_strengths_end_where_the_validation_loss_has_risen_twice(monkeypatch):
     tried = settings_of(monkeypatch, baselines.LogisticRegression, "C")
     fitted = baselines.logistic_regression(ids, y, valid, y_valid, SIZES, 0)
     *steps, above, below = tried
-    assert steps == list(baselines._STRENGTHS[: len(steps)]) and len(steps) < len(
-        baselines._STRENGTHS
+    assert steps == list(baselines.STRENGTHS[: len(steps)]) and len(steps) < len(
+        baselines.STRENGTHS
     )
     assert np.log10([above, below]) == pytest.approx(np.log10(steps[-3]) + [0.25, -0.25])
     assert fitted.settings["C"] in (steps[-3], above, below)

@@ -238,15 +238,18 @@ def test_rows_are_shuffled(table, read_split):
     assert abs(np.corrcoef(order, np.arange(3000))[0, 1]) < 0.06
 
 
-@pytest.mark.parametrize("stage", ["_count", "_scatter", "_finish"])
-def test_an_interrupted_run_leaves_no_data_folder(table, tmp_path, monkeypatch, stage):
-    from data_pipelines import preprocess as module
+@pytest.mark.parametrize(
+    "called",
+    ["vocabulary.TokenCounts.add_column", "shuffle.Shuffler.add", "preprocess.save_manifest"],
+)
+def test_an_interrupted_run_leaves_no_data_folder(table, tmp_path, monkeypatch, called):
+    """Interrupted while it counts, while it scatters, and before it is finished."""
 
     def fail(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, stage, fail)
+        patch.setattr(f"data_pipelines.{called}", fail)
         with pytest.raises(KeyboardInterrupt):
             table(log(50))
     partial = tmp_path / "out.partial"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
@@ -56,7 +57,8 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_names():
-    """The imports for type checkers name what the table of homes names, and where it is."""
+    """The imports for type checkers name what the package gives at run time, each the same object
+    as there."""
     source = pathlib.Path(irazor_tf.__file__).read_text(encoding="utf-8")
     (block,) = (
         node
@@ -76,4 +78,7 @@ def test_type_checkers_see_the_same_names():
                 imported, dot, attribute = value.partition(".")
                 homes[name] = homes[imported] + dot + attribute
     homes["stages"] = homes["stages"].replace(":", ".")  # a module
-    assert {k: v for k, v in homes.items() if not k.startswith("_")} == irazor_tf._HOMES
+    homes = {name: home for name, home in homes.items() if not name.startswith("_")}
+    assert {"__version__", *homes} == set(irazor_tf.__all__)
+    for name, home in homes.items():
+        assert pkgutil.resolve_name(home) == getattr(irazor_tf, name), name

@@ -242,7 +242,7 @@ class F: ...
 def test_open_sets_are_those_of_the_registries():
     from launch.command.registries import registries
 
-    assert {registry.kind: registry._package for registry in registries()} == OPEN_SETS
+    assert {registry.kind: registry.package for registry in registries()} == OPEN_SETS
     for registry in registries():
         assert entries(OPEN_SETS[registry.kind]) == registry.names()
 

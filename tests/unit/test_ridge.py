@@ -130,4 +130,4 @@ def test_it_is_no_weight_of_the_model(data):
         (v.name, v.shape) for v in held.variables
     ]
     narrow = held.restrict(dataclasses.replace(held.config, aligned=None))
-    assert narrow._settings == held._settings
+    assert narrow.settings == held.settings

@@ -48,7 +48,7 @@ def test_tokens_of_numbers_are_codes():
 
 @pytest.mark.parametrize("merge_at", [1, 50, 1 << 18])
 def test_counts_merged_piece_by_piece_equal_a_counter(monkeypatch, merge_at):
-    monkeypatch.setattr(vocabulary, "_MERGE_AT", merge_at)
+    monkeypatch.setattr(vocabulary, "MERGE_AT", merge_at)
     draw = random.Random(0)
     expected: collections.Counter[str] = collections.Counter()
     counts = TokenCounts()
@@ -64,11 +64,11 @@ def test_counts_merged_piece_by_piece_equal_a_counter(monkeypatch, merge_at):
 
 
 def test_waiting_pieces_stay_bounded(monkeypatch):
-    monkeypatch.setattr(vocabulary, "_MERGE_AT", 100)
+    monkeypatch.setattr(vocabulary, "MERGE_AT", 100)
     counts = TokenCounts()
     for _ in range(100):
         counts.add(pa.array([str(k) for k in range(60)]), np.ones(60, np.int64))
-        assert counts._rows <= 160
+        assert counts.waiting_rows <= 160
     assert counts.merged().num_rows == 60
 
 
@@ -125,13 +125,13 @@ def test_large_vocabularies_are_looked_up_by_hash(monkeypatch):
     asked = pa.array(["no", *words[::-1], "", "w", "new", words[3]]).slice(1)
     expected = [words.index(token) + 1 if token in words else 0 for token in asked.to_pylist()]
     assert made.encode(asked).tolist() == expected
-    monkeypatch.setattr(vocabulary, "_HASH_ABOVE", 64)
+    monkeypatch.setattr(vocabulary, "HASH_ABOVE", 64)
     by_hash = vocabulary.Vocabulary(made.tokens, made.counts)
-    assert by_hash._index is not None
+    assert by_hash.hash_index is not None
     assert by_hash.encode(asked).tolist() == expected
     assert by_hash.encode(asked.slice(0, 0)).tolist() == []
     # Two tokens with one hash: the slower lookup takes over.
-    monkeypatch.setattr(vocabulary, "_hashes", lambda tokens: np.zeros(len(tokens), np.uint64))
+    monkeypatch.setattr(vocabulary, "token_hashes", lambda tokens: np.zeros(len(tokens), np.uint64))
     collided = vocabulary.Vocabulary(made.tokens, made.counts)
-    assert collided._index is None
+    assert collided.hash_index is None
     assert collided.encode(asked).tolist() == expected

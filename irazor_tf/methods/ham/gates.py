@@ -28,8 +28,8 @@ class OrthogonalityGate(Gate):
 
     def __init__(self, weight: float, measure: Callable[[tf.Tensor], tf.Tensor]):
         super().__init__(name="orthogonality")
-        self._weight = weight
-        self._measure = measure
+        self.weight = weight
+        self.measure = measure
 
     def penalty(
         self, embedding: keras.layers.Layer, x: tf.Tensor, ids: tf.Tensor
@@ -43,7 +43,7 @@ class OrthogonalityGate(Gate):
         tables = [
             table for variable, values in fused for table in tf.split(values, rows[variable.ref()])
         ]
-        return {"network": self._weight * tf.add_n([self._measure(table) for table in tables])}
+        return {"network": self.weight * tf.add_n([self.measure(table) for table in tables])}
 
 
 class MaskGate(Gate):
@@ -75,6 +75,11 @@ class MaskGate(Gate):
         self._start = start
         self._bounds = (lowest, highest)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest alpha, to which every step brings it back."""
+        return self._bounds
+
     def build(self, input_shape: Any) -> None:
         self.alpha = self.add_architecture(
             "alpha", self.costs.shape, keras.initializers.Constant(self._start)
@@ -105,7 +110,7 @@ class MaskGate(Gate):
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
         apply([self.scale * gradient for gradient in gradients])
-        self.alpha.assign(tf.clip_by_value(self.alpha, *self._bounds))
+        self.alpha.assign(tf.clip_by_value(self.alpha, *self.bounds))
 
     def traces(self) -> dict[str, tf.Tensor]:
         """`size`, the sum of the evaluation's mask with each column weighted by its cost, and
@@ -135,7 +140,7 @@ class IndicatorGate(MaskGate):
 
     def __init__(self, costs: np.ndarray, *, size: int, epsilon: float, drift: float):
         super().__init__(costs, start=epsilon, lowest=-np.inf, highest=np.inf)
-        self._size = size
+        self.size = size
         self._drift = drift
 
     def mask(self, training: bool) -> tf.Tensor:
@@ -150,7 +155,7 @@ class IndicatorGate(MaskGate):
         where the same. Computed in whole numbers, since a float would not hold a count of
         parameters."""
         counted = tf.where(self.alpha > 0, self.costs, np.zeros_like(self.costs))
-        return tf.sign(tf.reduce_sum(counted) - self._size)
+        return tf.sign(tf.reduce_sum(counted) - self.size)
 
     def update(self, gradients: Sequence[tf.Tensor], apply: Apply) -> None:
         """One step of alpha: alpha <- alpha - eta gradient - mu sign(count(alpha) - s), where count
