@@ -184,6 +184,6 @@ def test_controls_have_a_curve_of_their_own(
     for part, size in zip((1 / 16, 1 / 8, 1 / 4), sizes, strict=True):
         assert 0.9 * part * whole < size <= part * whole
     with pytest.raises(
-        ValueError, match=rf"`share` of {name} should lie in \(0, 1\]\. Received: 2"
+        ValueError, match=rf"`sweep` of {name} should lie in \(0, 1\]\. Received: 2"
     ):
         METHODS.build(f"{name}(sweep=(0.5, 2.0))")
