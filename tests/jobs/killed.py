@@ -148,9 +148,9 @@ def export_after_the_rename() -> None:
 
 
 def report_while_writing() -> None:
-    from irazor_tf.report import report
+    from irazor_tf.config import integrity
 
-    before(report, "page", lambda *args, **kwargs: True)
+    before(integrity.os, "replace", lambda source, target: target.endswith("report.html"))
 
 
 if __name__ == "__main__":

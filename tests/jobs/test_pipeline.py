@@ -483,17 +483,17 @@ def test_configs_that_differ_in_their_masks_alone_are_two_models(finished):
 
 
 NEW_METHOD = '''
-from irazor_tf.method import METHODS, SearchMethod
-from irazor_tf.input_config import InputConfig
+from irazor_tf.config.input_config import InputConfig
+from irazor_tf.search.method import METHODS, SearchMethod, Traits
 
 
 @METHODS.register("newcomer")
 class Newcomer(SearchMethod):
     """Keeps the first half of the fields."""
 
-    ranks_fields = False
+    traits = Traits(ranks_fields=False)
 
-    def derive(self, supernet, space, budget=None):
+    def derive(self, search, space, budget=None):
         kept = space.kept[: len(space.kept) // 2]
         return InputConfig.from_dims({name: field.dim if name in kept else 0 for name, field in space.fields.items()})
 '''  # noqa: E501
