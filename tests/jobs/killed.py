@@ -102,9 +102,9 @@ def retrain_inside_an_epoch() -> None:
 
 
 def retrain_between_state_and_metrics() -> None:
-    from irazor_tf.jobs import final_models
+    from irazor_tf.jobs import figures
 
-    before(final_models, "write_json", lambda path, *args: path.endswith("metrics.json"))
+    before(figures, "write_json", lambda path, *args: path.endswith("metrics.json"))
 
 
 def retrain_between_metrics_and_correction() -> None:
