@@ -22,7 +22,7 @@ from data_pipelines.text.lines import bad_row
 from irazor_tf.config import integrity
 
 _SPLIT_STREAM = 1
-_notices = logging.getLogger("irazor_tf")
+_logger = logging.getLogger("irazor_tf")
 
 
 @dataclasses.dataclass
@@ -192,7 +192,7 @@ def read_source(
             bar.update(batch.num_rows)
     for name, rows in spool.files.items():
         if not rows:
-            _notices.warning("%s holds no row", name)
+            _logger.warning("%s holds no row", name)
     return spool
 
 

@@ -70,6 +70,6 @@ def usage() -> str:
             "  irazor pipeline --flagfile=PRESET --input=LOG --model_dir=DIR",
             "",
             "irazor JOB --help lists the flags and the presets, irazor settings [NAME] what "
-            "methods, base models and readers take.",
+            "methods, base models, tasks and readers take.",
         ]
     )

@@ -54,10 +54,8 @@ def without_lines(dropped: Callable[[bytes], bool]) -> Iterator[None]:
     child = os.fork()
     if not child:
         try:
-            for number in (
-                signal.SIGINT,
-                signal.SIGTERM,
-            ):  # it ends when its parent has nothing more to write
+            # It ends when its parent has nothing more to write.
+            for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             os.close(writing)
             with os.fdopen(reading, "rb") as lines:

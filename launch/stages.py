@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from irazor_tf.jobs.config import JobConfig
+    from irazor_tf.jobs.job import Job
 
 _SCORED = 3  # rows of the log that a pipeline shows with their scores
 
@@ -31,17 +32,17 @@ def perform(name: str, job: JobConfig) -> None:
     from irazor_tf.jobs import stages
 
     start = time.perf_counter()
-    outcome = getattr(stages, name)(job)
-    STAGES[name].show(job, outcome, start)
+    work = stages.opened(job)  # so that what the settings name is built once for all that follows
+    outcome = getattr(stages, name)(work)
+    STAGES[name].show(work, outcome, start)
 
 
-def _show_nothing(job: JobConfig, outcome: Any, start: float) -> None:
+def _show_nothing(job: Job, outcome: Any, start: float) -> None:
     """For a stage whose outcome lies in files."""
 
 
-def _show_recipes(job: JobConfig, records: list[Mapping[str, Any]], start: float) -> None:
+def _show_recipes(job: Job, records: list[Mapping[str, Any]], start: float) -> None:
     """Prints what each recipe of a tuning came to."""
-    from irazor_tf.config.layout import JobPaths
     from irazor_tf.report import tables
 
     metrics = list(records[0]["metrics"])
@@ -54,7 +55,7 @@ def _show_recipes(job: JobConfig, records: list[Mapping[str, Any]], start: float
     )
     rows = [_recipe_row(record, metrics) for record in records]
     print(f"\n{tables.text_table(header, rows)}\n")
-    path = os.path.abspath(JobPaths(job.model_dir).tune.flags)
+    path = os.path.abspath(job.paths.tune.flags)
     print(f"The first as flags, for the other jobs, behind their other flags: --flagfile={path}")
 
 
@@ -74,32 +75,34 @@ def _recipe_row(record: Mapping[str, Any], metrics: list[str]) -> tuple[str, ...
     )
 
 
-def _show_summary(job: JobConfig, summary: list[dict[str, Any]], start: float) -> None:
+def _show_summary(job: Job, summary: list[dict[str, Any]], start: float) -> None:
     """Prints the table of all models, the log's first rows with their scores, and where the report
     lies."""
-    from irazor_tf.config.layout import JobPaths
     from irazor_tf.report import tables
 
     print(f"\n{tables.summary_table(summary)}\n")
     _show_first_rows(job)
-    report = os.path.abspath(JobPaths(job.model_dir).report)
+    report = os.path.abspath(job.paths.report)
     print(f"report: {report}    {time.perf_counter() - start:.0f} s")
 
 
-def _show_first_rows(job: JobConfig) -> None:
+def _show_first_rows(job: Job) -> None:
     """Prints the log's first rows with their scores by the exported model, unless the log cannot be
     read again: a finished job's log may be gone, and a pipe is read once."""
     from irazor_tf.jobs import stages
     from irazor_tf.report import tables
     from irazor_tf.serving import scorer
 
-    if job.data is None:
+    config = job.config
+    if config.data is None:
         return
-    log = [path for pattern in job.data.input for path in glob.glob(pattern) or [pattern]]
+    log = [path for pattern in config.data.input for path in glob.glob(pattern) or [pattern]]
     if not all(map(os.path.isfile, log)):
         return
     export, schema = stages.export(job), stages.preprocess(job)
-    inputs, scores = scorer.score_log(export, job.data, job.records_dir, schema, _SCORED)
+    inputs, scores = scorer.score_log(
+        export, config.data, config.records_dir, schema, _SCORED, job.reader
+    )
     rows = [
         (str(i + 1), *(str(values[i]) for values in inputs.values()), f"{score:.4f}")
         for i, score in enumerate(scores)

@@ -119,11 +119,21 @@ class ModelPaths(Folder):
         return FitPaths(self.at(name))
 
 
+class RecipePaths(FitPaths):
+    """The folder of one recipe of a tuning."""
+
+    diverged = property(lambda self: self.at("diverged.json"))  # there where its loss was no number
+
+
 class TunePaths(Folder):
     """The folder of the tuning of the training settings."""
 
     result = property(lambda self: self.at("result.json"))
     flags = property(lambda self: self.at("recipe.flags"))
+
+    def recipe(self, digest: str) -> RecipePaths:
+        """The trainings of the recipe with this digest."""
+        return RecipePaths(self.at(digest))
 
 
 class ExportPaths(Folder):

@@ -83,20 +83,17 @@ def adagrad(rate: float) -> str:
 # Setting of `TrainOptions` -> its value.
 RULE: Mapping[str, Callable[[Known], Any]] = {
     "batch_size": batch_size,
-    "epochs": lambda known: (
-        20 if known.tower else 60
-    ),  # an epoch without a tower teaches little, and costs little
+    # An epoch without a tower teaches little, and costs little.
+    "epochs": lambda known: 20 if known.tower else 60,
     "patience": lambda known: 3,
     "bias_optimizer": lambda known: adagrad(bias_rate(known)),
     "network_optimizer": lambda known: adagrad(0.02),
     "embedding_l2": lambda known: 0.0,
-    "embedding_ridge": lambda known: (
-        500.0 if known.tower else 50.0
-    ),  # a tower can make up for small embeddings, products cannot
+    # A tower can make up for small embeddings, products cannot.
+    "embedding_ridge": lambda known: 500.0 if known.tower else 50.0,
     "linear_ridge": linear_ridge,
-    "search_steps": lambda known: (
-        0
-    ),  # an epoch, of about the square root of the rows in steps; more of them memorise
+    # An epoch, of about the square root of the rows in steps; more of them memorise.
+    "search_steps": lambda known: 0,
 }
 
 

@@ -42,6 +42,11 @@ class Task(abc.ABC):
     def __init__(self, params: Any = None):
         self.params = params
 
+    @property
+    def loss_metric(self) -> str | None:
+        """The first of the metrics that is smaller where a model is better; None without one."""
+        return next((name for name, direction in self.directions.items() if direction < 0), None)
+
     @abc.abstractmethod
     def loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Loss of each row, [B].

@@ -3,7 +3,6 @@ which file an error while reading is about."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -35,8 +34,9 @@ def verified(job: Job, full: bool = True) -> dict[str, Any]:
     """
     manifest = load_manifest(job.config.records_dir)
     names = [file["name"] for entry in manifest["splits"].values() for file in entry["files"]]
-    names += [*manifest.get("files", ()), "manifest.json"]
-    paths = [os.path.join(job.config.records_dir, name) for name in sorted(set(names))]
+    names += manifest.get("files", ())
+    records = job.config.records
+    paths = sorted({records.manifest, *map(records.at, names)})
     now = [integrity.stamp(path) for path in paths]
     before, read_all = _good.get(job.config.records_dir, (None, False))
     if before != now or (full and not read_all):

@@ -3,6 +3,7 @@ stage."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import os
@@ -126,7 +127,14 @@ class Job:
         """The same job without a distribution strategy, for exporting and serving."""
         if self.config.distribution_strategy == "off":
             return self
-        return Job(dataclasses.replace(self.config, distribution_strategy="off"))
+        return self._on_one_device
+
+    @functools.cached_property
+    def _on_one_device(self) -> Job:
+        job = copy.copy(self)
+        job.config = dataclasses.replace(self.config, distribution_strategy="off")
+        job._trainers = {}
+        return job
 
     def _trainer(
         self,

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from irazor_tf.config import integrity
 
-_notices = logging.getLogger("irazor_tf")
+_logger = logging.getLogger("irazor_tf")
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def held(path: str, folder: str) -> Iterator[None]:
     try:
         if lock.lock_counter == 1:
             if os.path.exists(owner):
-                _notices.info(
+                _logger.info(
                     "%s: taken over from %s, which is gone", folder, described_owner(owner)
                 )
             since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")

@@ -16,7 +16,7 @@ from irazor_tf.jobs.config import NEUTRAL, JobConfig
 from irazor_tf.model.base import BaseModel
 from irazor_tf.training.options import TrainOptions, known_of
 
-_notices = logging.getLogger("irazor_tf")
+_logger = logging.getLogger("irazor_tf")
 
 
 def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOptions:
@@ -53,7 +53,7 @@ def resolved_options(job: JobConfig, schema: Schema, base: BaseModel) -> TrainOp
                 }
                 write_json(path, stored)
                 if words := _in_words(manifest.get("resolved", {}) | values):
-                    _notices.info(
+                    _logger.info(
                         "auto: %s (%s rows, %s features; see resolved.json)",
                         words,
                         f"{known.rows:,}",

@@ -60,6 +60,19 @@ _TO_TRY = (
 )
 
 
+def opened(config: JobConfig | Job) -> Job:
+    """The job of these settings, with everything built that they name; a job that is open stays.
+
+    Raises:
+      ValueError: a name or a setting does not exist; the message also names the plug-ins that the
+        job was begun with and that are not loaded.
+    """
+    if isinstance(config, Job):
+        return config
+    with naming_plugins(config):
+        return Job(config)
+
+
 def _stage(work: Callable[[Job], T]) -> Callable[[JobConfig | Job], T]:
     """A decorator of stages: while a stage runs, no other process works in the job's folder, and
     the files that it reads there are compared with their checksums. A stage may be called with the
@@ -67,11 +80,7 @@ def _stage(work: Callable[[Job], T]) -> Callable[[JobConfig | Job], T]:
 
     @functools.wraps(work)
     def stage(config: JobConfig | Job) -> T:
-        if isinstance(config, Job):
-            job = config
-        else:
-            with naming_plugins(config):
-                job = Job(config)
+        job = opened(config)
         folder, paths = job.config.model_dir, job.paths
         with held(paths.lock, folder):
             if os.path.exists(paths.settings) and not os.path.exists(paths.at(integrity.LEDGER)):

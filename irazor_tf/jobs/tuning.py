@@ -13,6 +13,7 @@ from typing import Any
 from irazor_tf.config import integrity
 from irazor_tf.config.files import write_json
 from irazor_tf.config.input_config import digest
+from irazor_tf.config.layout import RecipePaths
 from irazor_tf.config.recipe import AUTO, RULE
 from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.job import Job
@@ -25,7 +26,7 @@ from irazor_tf.training.source import Source
 from irazor_tf.training.trainer import Trainer
 from irazor_tf.training.tuning import DROPOUT, halved, most_epochs, recipes, varied
 
-_notices = logging.getLogger("irazor_tf")
+_logger = logging.getLogger("irazor_tf")
 
 
 def tune_recipes(job: Job) -> list[dict[str, Any]]:
@@ -106,7 +107,7 @@ class _Tuning:
             "tune: %d recipes, together at most %d passes over %s training rows (one training: "
             "at most %d)"
         )
-        _notices.info(message, len(self.changes), passes, f"{self.rows:,}", self.epochs)
+        _logger.info(message, len(self.changes), passes, f"{self.rows:,}", self.epochs)
         self._passes, self._timed = passes, False
 
     def value(self, number: int, epochs: int | None) -> float:
@@ -118,7 +119,7 @@ class _Tuning:
           epochs: Number of the epoch up to which it is trained. None: to its end.
         """
         trainer, start = self._trainers[number], time.perf_counter()
-        history, marker = self._history(trainer), os.path.join(trainer.work_dir, "diverged.json")
+        history, marker = self._history(trainer), RecipePaths(trainer.work_dir).diverged
         before = len(history)
         if self._job.config.progress:
             print(f"[{number + 1}/{len(self.changes)}] {self._in_words(number)}", flush=True)
@@ -132,28 +133,25 @@ class _Tuning:
             except DivergedError:
                 if number == 0:
                     raise
-                _notices.info(
+                _logger.info(
                     "tune: %s is left out: its loss is no number any more", self._in_words(number)
                 )
                 write_json(marker, True)
                 self._values[number] = -math.inf
                 return -math.inf
-        seen = history[
-            :epochs
-        ]  # a training that was there already may have gone further, and is judged as it was then
+        # A training that was there already may have gone further, and is judged as it was then.
+        seen = history[:epochs]
         best = self._best(trainer, seen)[self._metric]
-        _notices.info(
+        _logger.info(
             "tune: %s: validation %s %.4f in %d epochs",
             self._in_words(number),
             self._metric,
             best,
             len(seen),
         )
-        if (
-            not self._timed and len(history) > before
-        ):  # the first training that was not there already
+        if not self._timed and len(history) > before:  # the first that was not there already
             self._timed, each = True, (time.perf_counter() - start) / (len(history) - before)
-            _notices.info(
+            _logger.info(
                 "tune: an epoch of this one takes %.3g s, %d of them %.3g minutes",
                 each,
                 self._passes,
@@ -219,7 +217,9 @@ class _Tuning:
             job.config.task,
         ]
         base = MODELS.build(self._spec(number))
-        return job.tuning_trainer(os.path.join("tune", digest(settings)), base, options)
+        recipe = job.paths.tune.recipe(digest(settings))
+        folder = os.path.relpath(recipe.root, job.config.model_dir)
+        return job.tuning_trainer(folder, base, options)
 
 
 def _flagfile(records: list[dict[str, Any]], job: JobConfig) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data_pipelines.inputs import expand
 from data_pipelines.options import PreprocessOptions
-from data_pipelines.reader import Chunk
+from data_pipelines.reader import Chunk, Reader
 from irazor_tf.config.layout import RecordsPaths
 from irazor_tf.config.schema import MISSING_INT, Schema
 from irazor_tf.serving.export import SIGNATURE
@@ -65,7 +65,12 @@ class Scorer:
 
 
 def score_log(
-    path: str, data: PreprocessOptions, data_dir: str, schema: Schema, rows: int
+    path: str,
+    data: PreprocessOptions,
+    data_dir: str,
+    schema: Schema,
+    rows: int,
+    reader: Reader | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Scores of the first rows of the log itself.
 
@@ -75,11 +80,13 @@ def score_log(
       data_dir: folder of the records, beside which a generated log lies.
       schema: the data's fields.
       rows: how many rows, at most those of the reader's first chunk.
+      reader: the reader of `data`; None: it is made here.
 
     Returns:
       The rows' raw values, field name -> [rows], and their scores, [rows].
     """
-    reader, paths = data.make_reader(), list(expand(data.input, "input"))
+    reader = data.make_reader() if reader is None else reader
+    paths = list(expand(data.input, "input"))
     if not paths:  # the log of a reader that generates one
         paths = list(reader.prepare(RecordsPaths(data_dir).log))
     reader.inspect(paths)

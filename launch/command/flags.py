@@ -1,8 +1,8 @@
 """The definitions of all absl flags. What they become: launch/command/job.py.
 
 A setting of training or of the data has no line here: its flag is made from the field of
-`TrainOptions` or `PreprocessOptions` (launch/setting_flags.py). No TensorFlow import, so that
-`--help` and a mistyped flag need not wait for it."""
+`TrainOptions` or `PreprocessOptions` (launch/command/setting_flags.py). No TensorFlow import, so
+that `--help` and a mistyped flag need not wait for it."""
 
 from __future__ import annotations
 

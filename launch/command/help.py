@@ -19,9 +19,9 @@ def help_text(program: str, what: str) -> str:
             "",
             f"usage: {program} --model_dir=DIR [flags]",
             "",
-            "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE). What "
-            "is finished is not done again, what was",
-            "interrupted goes on, and what would not fit to it is refused.",
+            "All jobs of one MODEL_DIR take the same flags (a file of them: --flagfile=FILE).",
+            "What is finished is not done again, what was interrupted goes on, and what would not",
+            "fit to it is refused.",
             f"--flagfile also takes the name of a preset: {', '.join(preset_names('flags'))}.",
             *map(FLAGS.module_help, GROUPS),
             "",

@@ -94,12 +94,11 @@ class DNIS(SearchMethod):
         if params.pretrain_epochs:
             supernet.inherit(trainer.pretrain(space, epochs=params.pretrain_epochs))
         interactions = [part for part in (supernet.alignment, supernet.base) if part is not None]
-        losses = [name for name, direction in trainer.task.directions.items() if direction < 0]
         plan = FitPlan(
             step=self.step(),
             epochs=params.epochs,
             patience=params.patience if params.stop_at_best else 0,
-            metric=losses[0] if params.stop_at_best and losses else None,
+            metric=trainer.task.loss_metric if params.stop_at_best else None,
             optimizers=self.optimizers(),
             frozen=tuple(part.name for part in interactions if params.freeze_interactions),
         )

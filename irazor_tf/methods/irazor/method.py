@@ -141,7 +141,7 @@ class IRazor(SearchMethod):
             # A fit has no more epochs than steps, so that this patience never ends it; the best
             # epoch is kept.
             patience=(steps or epochs) if params.stop_at_best else 0,
-            metric="log_loss" if params.stop_at_best else None,
+            metric=trainer.task.loss_metric if params.stop_at_best else None,
             judge=None if params.held_out is None else trainer.train.held_out(params.held_out)[1],
             optimizers=self.optimizers(),
         )

@@ -26,12 +26,12 @@ from irazor_tf.search.method import (
     Explanation,
     Search,
     SearchMethod,
-    Spent,
     Traits,
     build_supernet,
     variants,
 )
 from irazor_tf.search.pictures import Bars, Lines
+from irazor_tf.training.cost import Spent
 from irazor_tf.training.trainer import Trainer
 
 _logger = logging.getLogger("irazor_tf")
