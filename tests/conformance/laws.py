@@ -12,7 +12,14 @@ from irazor_tf.config.registry import Registry
 from irazor_tf.evaluation.task import TASKS
 from irazor_tf.model.base import MODELS
 from irazor_tf.search.method import METHODS
-from tests.conformance.cases import USUAL_METHOD, Case, named, product_cases, tiny_spec
+from tests.conformance.cases import (
+    USUAL_METHOD,
+    Case,
+    covering_cases,
+    named,
+    product_cases,
+    tiny_spec,
+)
 
 REGISTRIES: dict[str, Registry] = {"method": METHODS, "model": MODELS, "task": TASKS}
 EVERY_KIND = frozenset(REGISTRIES)
@@ -110,7 +117,9 @@ def law(which: Law, cases: Sequence[Case], *, product: bool = True) -> Callable[
         task=(case.task for case in cases),
     )
     parameters = []
-    for case in dict.fromkeys([*cases, *(product_cases() if product else ())]):
+    for case in dict.fromkeys(
+        [*cases, *((*covering_cases(), *product_cases()) if product else ())]
+    ):
         if case not in cases:
             parameters.append(on_case(case, pytest.mark.slow))
         elif case == named(USUAL_METHOD):

@@ -59,7 +59,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, killer: Killer | None) -> list[int]
     return calls
 
 
-@law(Law.RESUMING, cases.covering_cases())
+# Training anew costs most: further settings of a method are for the slow suite.
+@law(Law.RESUMING, cases.covering_cases(variants=False))
 def test_killed_and_resumed_equals_uninterrupted(case, searched, tiny, tmp_path, monkeypatch):
     run = searched(case)
     check_resumed(run, tiny, tmp_path, monkeypatch)

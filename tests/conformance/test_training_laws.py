@@ -250,7 +250,8 @@ def test_evaluation_has_no_side_effect(case, searched, tiny):
         assert not runs.differing(expected, steps(found[2:]))
 
 
-@law(Law.REPLICAS, cases.covering_cases())
+# Training anew costs most: further settings of a method are for the slow suite.
+@law(Law.REPLICAS, cases.covering_cases(variants=False))
 def test_one_and_two_replicas_agree(case, searched, tiny, two_replicas, tmp_path):
     run = searched(case)
     check_replicas(run, tiny, tiny.trainer(case, tmp_path, strategy=two_replicas))
@@ -292,7 +293,8 @@ def check_replicas(run: runs.Run, tiny: runs.Tiny, trainer: Trainer) -> None:
     )
 
 
-@law(Law.SEED, cases.covering_cases())
+# Training anew costs most: further settings of a method are for the slow suite.
+@law(Law.SEED, cases.covering_cases(variants=False))
 def test_same_seed_same_result(case, searched, tiny, tmp_path):
     run = searched(case)
     again = tiny.trainer(case, tmp_path / "elsewhere" / "again")

@@ -40,6 +40,7 @@ def test_a_pipeline_builds_every_spec_and_every_folders_trainer_once(
         method="irazor(cpt=0.3)",
         controls="magnitude",
         distribution_strategy=strategy,
+        epochs=1,
     )
     stages.perform("pipeline", job)
     kinds = {kind for kind, _ in built}
