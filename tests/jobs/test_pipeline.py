@@ -668,8 +668,8 @@ def test_a_training_that_could_not_begin_binds_nobody(records, tmp_path):
     with pytest.raises(ValueError, match="A batch of 1000000 needs as many rows"):
         jobs.search(job_of({**settings, "batch_size": 1_000_000}))
     result = jobs.search(job_of(settings))
-    (first,) = tmp_path.glob("search/irazor-*/seconds.json")
-    assert 0 < json.loads(first.read_text()) < result.seconds
+    (first,) = tmp_path.glob("search/irazor-*/search_cost.json")
+    assert 0 < json.loads(first.read_text())["seconds"] < result.seconds
     with pytest.raises(ValueError, match=r"`train\.batch_size` was \d+ and is 1000000"):
         jobs.search(job_of({**settings, "batch_size": 1_000_000}))
 
@@ -685,9 +685,10 @@ def test_seconds_of_a_search_whose_budget_was_too_small_count(records, tmp_path)
     }
     with pytest.raises(ValueError, match="The budget should be at least the smallest config's"):
         jobs.search(job_of({**settings, "budget_params": 1}))
-    (spent,) = tmp_path.glob("search/ham-*/seconds_unfinished.json")
+    (path,) = tmp_path.glob("search/ham-*/search_cost.json")
+    spent = json.loads(path.read_text())["unfinished_seconds"]
     seconds = jobs.search(job_of(settings)).seconds
-    assert time.perf_counter() - start > seconds > json.loads(spent.read_text()) > 0
+    assert time.perf_counter() - start > seconds > spent > 0
 
 
 def test_a_block_exchanged_for_another_is_found_before_the_search(copied):

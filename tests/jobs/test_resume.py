@@ -240,7 +240,7 @@ def test_other_controls_and_a_curve_need_no_second_search(copied, monkeypatch):
     before = finished_files(folder, ["preprocess", "search"])
     trained: list[str] = []
     monkeypatch.setattr(
-        jobs, "train_candidate", lambda job, schema, candidate: trained.append(candidate.name)
+        jobs, "train_candidate", lambda job, candidate: trained.append(candidate.name)
     )
     epochs = small_jobs.fits(monkeypatch)
     candidates = jobs.retrain(job_of(settings))
