@@ -220,9 +220,7 @@ def leavings(folder: pathlib.Path | str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in _files(pathlib.Path(folder)):
         key = str(path.relative_to(folder))
-        if path.name == "seconds.json":
-            found[key] = None
-        elif path.suffix == ".json":
+        if path.suffix == ".json":
             found[key] = without_timing(json.loads(path.read_text(encoding="utf-8")))
         elif path.suffix == ".npz":
             with np.load(path) as stored:

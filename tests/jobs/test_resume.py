@@ -27,7 +27,7 @@ RUNNER = pathlib.Path(__file__).with_name("killed.py")
 # What each stage has finished for good; later runs leave these files alone.
 DONE = {
     "preprocess": ("data/**/*",),
-    "search": ("search/*/*/step-*", "search/*/*/state.json", "search/*/seconds.json"),
+    "search": ("search/*/*/step-*", "search/*/*/state.json", "search/*/search_cost.json"),
     "retrain": ("models/*/model/*", "models/*/metrics.json", "models/*/correction.json"),
     "evaluate": ("models/*/test.json", "models/*/export_size.json", "baselines/*.json"),
     "export": ("export/*/**/*",),
