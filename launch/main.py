@@ -69,7 +69,7 @@ def usage() -> str:
             "--budget_params=1000000",
             "  irazor pipeline --flagfile=PRESET --input=LOG --model_dir=DIR",
             "",
-            "irazor JOB --help lists the flags and the presets, irazor settings [NAME] what "
-            "methods, base models, tasks and readers take.",
+            "irazor JOB --help lists the flags and the presets,",
+            "irazor settings [NAME] what methods, base models, tasks and readers take.",
         ]
     )

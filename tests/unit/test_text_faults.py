@@ -653,6 +653,7 @@ def test_a_schema_file_that_cannot_be_read_is_named(write, tmp_path, monkeypatch
 
 
 def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monkeypatch):
+    from irazor_tf.config.layout import JobPaths
     from irazor_tf.jobs import stages as jobs
     from irazor_tf.report import tables
     from irazor_tf.serving import scorer as serving
@@ -668,12 +669,12 @@ def test_a_pipeline_shows_first_rows_only_of_what_can_be_read_again(write, monke
     monkeypatch.setattr(tables, "summary_table", lambda summary: "")
     for name in ("pipeline", "export", "preprocess"):
         monkeypatch.setattr(jobs, name, lambda job: None)
+    monkeypatch.setattr(jobs, "opened", lambda config: config)
     log = write("log.csv", ["1,2,a,3"])
     with piped(b"1,2,a,3\n") as pipe:
         for paths in ((log,), (pipe,), (log + ".gone",), ()):
             data = types.SimpleNamespace(input=paths)
-            stages.perform(
-                "pipeline",
-                types.SimpleNamespace(data=data, records_dir="", model_dir=""),  # type: ignore[arg-type]
-            )
+            config = types.SimpleNamespace(data=data, records_dir="")
+            job = types.SimpleNamespace(config=config, paths=JobPaths(""), reader=None)
+            stages.perform("pipeline", job)  # type: ignore[arg-type]
     assert scored == [(log,), ()]
