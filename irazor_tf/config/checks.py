@@ -125,10 +125,23 @@ def check_ranges(settings: Any, owner: str = "", **ranges: Range) -> None:
     """
     for name, interval in ranges.items():
         value = getattr(settings, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if item is not None and item not in interval:
-                of = f" of {owner}" if owner else ""
-                raise ValueError(f"`{name}`{of} should {interval.words}. Received: {item}")
+        check_values(name, value if isinstance(value, tuple) else (value,), interval, owner)
+
+
+def check_values(name: str, values: Iterable[Any], interval: Range, owner: str = "") -> None:
+    """Raises ValueError where one of some values of a setting lies outside its range, such as the
+    values that the setting has at the points of a curve.
+
+    Args:
+      name: Name of the setting, for the message.
+      values: The values; None is not checked.
+      interval: The range that they should lie in.
+      owner: See `check_ranges`.
+    """
+    for value in values:
+        if value is not None and value not in interval:
+            of = f" of {owner}" if owner else ""
+            raise ValueError(f"`{name}`{of} should {interval.words}. Received: {value}")
 
 
 def check_choice(settings: Any, owner: str = "", **choices: Iterable[Any]) -> None:

@@ -23,11 +23,6 @@ _FREE = frozenset(
 )
 # What a job begun before these settings were there was trained with.
 NEUTRAL = {"embedding_ridge": 0.0, "linear_ridge": 0.0, "search_steps": 0}
-# What differs between two runs of one job, wherever it stands in a result file.
-TIMING = (
-    *("seconds", "search_seconds", "train_seconds", "test_seconds", "pretraining_seconds"),
-    *("search_peak_mib", "train_peak_mib", "peak_mib"),
-)
 
 
 class JobSpecs(NamedTuple):

@@ -22,13 +22,18 @@ from irazor_tf.config import integrity
 from irazor_tf.config.files import read_json, write_json
 from irazor_tf.config.recipe import RULE
 from irazor_tf.config.schema import Schema
-from irazor_tf.jobs.config import TIMING, JobConfig
+from irazor_tf.jobs.config import JobConfig
 from irazor_tf.model.recommender import Recommender
 from irazor_tf.report import report as report_lib
 from irazor_tf.search.method import METHODS
 from launch.command import flagfiles, flags
 from launch.command.job import job_config
 
+# What differs between two runs of one job, wherever it stands in a result file.
+TIMING = (
+    *("seconds", "search_seconds", "train_seconds", "test_seconds", "pretraining_seconds"),
+    *("search_peak_mib", "train_peak_mib", "peak_mib"),
+)
 SCHEMA = """
 header: true
 columns:

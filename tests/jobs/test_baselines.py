@@ -19,13 +19,13 @@ from irazor_tf.config.schema import Schema
 from irazor_tf.evaluation import baselines, metrics
 from irazor_tf.jobs import stages as jobs
 from irazor_tf.jobs.baselines import baseline_names
-from irazor_tf.jobs.config import TIMING, JobConfig
+from irazor_tf.jobs.config import JobConfig
 from irazor_tf.jobs.job import Job
 from irazor_tf.report import tables
 from irazor_tf.tasks.ctr import ClickThroughRate
 from irazor_tf.training.source import Source
 from tests.jobs import small_jobs
-from tests.jobs.small_jobs import small_job
+from tests.jobs.small_jobs import TIMING, small_job
 
 BOTH = ("logistic_regression", "gradient_boosting")
 STILL = {

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import pathlib
 import re
+import runpy
 from collections.abc import Iterator
 
 import pytest
@@ -38,7 +39,8 @@ def test_every_key_of_a_schema_file_is_explained(key):
 def test_the_example_in_python_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "README.md", "exec"), {})
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    runpy.run_path("example.py")
     printed = capsys.readouterr().out
     assert re.search(r"^irazor \d+ 0\.\d+$", printed, re.MULTILINE)
     assert re.search(r"^fde \d+ 0\.\d+$", printed, re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from irazor_tf.config.checks import above, at_least, at_most, check_ranges, inside
+from irazor_tf.config.checks import above, at_least, at_most, check_ranges, check_values, inside
 from irazor_tf.methods.dnis.blocks import MOST_BLOCKS
 from irazor_tf.search.method import SearchMethod
 
@@ -115,10 +115,7 @@ class Settings(SearchMethod.Params):
                 "One of `compression` and `threshold` of dnis should decide, not both. "
                 f"Received: {self.compression} and {self.threshold}"
             )
-        rates = above(1)
-        for rate in (*self.rates, *self.sweep):
-            if rate not in rates:
-                raise ValueError(f"`compression` of dnis should {rates.words}. Received: {rate}")
+        check_values("compression", (*self.rates, *self.sweep), above(1), "dnis")
 
     def _check_blocks(self) -> None:
         shares, sizes = self.block_shares, self.block_sizes

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 
-from irazor_tf.config.checks import above, at_least, at_most, check_choice, check_ranges, inside
+from irazor_tf.config.checks import (
+    above,
+    at_least,
+    at_most,
+    check_choice,
+    check_ranges,
+    check_values,
+    inside,
+)
 from irazor_tf.search.method import SearchMethod
 
 MOST_CLUSTERS = 1_000  # each has a model
@@ -93,8 +100,7 @@ class Settings(SearchMethod.Params):
         amounts = ("patience", "penalty", "polarization", "regularizer_weight", "tolerance")
         check_ranges(self, "ihas", **dict.fromkeys(amounts, at_least(0)))
         # A point of the curve is another `majority`, and out of range under that name.
-        points = types.SimpleNamespace(majority=(self.majority, *self.sweep))
-        check_ranges(points, "ihas", majority=inside(0, 1, "(]"))
+        check_values("majority", (self.majority, *self.sweep), inside(0, 1, "(]"), "ihas")
         three = dataclasses.replace(at_least(3), words="be at least 3, or no bin lies between two")
         check_ranges(self, "ihas", temperature=above(0), bins=three)
         check_choice(self, "ihas", rows=("cluster", "all"), start=("fresh", "searched"))

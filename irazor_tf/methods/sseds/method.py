@@ -6,13 +6,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import types
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from irazor_tf.config.checks import at_least, at_most, check_ranges, inside
+from irazor_tf.config.checks import at_least, at_most, check_ranges, check_values, inside
 from irazor_tf.config.input_config import InputConfig
 from irazor_tf.config.layout import SearchPaths
 from irazor_tf.config.schema import Schema
@@ -93,8 +92,7 @@ class SSEDS(SearchMethod):
         def __post_init__(self) -> None:
             super().__post_init__()
             # A point of the curve is another `kappa`, and out of range under that name.
-            points = types.SimpleNamespace(kappa=(self.kappa, *self.sweep))
-            check_ranges(points, "sseds", kappa=inside(0, 1, "(]"))
+            check_values("kappa", (self.kappa, *self.sweep), inside(0, 1, "(]"), "sseds")
             check_ranges(
                 self, "sseds", batches=at_least(1), epochs=at_least(1), patience=at_least(0)
             )
